@@ -1,0 +1,92 @@
+"""The featurizer: what makes the feature groups C, B, V, A, K of an operator from its input.
+
+    feature = short_convolution(x W)        with the convolution only where the group's token mixing is Toeplitz
+    kernel  = weight                        explicit
+    kernel  = f(position)                   implicit
+
+(channel mixing before token mixing as in Primer, So et al. 2021, arXiv:2109.08668).
+"""
+
+import math
+
+import torch
+from torch import nn
+
+from star.cost import IMPLICIT_FREQUENCIES, IMPLICIT_HIDDEN
+from star.ops.convolution import short_convolution
+from star.ops.shapes import BTD, BTE, TD, WD
+from star.spec import SHORT_TAPS, Dimensions, FeatureChannelMixing, FeatureGroup, FeatureTokenMixing
+
+
+class Feature(nn.Module):
+    """A feature computed from the input: a linear map, dense or latent, then perhaps a short convolution."""
+
+    def __init__(self, group: FeatureGroup, dims: Dimensions) -> None:
+        super().__init__()
+        width = group.width(dims)
+        if group.channel_mixing is FeatureChannelMixing.LATENT:
+            rank = dims.latent_rank
+            self.channels = nn.Sequential(
+                nn.Linear(dims.d_model, rank, bias=False), nn.Linear(rank, width, bias=False)
+            )
+        else:
+            self.channels = nn.Linear(dims.d_model, width, bias=False)
+        self.kernel = None
+        if group.token_mixing is FeatureTokenMixing.TOEPLITZ:
+            self.kernel = identity_kernel(width)
+
+    def forward(self, x: BTD) -> BTE:
+        y = self.channels(x)
+        return y if self.kernel is None else short_convolution(y, self.kernel)
+
+
+class ExplicitKernel(nn.Module):
+    """A short kernel that is a parameter."""
+
+    def __init__(self, group: FeatureGroup, dims: Dimensions) -> None:
+        super().__init__()
+        self.kernel = identity_kernel(dims.d_model)
+
+    def forward(self, x: BTD) -> WD:
+        return self.kernel
+
+
+class ImplicitKernel(nn.Module):
+    """A kernel as long as the sequence, from a network of the position.
+
+    k_t = window_t * (W2 sin(W1 [t/S, cos 2 pi f t/S, sin 2 pi f t/S])),  f = 1..F,  S = seq_len of the scale,
+    window_t = sqrt(r) exp(-r t), with rates r spaced from 1 to 1/S over the channels: from the shortest memory
+    to the whole context. After Hyena (Poli et al. 2023, arXiv:2302.10866); it depends on no token, so it cannot leak.
+    """
+
+    def __init__(self, group: FeatureGroup, dims: Dimensions) -> None:
+        super().__init__()
+        self.seq_len = dims.seq_len
+        self.hidden = nn.Linear(2 * IMPLICIT_FREQUENCIES + 1, IMPLICIT_HIDDEN)
+        self.out = nn.Linear(IMPLICIT_HIDDEN, dims.d_model)
+
+    def forward(self, x: BTD) -> TD:
+        t = torch.arange(x.shape[1], device=x.device, dtype=torch.float32)[:, None]
+        turns = t * (2 * math.pi / self.seq_len) * torch.arange(1, IMPLICIT_FREQUENCIES + 1, device=x.device)
+        inputs = torch.cat((t / self.seq_len, turns.cos(), turns.sin()), dim=1)
+        channels = self.out.out_features
+        fraction = torch.linspace(0, 1, channels, device=x.device)
+        rates = self.seq_len**-fraction
+        window = rates.sqrt() * torch.exp(-rates * t)
+        return window * self.out(torch.sin(self.hidden(inputs)))
+
+
+def identity_kernel(width: int) -> nn.Parameter:
+    """A short kernel that starts by passing the present token through."""
+    kernel = torch.zeros(SHORT_TAPS, width)
+    kernel[0] = 1.0
+    return nn.Parameter(kernel)
+
+
+FEATURES = {
+    (FeatureTokenMixing.DIAGONAL, FeatureChannelMixing.DENSE): Feature,
+    (FeatureTokenMixing.TOEPLITZ, FeatureChannelMixing.DENSE): Feature,
+    (FeatureTokenMixing.DIAGONAL, FeatureChannelMixing.LATENT): Feature,
+    (FeatureTokenMixing.TOEPLITZ, FeatureChannelMixing.DIAGONAL): ExplicitKernel,
+    (FeatureTokenMixing.IMPLICIT_TOEPLITZ, FeatureChannelMixing.DIAGONAL): ImplicitKernel,
+}

@@ -1,0 +1,66 @@
+"""Semi-separable token mixing: an input-varying linear recurrence with N states a channel.
+
+    step_t = softplus(A_t + bias),  h_t = exp(-step_t rate) h_{t-1} + step_t V_t B_t,  y_t = C_t . h_t + skip V_t
+
+rate > 0 is a parameter of shape (D, N); B_t and C_t, of width N, serve every channel. The selective state space
+model S6 of Mamba (Gu and Dao 2023, arXiv:2312.00752) with the features made side by side as in Mamba-2, and
+without Mamba's output gate: the operator genome says that this structure has no nonlinearity.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from star.cost import state_size
+from star.ops.scan import linear_scan
+from star.ops.shapes import BDN, BTD, BTN, D, DN
+from star.spec import Dimensions, LivSpec
+
+SEGMENT = 512  # tokens whose states are held at once; longer sequences recompute them in the backward pass
+STEP_RANGE = (1e-3, 1e-1)  # initial step sizes, spread evenly in the logarithm over channels
+
+
+class Recurrence(nn.Module):
+    """The recurrence over features C, B (B, T, N), V, A (B, T, D)."""
+
+    def __init__(self, liv: LivSpec, dims: Dimensions) -> None:
+        super().__init__()
+        self.width = dims.d_model
+        low, high = (math.log(step) for step in STEP_RANGE)
+        steps = torch.linspace(low, high, self.width).exp()
+        self.log_rate = nn.Parameter(torch.arange(1.0, state_size(liv) + 1).log().repeat(self.width, 1))
+        self.step_bias = nn.Parameter(steps + torch.log(-torch.expm1(-steps)))  # softplus of it is `steps`
+        self.skip = nn.Parameter(torch.ones(self.width))
+
+    def forward(self, c: BTN, b: BTN, v: BTD, a: BTD) -> BTD:
+        step = F.softplus(a + self.step_bias)
+        state = torch.zeros(v.shape[0], *self.log_rate.shape, dtype=v.dtype, device=v.device)
+        outputs = []
+        for parts in zip(*(x.split(SEGMENT, dim=1) for x in (c, b, v, step)), strict=True):
+            if v.shape[1] > SEGMENT and torch.is_grad_enabled():
+                y, state = checkpoint(recur, *parts, self.log_rate, state, use_reentrant=False)
+            else:
+                y, state = recur(*parts, self.log_rate, state)
+            outputs.append(y)
+        return torch.cat(outputs, dim=1) + self.skip * v
+
+
+def recur(c: BTN, b: BTN, v: BTD, step: BTD, log_rate: DN, state: BDN) -> tuple[BTD, BDN]:
+    """One segment: its outputs C_t . h_t and its last state."""
+    decay = torch.exp(step[..., None] * -log_rate.exp())  # (B, T, D, N)
+    h = linear_scan(decay, (step * v)[..., None] * b[:, :, None], state)
+    return (h @ c[..., None]).squeeze(-1), h[:, -1]
+
+
+def recurrence_naive(c: BTN, b: BTN, v: BTD, a: BTD, log_rate: DN, step_bias: D, skip: D) -> BTD:
+    """The same, one token after another, in the symbols of the equation."""
+    h = torch.zeros(v.shape[0], *log_rate.shape, dtype=v.dtype)
+    y = []
+    for t in range(v.shape[1]):
+        step = torch.log1p(torch.exp(a[:, t] + step_bias))
+        h = torch.exp(-step[..., None] * log_rate.exp()) * h + (step * v[:, t])[..., None] * b[:, t, None]
+        y.append((h * c[:, t, None]).sum(-1) + skip * v[:, t])
+    return torch.stack(y, dim=1)

@@ -1,0 +1,1 @@
+"""Pure torch functions: rotary positions, causal convolutions, linear scans. No parameters, no state."""

@@ -1,0 +1,44 @@
+"""Rotary position embedding.
+
+For each pair (u, v) = (x[k], x[k + K/2]) of a head and position t:  (u, v) -> (u cos - v sin, v cos + u sin)
+with angle t theta^(-2k/K), so that the inner product of two rotated heads depends on their distance alone.
+Su et al. 2021, arXiv:2104.09864; halves paired as in Llama.
+"""
+
+from functools import lru_cache
+
+import torch
+
+from star.ops.shapes import BTHK
+
+ROTARY_THETA = 10_000.0
+
+
+@lru_cache(maxsize=16)
+def rotary_table(num_tokens: int, head_dim: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """cos and sin of every angle, each of shape (T, 1, K/2), in float32."""
+    # Made outside of any inference mode, since training may reuse what an evaluation cached.
+    with torch.inference_mode(False):
+        rates = ROTARY_THETA ** -(torch.arange(0, head_dim, 2, device=device, dtype=torch.float32) / head_dim)
+        angles = torch.arange(num_tokens, device=device, dtype=torch.float32)[:, None, None] * rates
+        return angles.cos(), angles.sin()
+
+
+def rotate(x: BTHK) -> BTHK:
+    """Turn every head of `x` by its position."""
+    cos, sin = rotary_table(x.shape[1], x.shape[3], x.device)
+    cos, sin = cos.to(x.dtype), sin.to(x.dtype)
+    u, v = x.chunk(2, dim=-1)
+    return torch.cat((u * cos - v * sin, v * cos + u * sin), dim=-1)
+
+
+def rotate_naive(x: BTHK) -> BTHK:
+    """The same by complex multiplication in a loop over positions and pairs."""
+    out = torch.empty_like(x)
+    half = x.shape[3] // 2
+    for t in range(x.shape[1]):
+        for k in range(half):
+            angle = torch.tensor(t * ROTARY_THETA ** (-2 * k / x.shape[3]), dtype=torch.float64)
+            turned = torch.complex(x[:, t, :, k].double(), x[:, t, :, k + half].double()) * torch.exp(1j * angle)
+            out[:, t, :, k], out[:, t, :, k + half] = turned.real.to(x.dtype), turned.imag.to(x.dtype)
+    return out
