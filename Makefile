@@ -1,0 +1,58 @@
+# `make evolve` and `make test` need Python 3.11 or newer and nothing else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help evolve smoke test test-slow check types bench clean
+
+help:
+	@echo "make evolve   run the default search (population 64); options in ARGS=\"--generations 3\""
+	@echo "make smoke    run the smallest whole search, under a minute"
+	@echo "make test     run the tests             make test-slow  run the long ones"
+	@echo "make check    lint, import contracts, tests"
+	@echo "make types    pyright (fetches node on its first run)"
+	@echo "make bench    run the benchmarks in experiments/benchmarks"
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "star needs Python 3.11 or newer: name one, as in  make PYTHON=python3.12 evolve" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.star: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing pinned dependencies into $(VENV), once; this takes some minutes"
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.star-dev: $(VENV)/.star
+	$(PIP) --editable ".[dev,hf]"
+	@touch $@
+
+evolve: $(VENV)/.star
+	$(BIN)/star evolve --population 64 $(ARGS)
+
+smoke: $(VENV)/.star
+	$(BIN)/star evolve --config experiments/smoke.toml $(ARGS)
+
+test: $(VENV)/.star-dev
+	$(PYTEST) $(ARGS)
+
+test-slow: $(VENV)/.star-dev
+	$(PYTEST) -m slow $(ARGS)
+
+check: $(VENV)/.star-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
+	$(PYTEST) $(ARGS)
+
+types: $(VENV)/.star-dev
+	$(BIN)/pyright
+
+bench: $(VENV)/.star-dev
+	@for script in experiments/benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
