@@ -166,9 +166,7 @@ def _pricer(dims: Dimensions) -> _Pricer:
     return _Pricer(dims)
 
 
-def price(
-    slots: tuple[Slot, ...], dims: Dimensions, context: int | None = None, dtype_bytes: int = 2
-) -> Cost:
+def price(slots: tuple[Slot, ...], dims: Dimensions, context: int | None = None, dtype_bytes: int = 2) -> Cost:
     """Total parameters and cache bytes of a model.
 
     Args:

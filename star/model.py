@@ -1,9 +1,8 @@
 """The backbone as a language model: embedding, pre-norm residual slots with their sharings, norm, tied head.
 
-    x_0 = E[tokens],   x_{n+1} = x_n + LIV_n(RMSNorm(x_n)),   logits = RMSNorm(x_L) E^T
+x_0 = E[tokens],   x_{n+1} = x_n + LIV_n(RMSNorm(x_n)),   logits = RMSNorm(x_L) E^T
 """
 
-import torch
 from torch import nn
 
 from star.operators.liv import Differential, Liv
@@ -28,9 +27,7 @@ class LanguageModel(nn.Module):
             make = Differential if slot.liv.differential else Liv
             owners = tuple(None if owner == i else self.layers[owner] for owner in slot.weights_from)
             self.layers.append(make(slot.liv, dims, owners, tuple(p != i for p in slot.features_from)))
-            self.reads.append(
-                {g.role: p for g, p in zip(slot.liv.groups, slot.features_from, strict=True) if p != i}
-            )
+            self.reads.append({g.role: p for g, p in zip(slot.liv.groups, slot.features_from, strict=True) if p != i})
         self.producers = {producer for reads in self.reads for producer in reads.values()}
         initialise(self)
 

@@ -29,7 +29,12 @@ def num_groups(num_slots: int) -> int:
 
 
 GENES = (
-    Gene("class", 1, max(PAPER), "operator class: a row of the deck, which gives operator and featurizer genome"),
+    Gene(
+        "class",
+        1,
+        max(PAPER),
+        "operator class: a row of the deck, which gives operator and featurizer genome",
+    ),
     Gene("featurizer-sharing group", 1, 0, "which slots of this class may share featurizer weights"),
     Gene("featurizer-sharing strategy", 1, 2, "1 no weights are shared, 2 all weights are shared"),
     Gene("feature-sharing group", 1, 0, "which slots of this class may share computed features"),

@@ -10,7 +10,6 @@ group of one, a strategy that no partner answers) are spelled 1 in canonical for
 from functools import lru_cache
 from hashlib import sha256
 
-from star.genome.alphabet import GENES_PER_SLOT
 from star.genome.codec import to_text
 from star.genome.deck import PAPER, SHAREABLE
 from star.records import Genome
@@ -57,9 +56,7 @@ def canonical(genome: Genome) -> Genome:
     feature_labels = _label_groups(slots, [slot.features_from for slot in slots])
     result: list[int] = []
     for i, slot in enumerate(slots):
-        first, second = (
-            _is_shared(slots, i, index) for index in SHAREABLE[slot.liv.token_mixing]
-        )
+        first, second = (_is_shared(slots, i, index) for index in SHAREABLE[slot.liv.token_mixing])
         result += (
             slot.class_id,
             weight_labels[i] or 1,

@@ -26,9 +26,7 @@ class Feature(nn.Module):
         width = group.width(dims)
         if group.channel_mixing is FeatureChannelMixing.LATENT:
             rank = dims.latent_rank
-            self.channels = nn.Sequential(
-                nn.Linear(dims.d_model, rank, bias=False), nn.Linear(rank, width, bias=False)
-            )
+            self.channels = nn.Sequential(nn.Linear(dims.d_model, rank, bias=False), nn.Linear(rank, width, bias=False))
         else:
             self.channels = nn.Linear(dims.d_model, width, bias=False)
         self.kernel = None
@@ -66,12 +64,11 @@ class ImplicitKernel(nn.Module):
         self.out = nn.Linear(IMPLICIT_HIDDEN, dims.d_model)
 
     def forward(self, x: BTD) -> TD:
-        t = torch.arange(x.shape[1], device=x.device, dtype=torch.float32)[:, None]
-        turns = t * (2 * math.pi / self.seq_len) * torch.arange(1, IMPLICIT_FREQUENCIES + 1, device=x.device)
+        like = {"device": x.device, "dtype": self.out.weight.dtype}
+        t = torch.arange(x.shape[1], **like)[:, None]
+        turns = t * (2 * math.pi / self.seq_len) * torch.arange(1, IMPLICIT_FREQUENCIES + 1, **like)
         inputs = torch.cat((t / self.seq_len, turns.cos(), turns.sin()), dim=1)
-        channels = self.out.out_features
-        fraction = torch.linspace(0, 1, channels, device=x.device)
-        rates = self.seq_len**-fraction
+        rates = self.seq_len ** -torch.linspace(0, 1, self.out.out_features, **like)
         window = rates.sqrt() * torch.exp(-rates * t)
         return window * self.out(torch.sin(self.hidden(inputs)))
 

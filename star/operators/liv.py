@@ -59,7 +59,11 @@ class Differential(nn.Module):
     """y = a(x) - b(x): two copies of an operator, alike but for their weights."""
 
     def __init__(
-        self, liv: LivSpec, dims: Dimensions, owners: tuple["Differential | None", ...], reused: tuple[bool, ...]
+        self,
+        liv: LivSpec,
+        dims: Dimensions,
+        owners: tuple["Differential | None", ...],
+        reused: tuple[bool, ...],
     ) -> None:
         super().__init__()
         self.a = Liv(liv, dims, tuple(owner and owner.a for owner in owners), reused)

@@ -15,8 +15,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from star.cost import state_size
-from star.ops.scan import linear_scan
-from star.ops.shapes import BDN, BTD, BTN, D, DN
+from star.ops.scan import selective_scan, selective_scan_naive
+from star.ops.shapes import BTD, BTN, DN, D
 from star.spec import Dimensions, LivSpec
 
 SEGMENT = 512  # tokens whose states are held at once; longer sequences recompute them in the backward pass
@@ -36,31 +36,22 @@ class Recurrence(nn.Module):
         self.skip = nn.Parameter(torch.ones(self.width))
 
     def forward(self, c: BTN, b: BTN, v: BTD, a: BTD) -> BTD:
-        step = F.softplus(a + self.step_bias)
-        state = torch.zeros(v.shape[0], *self.log_rate.shape, dtype=v.dtype, device=v.device)
+        step, rate = F.softplus(a + self.step_bias), self.log_rate.exp()
+        state = v.new_zeros(v.shape[0], *rate.shape)
         outputs = []
-        for parts in zip(*(x.split(SEGMENT, dim=1) for x in (c, b, v, step)), strict=True):
+        for s_part, v_part, b_part, c_part in zip(*(x.split(SEGMENT, dim=1) for x in (step, v, b, c)), strict=True):
+            arguments = (s_part, v_part, b_part, c_part, rate, state)
             if v.shape[1] > SEGMENT and torch.is_grad_enabled():
-                y, state = checkpoint(recur, *parts, self.log_rate, state, use_reentrant=False)
+                y, state = checkpoint(selective_scan, *arguments, use_reentrant=False)
             else:
-                y, state = recur(*parts, self.log_rate, state)
+                y, state = selective_scan(*arguments)
             outputs.append(y)
         return torch.cat(outputs, dim=1) + self.skip * v
 
 
-def recur(c: BTN, b: BTN, v: BTD, step: BTD, log_rate: DN, state: BDN) -> tuple[BTD, BDN]:
-    """One segment: its outputs C_t . h_t and its last state."""
-    decay = torch.exp(step[..., None] * -log_rate.exp())  # (B, T, D, N)
-    h = linear_scan(decay, (step * v)[..., None] * b[:, :, None], state)
-    return (h @ c[..., None]).squeeze(-1), h[:, -1]
-
-
 def recurrence_naive(c: BTN, b: BTN, v: BTD, a: BTD, log_rate: DN, step_bias: D, skip: D) -> BTD:
-    """The same, one token after another, in the symbols of the equation."""
-    h = torch.zeros(v.shape[0], *log_rate.shape, dtype=v.dtype)
-    y = []
-    for t in range(v.shape[1]):
-        step = torch.log1p(torch.exp(a[:, t] + step_bias))
-        h = torch.exp(-step[..., None] * log_rate.exp()) * h + (step * v[:, t])[..., None] * b[:, t, None]
-        y.append((h * c[:, t, None]).sum(-1) + skip * v[:, t])
-    return torch.stack(y, dim=1)
+    """The same, one token after another."""
+    step = torch.log1p(torch.exp(a + step_bias))
+    start = v.new_zeros(v.shape[0], *log_rate.shape)
+    y, _ = selective_scan_naive(step, v, b, c, log_rate.exp(), start)
+    return y + skip * v

@@ -22,7 +22,8 @@ def long_convolution(x: BTD, kernel: TD) -> BTD:
     """Convolve with a kernel as long as the sequence, padded to twice its length so that nothing wraps."""
     num_tokens = x.shape[1]
     size = 2 * num_tokens
-    spectrum = torch.fft.rfft(x.float(), n=size, dim=1) * torch.fft.rfft(kernel.float(), n=size, dim=0)
+    precise = torch.promote_types(x.dtype, torch.float32)  # half precision has no FFT
+    spectrum = torch.fft.rfft(x.to(precise), n=size, dim=1) * torch.fft.rfft(kernel.to(precise), n=size, dim=0)
     return torch.fft.irfft(spectrum, n=size, dim=1)[:, :num_tokens].to(x.dtype)
 
 

@@ -1,0 +1,119 @@
+"""The backbone over random genomes: causal, trainable, and sharing what it says it shares."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from strategies import genomes
+
+from star.genome import PAPER, decode, parse, to_text
+from star.model import LanguageModel
+from star.scales import SCALES
+from star.spec import ModelSpec
+
+NANO = SCALES["nano"].dims
+
+
+def build(genome, seed=0, live=True):
+    """A model of the genome; `live` gives its output maps, which start at zero, something to say."""
+    torch.manual_seed(seed)
+    model = LanguageModel(ModelSpec(decode(genome), NANO))
+    if live:
+        for name, parameter in model.named_parameters():
+            if name.endswith("out.weight") and not parameter.any():
+                torch.nn.init.normal_(parameter, std=0.1)
+    return model
+
+
+def assert_causal(model, num_tokens, cut):
+    """Changing the tokens from `cut` on changes no logit before it, and some logit after it."""
+    one = torch.randint(0, 256, (2, num_tokens))
+    other = one.clone()
+    other[:, cut:] = (one[:, cut:] + torch.randint(1, 256, (2, num_tokens - cut))) % 256
+    with torch.no_grad():
+        a, b = model(one), model(other)
+    # An FFT spreads rounding over the whole sequence, hence not bit for bit.
+    torch.testing.assert_close(a[:, :cut], b[:, :cut], rtol=0, atol=2e-5)
+    assert not torch.allclose(a[:, cut:], b[:, cut:])
+
+
+@pytest.mark.parametrize("class_id", PAPER)
+def test_every_class_is_causal(class_id):
+    model = build((class_id, 1, 1, 1, 1) * 2)
+    for num_tokens, cut in ((40, 1), (40, 23), (33, 32)):
+        assert_causal(model, num_tokens, cut)
+
+
+@given(genomes(max_slots=8))
+def test_random_genomes_are_causal(genome):
+    assert_causal(build(genome), 33, 17)
+
+
+@settings(max_examples=100)
+@given(genomes(max_slots=8))
+def test_random_genomes_train_a_step(genome):
+    """Finite loss, a finite gradient for every parameter, and a smaller loss after a small step against it."""
+    model = build(genome)
+    tokens = torch.randint(0, 256, (2, 33))
+
+    def loss():
+        return torch.nn.functional.cross_entropy(model(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten())
+
+    before = loss()
+    before.backward()
+    norm = sum(p.grad.square().sum() for p in model.parameters()).sqrt()
+    assert torch.isfinite(before) and torch.isfinite(norm), to_text(genome)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter -= 1e-3 / norm * parameter.grad
+        assert loss() < before
+
+
+@given(genomes(max_slots=8))
+def test_sharing_is_real(genome):
+    """Slots that share weights hold one tensor; slots that share features have none to make them with."""
+    model = build(genome)
+    for i, slot in enumerate(decode(genome)):
+        layers = (model.layers[i].a, model.layers[i].b) if slot.liv.differential else (model.layers[i],)
+        for copy, layer in zip("ab", layers, strict=False):
+            for group, owner, producer in zip(slot.liv.groups, slot.weights_from, slot.features_from, strict=True):
+                if producer != i:
+                    assert group.role not in layer.featurizer
+                elif owner != i:
+                    first = getattr(model.layers[owner], copy) if slot.liv.differential else model.layers[owner]
+                    assert layer.featurizer[group.role] is first.featurizer[group.role]
+
+
+def test_shared_features_are_the_producers_tensors():
+    """With keys and values shared, the second slot's output follows the first slot's input, not its own."""
+    model = build(parse("11114-11114"))
+    seen = []
+    for layer in model.layers:
+        layer.mixer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs))
+    model(torch.randint(0, 256, (1, 9)))
+    (_, b0, v0), (_, b1, v1) = seen
+    assert b1 is b0 and v1 is v0
+
+
+def test_shared_weights_are_computed_from_each_slots_own_input():
+    model = build(parse("11211-11211"))
+    seen = []
+    for layer in model.layers:
+        layer.mixer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs))
+    model(torch.randint(0, 256, (1, 9)))
+    assert not torch.allclose(seen[0][1], seen[1][1])
+
+
+def test_every_parameter_learns():
+    """After one step has woken the output maps, no parameter of any class is without gradient."""
+    for class_id in PAPER:
+        model = build((class_id, 1, 1, 1, 1) * 2)
+        model(torch.randint(0, 256, (2, 50))).square().mean().backward()
+        for name, parameter in model.named_parameters():
+            assert parameter.grad is not None and parameter.grad.any(), (class_id, name)
+
+
+def test_a_slot_starts_as_the_identity():
+    model = build(parse("11111-91111-51111-101111"), live=False)
+    tokens = torch.randint(0, 256, (1, 9))
+    x = model.final_norm(model.embedding(tokens))
+    torch.testing.assert_close(model(tokens), x @ model.embedding.weight.T)

@@ -1,0 +1,142 @@
+"""Every token-mixing structure against its naive twin: values, gradients, ugly lengths; and causality."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from star.genome import PAPER
+from star.operators.attention import Attention, attention_naive
+from star.operators.convolution import GatedConvolution, gated_convolution_naive
+from star.operators.featurizer import FEATURES, ImplicitKernel
+from star.operators.liv import MIXERS
+from star.operators.memoryless import Memoryless, memoryless_naive
+from star.operators.recurrence import Recurrence, recurrence_naive
+from star.ops.convolution import convolution_naive, long_convolution, short_convolution
+from star.ops.rotary import rotate, rotate_naive
+from star.ops.scan import selective_scan, selective_scan_naive
+from star.spec import Dimensions, TokenMixing
+
+DIMS = Dimensions(d_model=32, head_dim=8, vocab_size=11, seq_len=40)
+LENGTHS = (1, 2, 63, 64, 65)
+
+
+@pytest.fixture(autouse=True)
+def double_precision():
+    """Fast and naive forms differ in the order of sums alone, so float64 leaves no room for a wrong formula."""
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(0)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def assert_twins(fast, naive, tensors, atol=1e-10):
+    """Equal values, and equal gradients of a random projection with respect to every tensor."""
+    tensors = [t.detach().requires_grad_() for t in tensors]
+    results = [f(*tensors) for f in (fast, naive)]
+    torch.testing.assert_close(results[0], results[1], rtol=0, atol=atol)
+    weight = torch.randn_like(results[0])
+    gradients = [torch.autograd.grad((y * weight).sum(), tensors) for y in results]
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=atol * 100)
+
+
+def features_of(class_id, num_tokens, batch=2):
+    """Random features of the widths that the class's featurizer makes; a kernel where it has one."""
+    x = torch.randn(batch, num_tokens, DIMS.d_model)
+    modules = [FEATURES[g.token_mixing, g.channel_mixing](g, DIMS).double() for g in PAPER[class_id].groups]
+    return [torch.randn_like(module(x)) for module in modules]
+
+
+@pytest.mark.parametrize("num_tokens", LENGTHS)
+@pytest.mark.parametrize("class_id", [1, 3, 4])
+def test_attention(class_id, num_tokens):
+    mixer = Attention(PAPER[class_id], DIMS)
+    assert_twins(mixer, lambda *f: attention_naive(*f, DIMS.head_dim), features_of(class_id, num_tokens))
+
+
+@pytest.mark.parametrize("num_tokens", LENGTHS)
+@pytest.mark.parametrize("class_id", [7, 8])
+def test_gated_convolution(class_id, num_tokens):
+    mixer = GatedConvolution(PAPER[class_id], DIMS)
+    assert_twins(mixer, gated_convolution_naive, features_of(class_id, num_tokens))
+
+
+@pytest.mark.parametrize("num_tokens", LENGTHS)
+def test_memoryless(num_tokens):
+    assert_twins(Memoryless(PAPER[9], DIMS), memoryless_naive, features_of(9, num_tokens))
+
+
+@pytest.mark.parametrize("num_tokens", LENGTHS)
+@pytest.mark.parametrize("class_id", [5, 6])
+def test_recurrence(class_id, num_tokens):
+    mixer = Recurrence(PAPER[class_id], DIMS)
+    parameters = [p.detach() for p in (mixer.log_rate, mixer.step_bias, mixer.skip)]
+
+    def fast(c, b, v, a, log_rate, step_bias, skip):
+        named = {"log_rate": log_rate, "step_bias": step_bias, "skip": skip}
+        return torch.func.functional_call(mixer, named, (c, b, v, a))
+
+    assert_twins(fast, recurrence_naive, [*features_of(class_id, num_tokens), *parameters])
+
+
+def test_recurrence_over_several_segments(monkeypatch):
+    """Segments hand their last state on, forwards and backwards."""
+    monkeypatch.setattr("star.operators.recurrence.SEGMENT", 16)
+    test_recurrence(5, 63)
+
+
+@pytest.mark.parametrize("num_tokens", LENGTHS)
+def test_scan_carries_its_start_and_returns_its_end(num_tokens):
+    s, v = torch.rand(2, num_tokens, 5) + 0.1, torch.randn(2, num_tokens, 5)
+    b, c = torch.randn(2, num_tokens, 3), torch.randn(2, num_tokens, 3)
+    arguments = [s, v, b, c, torch.rand(5, 3) * 4, torch.randn(2, 5, 3)]
+
+    def both(scan):
+        return lambda *tensors: torch.cat([result.flatten() for result in scan(*tensors)])
+
+    assert_twins(both(selective_scan), both(selective_scan_naive), arguments)
+
+
+def test_scan_forgets_exactly_where_its_decay_underflows():
+    """Decays of e^-1000 leave no trace and no NaN, in the values and in every gradient."""
+    s = torch.full((1, 64, 4), 1000.0)
+    v, b, c = torch.randn(1, 64, 4), torch.randn(1, 64, 2), torch.randn(1, 64, 2)
+    tensors = [s, v, b, c, torch.ones(4, 2), torch.randn(1, 4, 2)]
+    assert_twins(lambda *a: selective_scan(*a)[0], lambda *a: selective_scan_naive(*a)[0], tensors, atol=1e-6)
+    y, _ = selective_scan(*tensors)
+    torch.testing.assert_close(y, s * v * (b * c).sum(-1, keepdim=True))
+
+
+@pytest.mark.parametrize("num_tokens", LENGTHS)
+def test_convolutions(num_tokens):
+    x = torch.randn(2, num_tokens, 4)
+    assert_twins(short_convolution, convolution_naive, [x, torch.randn(3, 4)])
+    assert_twins(long_convolution, convolution_naive, [x, torch.randn(num_tokens, 4)])
+
+
+def test_short_convolution_is_the_librarys_depthwise_convolution():
+    x, kernel = torch.randn(2, 20, 4), torch.randn(3, 4)
+    padded = F.pad(x.mT, (2, 0))
+    expected = F.conv1d(padded, kernel.flip(0).mT[:, None], groups=4).mT
+    torch.testing.assert_close(short_convolution(x, kernel), expected)
+
+
+def test_rotation():
+    x = torch.randn(2, 9, 3, 8)
+    torch.testing.assert_close(rotate(x), rotate_naive(x), rtol=0, atol=1e-5)
+    q, k = torch.randn(2, 1, 1, 8)
+    turned_q, turned_k = (rotate(y.expand(1, 30, 1, 8))[0, :, 0] for y in (q, k))
+    scores = turned_q @ turned_k.T
+    for distance in range(5):  # a score depends on the distance alone
+        diagonal = scores.diagonal(-distance)
+        torch.testing.assert_close(diagonal, diagonal[:1].expand_as(diagonal), rtol=0, atol=1e-4)
+
+
+def test_implicit_kernel_does_not_depend_on_tokens_or_on_how_many_there_are():
+    kernel = ImplicitKernel(PAPER[8].groups[3], DIMS)
+    long, short = kernel(torch.randn(1, 40, 32)), kernel(torch.randn(3, 7, 32))
+    torch.testing.assert_close(long[:7], short)
+
+
+def test_every_structure_of_the_paper_has_a_module():
+    assert set(MIXERS) == set(TokenMixing)
