@@ -1,0 +1,118 @@
+"""The Pareto front of a run as a folder of standalone models and a README that lists them."""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+from star.checkpoint import RunDirectory
+from star.checkpoint.files import disk_errors_told
+from star.config import DTYPE_BYTES, RunConfig, from_toml, read_record, trained_scale
+from star.export.single_file import ExportHeader, export_model
+from star.genome import decode, to_text
+from star.objectives import find_objectives
+from star.records import Individual, Status
+from star.spec import ModelSpec, UserError
+
+TITLE = "# Pareto front of "
+OURS = {"model.py", "model.safetensors", "__pycache__"}  # all that a model's folder may hold
+USE = """\
+Each folder is one model: `model.py` needs only torch, `model.safetensors` holds its weights.
+
+    cd {id}
+    python model.py "def "                 # continues a text, byte by byte
+    python -c "import model; print(model.load())"
+
+The head of each `model.py` tells its genome, its costs slot by slot, its lineage and how it was trained.
+"""
+
+
+def export_front(run: RunDirectory, out: Path) -> list[str]:
+    """Write OUT/README.md and OUT/ID/ for every member of the front of the latest generation.
+
+    Folders of an earlier export into `out` are replaced; nothing else in it is touched.
+    Returns one sentence for each thing that is missing: weights that are not kept, an empty front.
+    Raises UserError if there is no generation, or `out` cannot be written or holds a README of something else.
+    """
+    generation = run.latest_generation()
+    if generation is None:
+        raise UserError(f"{run.path} has no finished generation yet, so there is no front to export")
+    config = from_toml(run.config_toml).resolved()
+    columns = [objective.column for objective in find_objectives(config.objectives)]
+    front = [one for one in generation.individuals if one.rank == 0 and one.status is Status.OK]
+    front.sort(key=lambda one: [one.objectives[column] for column in columns])
+    notes = [] if front else [f"The front of generation {generation.number} is empty: no proxy trained."]
+    with disk_errors_told(f"write {out}"):
+        _prepare(out, {str(one.id) for one in front})
+        for individual in front:
+            notes += _export(individual, run, config, out / str(individual.id))
+        (out / "README.md").write_text(_readme(run, front, columns, notes), encoding="utf-8")
+    return notes
+
+
+def _prepare(out: Path, keep: set[str]) -> None:
+    """Make `out` if need be, and take away the models that an earlier export left there."""
+    readme = out / "README.md"
+    if readme.exists() and not readme.read_text(errors="replace").startswith(TITLE):
+        raise UserError(f"{out} holds a README.md that no export wrote; choose another folder")
+    out.mkdir(parents=True, exist_ok=True)
+    for folder in out.iterdir():
+        stale = folder.is_dir() and folder.name.isdigit() and folder.name not in keep
+        if stale and {path.name for path in folder.iterdir()} <= OURS:
+            shutil.rmtree(folder)
+
+
+def _export(individual: Individual, run: RunDirectory, config: RunConfig, out: Path) -> list[str]:
+    weights = run.load_weights(individual.hash) or {}
+    header = ExportHeader(
+        genome=individual.genome,
+        facts=_facts(individual, run, config),
+        context=config.context,
+        dtype_bytes=DTYPE_BYTES[config.dtype],
+    )
+    spec = ModelSpec(slots=decode(individual.genome), dims=trained_scale(config).dims)
+    export_model(spec, weights, header, out)
+    if weights:
+        return []
+    return [f"Model {individual.id} has code but no weights: {run.path} does not keep those of {individual.hash}."]
+
+
+def _facts(individual: Individual, run: RunDirectory, config: RunConfig) -> tuple[tuple[str, str], ...]:
+    recipe = trained_scale(config).recipe
+    parents = " and ".join(map(str, individual.parents))
+    elsewhere = "" if config.target == config.scale else f" (costs counted at scale {config.target})"
+    measured = ", ".join(f"{name} {format_number(value)}" for name, value in individual.objectives.items())
+    return (
+        (
+            "lineage",
+            f"individual {individual.id} of {run.path.resolve().name}, born in generation "
+            f"{individual.generation}{f' of {parents}' if parents else ' by sampling'}",
+        ),
+        ("measured", measured + elsewhere),
+        ("corpus", ", ".join(config.corpus)),
+        (
+            "recipe",
+            f"scale {config.scale}: {recipe.tokens:,} tokens in {recipe.steps:,} steps of {recipe.batch_size} x "
+            f"{recipe.seq_len}, {recipe.optimizer}, learning rate {recipe.learning_rate:g}, seed {config.seed}",
+        ),
+        ("made with", ", ".join(f"{name} {value}" for name, value in read_record(run.config_toml).items())),
+    )
+
+
+def format_number(value: float) -> str:
+    """A count in full, anything else to four decimals."""
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.4f}"
+
+
+def _readme(run: RunDirectory, front: list[Individual], columns: list[str], notes: list[str]) -> str:
+    names = ["model", *columns, "operators", "genome"]
+    rows = [names, ["---", *("---:" for _ in columns), "---", "---"]]
+    for one in front:
+        counts = Counter(slot.liv.name for slot in decode(one.genome)).most_common()
+        operators = ", ".join(f"{count} {name}" for name, count in counts)
+        values = [format_number(one.objectives[column]) for column in columns]
+        rows.append([f"[{one.id}]({one.id}/model.py)", *values, operators, f"`{to_text(one.genome)}`"])
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    use = USE.format(id=front[0].id) if front else ""
+    remarks = "\n".join(f"- {note}" for note in notes)
+    parts = [f"{TITLE}{run.path.resolve().name}", table, use.strip(), remarks]
+    return "\n\n".join(part for part in parts if part) + "\n"

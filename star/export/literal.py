@@ -1,0 +1,109 @@
+"""Python text for records: a model's specification written out, and tables cut to what it uses."""
+
+import ast
+import json
+import re
+from dataclasses import fields, is_dataclass, replace
+from enum import Enum
+
+from star.export.source import Definition
+from star.spec import LivSpec, ModelSpec
+
+WIDTH = 110
+TAB = "    "
+
+
+class Name(str):
+    """A value that is spelled by a name defined elsewhere."""
+
+
+def format_value(value: object, indent: int = 0, used: int = 0) -> str:
+    """Python text that evaluates to `value`: records by keyword (leading names and codes by position), enum
+    members by name, one element a line where a line would be too long. `indent` counts levels, `used` the
+    columns that the line needs besides."""
+    if isinstance(value, Enum):
+        return f"{type(value).__name__}.{value.name}"
+    if isinstance(value, str):
+        return value if isinstance(value, Name) else json.dumps(value)
+    record = fields_of(value)
+    if not record and not isinstance(value, tuple):
+        return repr(value)
+    parts = _label(record) if record else [("", part) for part in value]
+    opening = f"{type(value).__name__}(" if record else "("
+    comma = "," if not record and len(parts) == 1 else ""
+    line = f"{opening}{', '.join(name + format_value(part) for name, part in parts)}{comma})"
+    if "\n" not in line and len(line) + indent * len(TAB) + used <= WIDTH:
+        return line
+    rows = (name + format_value(part, indent + 1, len(name) + 1) for name, part in parts)
+    inside = "".join(f"{TAB * (indent + 1)}{row},\n" for row in rows)
+    return f"{opening}\n{inside}{TAB * indent})"
+
+
+def _label(record: dict[str, object]) -> list[tuple[str, object]]:
+    """Each value with its keyword, or with nothing as long as the values speak for themselves."""
+    parts, speaking = [], True
+    for name, value in record.items():
+        speaking = speaking and isinstance(value, str | Enum)
+        parts.append(("" if speaking else f"{name}=", value))
+    return parts
+
+
+def fields_of(value: object) -> dict[str, object]:
+    """Name -> value of a dataclass or named tuple; empty for anything else."""
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    return dict(zip(value._fields, value, strict=True)) if hasattr(value, "_fields") else {}
+
+
+def format_spec(spec: ModelSpec) -> str:
+    """Assignments that build `spec` as SPEC, each operator class first, under a name of its own."""
+    livs = {_constant(slot.liv): slot.liv for slot in spec.slots}
+    assert all(livs[_constant(slot.liv)] == slot.liv for slot in spec.slots), "two operators of one name"
+    named = replace(spec, slots=tuple(slot._replace(liv=Name(_constant(slot.liv))) for slot in spec.slots))
+    lines = [f"{name} = {format_value(liv, used=len(name) + 3)}\n" for name, liv in livs.items()]
+    return "".join(lines) + f"SPEC = {format_value(named, used=7)}"
+
+
+def _constant(liv: LivSpec) -> str:
+    return re.sub(r"\W", "_", liv.name).upper()
+
+
+def codes_in(value: object) -> set[frozenset[str]]:
+    """For each record at any depth, the text of the enum members that it holds itself."""
+    record = fields_of(value)
+    parts = tuple(record.values()) if record else value
+    if not isinstance(parts, tuple):
+        return set()
+    own = frozenset(format_value(part) for part in parts if isinstance(part, Enum))
+    return {own}.union(*map(codes_in, parts))
+
+
+def keep_rows(definition: Definition, codes: set[frozenset[str]]) -> Definition:
+    """A literal table `{Enum.MEMBER: ..., }` without the rows that no record asks for; any other definition
+    as it is. A key is one member, or a tuple of members that must occur together in one record."""
+    table = getattr(definition.node, "value", None)
+    if not definition.is_assignment or not isinstance(table, ast.Dict) or None in table.keys:
+        return definition
+    dropped: set[int] = set()
+    for key, value in zip(table.keys, table.values, strict=True):
+        members = key.elts if isinstance(key, ast.Tuple) else [key]
+        if all(isinstance(member, ast.Attribute) for member in members):
+            wanted = {ast.unparse(member) for member in members}
+            if not any(wanted <= record for record in codes):
+                dropped |= set(range(key.lineno - 1, value.end_lineno))
+    lines = definition.source.splitlines()
+    return replace(definition, source="\n".join(line for i, line in enumerate(lines) if i not in dropped))
+
+
+def plain_shape(definition: Definition) -> Definition:
+    """An alias `BTD = Float[Tensor, "B T D"]` as `BTD = Tensor  # float (B, T, D)`; others as they are."""
+    value = getattr(definition.node, "value", None)
+    if not definition.is_assignment or not isinstance(value, ast.Subscript):
+        return definition
+    if not isinstance(value.slice, ast.Tuple) or len(value.slice.elts) != 2:
+        return definition
+    array, axes = value.slice.elts
+    if not isinstance(axes, ast.Constant):
+        return definition
+    kind, shape = ast.unparse(value.value).lower(), ", ".join(str(axes.value).split())
+    return replace(definition, source=f"{definition.names[0]} = {ast.unparse(array)}  # {kind} ({shape})")

@@ -1,0 +1,94 @@
+"""One model as a folder that needs only torch: `model.py`, the code that was trained, and its weights."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+import star
+from star.cost import itemise, price
+from star.export.literal import codes_in, format_spec, keep_rows, plain_shape
+from star.export.source import Definition, Reference, collect
+from star.genome import genome_hash, to_text
+from star.records import Genome
+from star.spec import ModelSpec
+
+RECORDS = ("Dimensions", "FeatureGroup", "LivSpec", "ModelSpec", "Slot")  # what a written SPEC mentions
+ENTRY = '\n\nif __name__ == "__main__":\n    main()\n'
+PACKAGE = Path(star.__file__).parent.parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportHeader:
+    """What the head of an exported file tells besides its costs.
+
+    `facts` are lines of a label and a text: lineage, measured objectives, corpus, recipe. The cache is priced
+    at `context` tokens of `dtype_bytes` bytes an element.
+    """
+
+    genome: Genome
+    facts: tuple[tuple[str, str], ...]
+    context: int
+    dtype_bytes: int
+
+
+def export_model(spec: ModelSpec, weights: dict[str, np.ndarray], header: ExportHeader, out: Path) -> None:
+    """Write folder `out` with `model.py`, and `model.safetensors` unless `weights` is empty."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "model.py").write_text(model_source(spec, header), encoding="utf-8")
+    if weights:
+        metadata = {"genome": to_text(header.genome), "hash": genome_hash(header.genome)}
+        save_file(weights, out / "model.safetensors", metadata)
+
+
+def model_source(spec: ModelSpec, header: ExportHeader) -> str:
+    """The text of `model.py`: the definitions that this model reaches, as they stand here, and its SPEC."""
+    codes = codes_in(spec)
+
+    def rewrite(definition: Definition) -> Definition:
+        if "SPEC" in definition.names:
+            return replace(definition, source=format_spec(spec))
+        if definition.module == "star.ops.shapes":
+            return plain_shape(definition)
+        return keep_rows(definition, codes)
+
+    enums = {code.split(".")[0] for record in codes for code in record}
+    roots = [Reference("star.export.standalone", "main")]
+    roots += [Reference("star.spec", name) for name in (*RECORDS, *sorted(enums))]
+    text = collect(roots, PACKAGE, rewrite).text()
+    return f'"""{_escape(_head(spec, header))}\n"""\n\n{text}{ENTRY}'
+
+
+def _head(spec: ModelSpec, header: ExportHeader) -> str:
+    cost = price(spec.slots, spec.dims, header.context, header.dtype_bytes)
+    facts = [
+        ("genome", to_text(header.genome)),
+        ("hash", genome_hash(header.genome)),
+        *header.facts,
+        ("parameters", f"{cost.params:,} in this file, {cost.embedding_params:,} of them the embedding"),
+        (
+            "cache",
+            f"{cost.cache_bytes:,} bytes at {header.context:,} tokens and {header.dtype_bytes} bytes an "
+            f"element, {cost.cache_bytes_per_token:,} of them for each token",
+        ),
+    ]
+    rows = [f"{label:<12}{text}" for label, text in facts]
+    rows += ["", f"{'slot':>4}  {'class':<14}{'parameters':>12}{'cache bytes':>14}  shares with slots"]
+    for layer in itemise(spec.slots, spec.dims, header.context, header.dtype_bytes):
+        shares = ", ".join(map(str, layer.shares_with))
+        row = f"{layer.slot:>4}  {layer.name:<14}{layer.params:>12,}{layer.cache_bytes:>14,}  {shares}"
+        rows.append(row.rstrip())
+    body = "\n".join(f"    {row}".rstrip() for row in rows)
+    return (
+        "A language model synthesised by star, in one file that needs only torch.\n\n"
+        f"{body}\n\n"
+        "`load()` gives the trained model, which maps tokens (bytes) of shape (batch, time) to logits; a\n"
+        'text on the command line is continued: `python model.py "def "`. The code below is the code that\n'
+        "was trained, gathered from the files named above each part."
+    )
+
+
+def _escape(text: str) -> str:
+    """Safe inside a triple-quoted string, whatever a path holds."""
+    return text.replace("\\", "\\\\").replace('"""', "'''")

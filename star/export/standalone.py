@@ -1,0 +1,82 @@
+"""Using the model: reading its weights, generating text."""
+
+import argparse
+import json
+from math import prod
+from pathlib import Path
+
+import torch
+
+from star.model import LanguageModel
+from star.spec import Dimensions, ModelSpec
+
+SPEC = ModelSpec(slots=(), dims=Dimensions(d_model=1, head_dim=1, vocab_size=256, seq_len=1))
+
+WEIGHTS = Path(__file__).with_name("model.safetensors")
+DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+
+
+def read_safetensors(path: str | Path) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file: eight little-endian bytes with the length of a JSON header, that
+    header (name -> dtype, shape, first and last byte), one buffer. ValueError if the file is anything else."""
+    raw = bytearray(Path(path).read_bytes())
+    start = 8 + int.from_bytes(raw[:8], "little")
+    try:
+        header = json.loads(raw[8:start].decode())
+        header.pop("__metadata__", None)
+        tensors = {}
+        for name, entry in header.items():
+            begin, end = entry["data_offsets"]
+            flat = torch.frombuffer(raw[start + begin : start + end], dtype=DTYPES[entry["dtype"]])
+            if len(flat) != prod(entry["shape"]):
+                raise ValueError(f"{name} has {len(flat)} elements, not shape {entry['shape']}")
+            tensors[name] = flat.reshape(entry["shape"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is not a complete safetensors file: {error}") from error
+    return tensors
+
+
+def load(path: str | Path = WEIGHTS) -> LanguageModel:
+    """The trained model. ValueError if the file's tensors are not this model's."""
+    model = LanguageModel(SPEC)
+    own = dict(model.named_parameters())  # weights that slots share appear once, under their first name
+    stored = read_safetensors(path)
+    shapes = {name: tuple(tensor.shape) for name, tensor in own.items()}
+    if shapes != {name: tuple(tensor.shape) for name, tensor in stored.items()}:
+        raise ValueError(f"{path} holds the weights of another model")
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(stored[name])
+    return model.eval()
+
+
+@torch.no_grad()
+def generate(model: LanguageModel, prompt: bytes, num_bytes: int, temperature: float, seed: int = 0) -> bytes:
+    """`prompt` and `num_bytes` more, each drawn from softmax(logits / temperature); the likeliest at 0."""
+    chance = torch.Generator().manual_seed(seed)
+    text = list(prompt or b"\n")
+    for _ in range(num_bytes):
+        window = torch.tensor([text[-SPEC.dims.seq_len :]])
+        logits = model(window)[0, -1, :256].float()  # tokens are bytes
+        if temperature > 0:
+            text.append(int(torch.multinomial(torch.softmax(logits / temperature, 0), 1, generator=chance)))
+        else:
+            text.append(int(logits.argmax()))
+    return bytes(text)
+
+
+def main() -> None:
+    """Continue the text given on the command line."""
+    parser = argparse.ArgumentParser(description="Continue a text, byte by byte.")
+    parser.add_argument("prompt", nargs="?", default="def ")
+    parser.add_argument("--bytes", type=int, default=200, help="how many to add (default: 200)")
+    parser.add_argument("--temperature", type=float, default=0.0, help="0, the default: the likeliest byte")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--weights", default=WEIGHTS)
+    options = parser.parse_args()
+    try:
+        model = load(options.weights)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    text = generate(model, options.prompt.encode(), options.bytes, options.temperature, options.seed)
+    print(text.decode(errors="replace"))

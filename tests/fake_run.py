@@ -1,0 +1,106 @@
+"""A run directory as a search leaves it, with an invented quality in place of training."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from star.checkpoint import RunDirectory
+from star.config import DTYPE_BYTES, RunConfig, target_scale, to_toml, trained_scale
+from star.cost import price
+from star.genome import canonical, crossover, decode, genome_hash, mutate, sample
+from star.model import LanguageModel
+from star.objectives import find_objectives
+from star.records import Evaluation, Generation, Individual, Status, Task
+from star.spec import ModelSpec
+
+
+def write_run(path: Path, config: RunConfig, weights: bool = False, failing: float = 0.05) -> RunDirectory:
+    """Evolve by rank alone, every proxy failing with probability `failing`; `weights` are untrained ones."""
+    config = config.resolved()
+    rng = np.random.default_rng(config.seed)
+    columns = [objective.column for objective in find_objectives(config.objectives)]
+    run = RunDirectory(path).create(to_toml(config, {"star": "0.1.0", "corpus_digest": "c0ffee"}))
+    alive: list[Individual] = []
+    born = failed = 0
+    for number in range(config.generations + 1):
+        for _ in range(config.offspring if number else config.population):
+            one = _born(born, number, alive, config, rng, failing)
+            evaluation = Evaluation(hash=one.hash, status=one.status, objectives=one.objectives, seconds=1.0)
+            run.append_evaluation(Task(genome=one.genome, hash=one.hash, seed=0), evaluation)
+            failed += one.status is not Status.OK
+            born += 1
+            alive.append(one)
+        alive = _survivors(alive, columns, config.population)
+        run.write_generation(
+            Generation(
+                number=number,
+                individuals=tuple(alive),
+                rng_state="{}",
+                next_id=born,
+                evaluations=born,
+                duplicates_avoided=number,
+                failures={"diverged": failed} if failed else {},
+                hypervolume=1.0 - 0.4 * 0.7**number,
+            )
+        )
+    if weights:
+        for one in alive:
+            model = LanguageModel(ModelSpec(decode(one.genome), trained_scale(config).dims))
+            with torch.no_grad():
+                arrays = {name: parameter.numpy() for name, parameter in model.named_parameters()}
+            run.save_weights(one.hash, arrays)
+    run.close()
+    return run
+
+
+def _born(
+    id: int, generation: int, alive: list[Individual], config: RunConfig, rng: np.random.Generator, failing: float
+) -> Individual:
+    parents: tuple[int, ...] = ()
+    genome = sample(config.slots, rng)
+    if generation:
+        a, b = (alive[i] for i in rng.choice(len(alive), 2))
+        parents, genome = (a.id, b.id), mutate(crossover(a.genome, b.genome, rng)[0], rng)
+    genome = canonical(genome)
+    fails = rng.random() < failing
+    return Individual(
+        id=id,
+        genome=genome,
+        hash=genome_hash(genome),
+        generation=generation,
+        parents=parents,
+        status=Status.DIVERGED if fails else Status.OK,
+        objectives={} if fails else _objectives(genome, config, rng),
+        rank=0,
+        crowding=0.0,
+    )
+
+
+def _objectives(genome: tuple[int, ...], config: RunConfig, rng: np.random.Generator) -> dict[str, float]:
+    slots = decode(genome)
+    cost = price(slots, target_scale(config).dims, config.context, DTYPE_BYTES[config.dtype])
+    kinds = [slot.liv.token_mixing for slot in slots]
+    variety = len(set(kinds)) + 2 * kinds.count(1) / len(kinds)
+    quality = 3.3 - 0.1 * variety - 0.02 * np.log1p(cost.cache_bytes) - 0.04 * np.log(cost.params)
+    quality += 0.03 * rng.standard_normal()
+    return {"quality_bpb": float(quality), "params": float(cost.params), "cache_bytes": float(cost.cache_bytes)}
+
+
+def _survivors(alive: list[Individual], columns: list[str], size: int) -> list[Individual]:
+    ranked: list[Individual] = []
+    rest = [one for one in alive if one.status is Status.OK]
+    rank = 0
+    while rest:
+        front = [one for one in rest if not any(_dominates(other, one, columns) for other in rest)]
+        ranked += [replace(one, rank=rank) for one in front]
+        rest = [one for one in rest if one not in front]
+        rank += 1
+    ranked += [replace(one, rank=rank) for one in alive if one.status is not Status.OK]
+    return ranked[:size]
+
+
+def _dominates(a: Individual, b: Individual, columns: list[str]) -> bool:
+    pairs = [(a.objectives[column], b.objectives[column]) for column in columns]
+    return all(x <= y for x, y in pairs) and any(x < y for x, y in pairs)

@@ -1,0 +1,426 @@
+"""Exported models: run without star, equal to the trained ones, and nothing in them that they do not use."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fake_run import write_run
+from hypothesis import given
+from hypothesis import strategies as st
+
+from star.checkpoint import RunDirectory
+from star.config import RunConfig, to_toml
+from star.export import ExportHeader, export_front, export_model
+from star.export.literal import codes_in, format_spec, format_value, keep_rows, plain_shape
+from star.export.single_file import model_source
+from star.export.source import Definition, Reference, collect, format_imports
+from star.export.standalone import read_safetensors
+from star.genome import PAPER, decode, parse, sample, to_text
+from star.model import LanguageModel
+from star.spec import (
+    ChannelMixing,
+    Dimensions,
+    FeatureChannelMixing,
+    FeatureGroup,
+    FeatureTokenMixing,
+    LivSpec,
+    ModelSpec,
+    Nonlinearity,
+    Slot,
+    Sparsity,
+    TokenMixing,
+    UserError,
+)
+
+DIMS = Dimensions(d_model=32, head_dim=8, vocab_size=256, seq_len=48)
+SPEC_TYPES = {
+    kind.__name__: kind
+    for kind in (
+        ChannelMixing,
+        Dimensions,
+        FeatureChannelMixing,
+        FeatureGroup,
+        FeatureTokenMixing,
+        LivSpec,
+        ModelSpec,
+        Nonlinearity,
+        Slot,
+        Sparsity,
+        TokenMixing,
+    )
+}
+
+# Stands in for an interpreter that has torch and nothing of ours: these imports fail.
+RUN_ALONE = """
+import importlib.util, json, sys, warnings
+absent = ("star", "jaxtyping", "safetensors", "numpy", "beartype")
+sys.modules.update(dict.fromkeys(absent))
+import torch  # warns that it found no numpy
+warnings.simplefilter("error")
+torch.set_num_threads(1)
+torch.manual_seed(7)
+tokens = torch.randint(0, 256, (2, 33))
+for path in json.loads(sys.argv[1]):
+    found = importlib.util.spec_from_file_location("model", path)
+    module = sys.modules["model"] = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    with torch.no_grad():
+        torch.save(module.load()(tokens), path + ".logits")
+assert not any(name.split(".")[0] in absent and module for name, module in sys.modules.items())
+"""
+
+
+def header(genome):
+    facts = (("lineage", "individual 3, born in generation 1"),)
+    return ExportHeader(genome=genome, facts=facts, context=48, dtype_bytes=2)
+
+
+def train_a_little(genome, seed):
+    """A model whose weights are all different from what its constructor gives."""
+    torch.manual_seed(seed)
+    model = LanguageModel(ModelSpec(decode(genome), DIMS)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    return model
+
+
+def stored(model):
+    return {name: parameter.detach().numpy() for name, parameter in model.named_parameters()}
+
+
+def some_genomes():
+    """Every class once in a pair that shares weights and features, and random mixtures of them."""
+    pairs = [f"{number}1212-{number}1212-{number}1113-{number}1113" for number in PAPER]
+    rng = np.random.default_rng(0)
+    return [parse(pair) for pair in pairs] + [sample(6, rng) for _ in range(24)]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """Folders of exported genomes, each with the trained model that it came from."""
+    out = tmp_path_factory.mktemp("export")
+    folders = {}
+    for number, genome in enumerate(some_genomes()):
+        model = train_a_little(genome, number)
+        folder = out / str(number)
+        export_model(ModelSpec(decode(genome), DIMS), stored(model), header(genome), folder)
+        folders[folder] = model
+    return folders
+
+
+def test_logits_of_the_exported_file_equal_the_trained_models(exported):
+    paths = [str(folder / "model.py") for folder in exported]
+    command = [sys.executable, "-I", "-c", RUN_ALONE, json.dumps(paths)]
+    subprocess.run(command, check=True, timeout=120)
+    torch.manual_seed(7)
+    tokens = torch.randint(0, 256, (2, 33))
+    for folder, model in exported.items():
+        with torch.no_grad():
+            expected = model(tokens)
+        logits = torch.load(folder / "model.py.logits", weights_only=True)
+        assert expected.std() > 0.01
+        assert torch.equal(logits, expected), folder
+
+
+def test_exported_files_have_no_undefined_unused_or_unsorted_name(exported):
+    files = [str(folder / "model.py") for folder in exported]
+    rules = ["--isolated", "--no-cache", "--select", "E4,E7,E9,F,I", "--target-version", "py311"]
+    command = [sys.executable, "-m", "ruff", "check", *rules, *files]
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout[-2000:]
+
+
+def test_weights_that_slots_share_are_stored_once(exported):
+    for folder, model in exported.items():
+        size = sum(parameter.numel() for parameter in model.parameters())
+        assert sum(t.numel() for t in read_safetensors(folder / "model.safetensors").values()) == size
+    assert any(len(stored(model)) < len(model.state_dict()) for model in exported.values())
+
+
+def test_only_what_a_genome_uses_is_in_its_file():
+    def source_of(text):
+        genome = parse(text)
+        return model_source(ModelSpec(decode(genome), DIMS), header(genome))
+
+    attention, recurrence, long = (source_of(f"{number}1111-91111") for number in (1, 5, 8))
+    for text, file in (
+        (attention, "star/operators/attention.py"),
+        (recurrence, "star/operators/recurrence.py"),
+        (long, "star/operators/convolution.py"),
+    ):
+        present = [f" {other} -" in text for other in (file, "star/operators/memoryless.py")]
+        others = {"attention", "recurrence", "convolution"} - {Path(file).stem}
+        assert all(present) and not any(f" star/operators/{other}.py -" in text for other in others)
+        assert "_naive" not in text and "jaxtyping import" not in text and "from star" not in text
+    assert "class ImplicitKernel" in long and "class ExplicitKernel" not in long
+
+
+def test_head_tells_genome_costs_and_lineage():
+    genome = parse("31111-91111-31112-91111-31112")
+    text = model_source(ModelSpec(decode(genome), DIMS), header(genome))
+    head = text.split('"""')[1]
+    model = LanguageModel(ModelSpec(decode(genome), DIMS))
+    assert f"{sum(p.numel() for p in model.parameters()):,} in this file" in head
+    assert to_text(genome) in head and "individual 3, born in generation 1" in head
+
+
+def test_paths_cannot_break_the_head():
+    genome = parse("91111")
+    odd = ExportHeader(genome=genome, facts=(("corpus", 'C:\\new\\"""'),), context=1, dtype_bytes=2)
+    compile(model_source(ModelSpec(decode(genome), DIMS), odd), "model.py", "exec")
+
+
+def import_file(path):
+    found = importlib.util.spec_from_file_location("exported_model", path)
+    module = importlib.util.module_from_spec(found)
+    sys.modules[found.name] = module
+    found.loader.exec_module(module)
+    return module
+
+
+def test_command_line_continues_a_text(exported, monkeypatch, capsys):
+    module = import_file(next(iter(exported)) / "model.py")
+
+    def run(*options):
+        monkeypatch.setattr(sys, "argv", ["model.py", "def ", "--bytes", "20", *options])
+        module.main()
+        return capsys.readouterr().out
+
+    assert run().startswith("def ") and run() == run()
+    assert run("--temperature", "2") != run("--temperature", "2", "--seed", "1")
+    likeliest = module.generate(module.load(), b"x" * 60, 3, temperature=0)
+    assert len(likeliest) == 63  # longer than seq_len
+
+
+def test_wrong_weights_are_refused_in_one_line(exported, tmp_path, monkeypatch, capsys):
+    folders = list(exported)
+    (tmp_path / "model.py").write_text((folders[0] / "model.py").read_text())
+    module = import_file(tmp_path / "model.py")
+    right, other = ((folder / "model.safetensors").read_bytes() for folder in (folders[0], folders[4]))
+    monkeypatch.setattr(sys, "argv", ["model.py"])
+    for content, words in (
+        (None, "No such file"),
+        (b"", "not a complete safetensors file"),
+        (b"no weights at all, just text", "not a complete safetensors file"),
+        (right[:-4], "not a complete safetensors file"),
+        (other, "weights of another model"),
+    ):
+        if content is not None:
+            (tmp_path / "model.safetensors").write_bytes(content)
+        with pytest.raises(SystemExit, match="2"):
+            module.main()
+        assert words in capsys.readouterr().err
+
+
+CONFIG = RunConfig(population=8, generations=2, slots=3, corpus=("stdlib",))
+
+
+def front_of(run):
+    return [one for one in run.latest_generation().individuals if one.rank == 0 and one.status == "ok"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return write_run(tmp_path_factory.mktemp("runs") / "some run", CONFIG, weights=True)
+
+
+def test_front_is_exported_whole_with_a_list_of_it(finished, tmp_path):
+    assert export_front(finished, tmp_path / "out") == []
+    readme = (tmp_path / "out" / "README.md").read_text()
+    front = front_of(finished)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"README.md", *(str(one.id) for one in front)}
+    for one in front:
+        head = (tmp_path / "out" / str(one.id) / "model.py").read_text().split('"""')[1]
+        parents = " and ".join(map(str, one.parents))
+        assert f"of {parents}\n" in head if parents else "by sampling\n" in head
+        for text in (to_text(one.genome), one.hash, f"individual {one.id} of some run", "c0ffee", "muon"):
+            assert text in head
+        assert f"`{to_text(one.genome)}`" in readme and f"[{one.id}]({one.id}/model.py)" in readme
+        arrays = finished.load_weights(one.hash)
+        read = read_safetensors(tmp_path / "out" / str(one.id) / "model.safetensors")
+        assert read.keys() == arrays.keys()
+        assert all(np.array_equal(read[name].numpy(), arrays[name]) for name in arrays)
+    qualities = [one.objectives["quality_bpb"] for one in front]
+    assert [line.split(" | ")[1] for line in readme.splitlines() if line.startswith("| [")] == [
+        f"{quality:.4f}" for quality in sorted(qualities)
+    ]
+
+
+def test_exporting_again_replaces_old_models_and_spares_what_is_not_ours(finished, tmp_path):
+    export_front(finished, tmp_path)
+    for name in ("100001", "100002", "notes"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.py").write_text("")
+    (tmp_path / "100002" / "mine.txt").write_text("")
+    export_front(finished, tmp_path)
+    assert not (tmp_path / "100001").exists()
+    assert (tmp_path / "100002" / "mine.txt").exists() and (tmp_path / "notes").exists()
+
+
+def test_missing_weights_are_named_and_the_code_is_exported(tmp_path):
+    run = write_run(tmp_path / "run", CONFIG)
+    notes = export_front(run, tmp_path / "out")
+    front = front_of(run)
+    assert len(notes) == len(front) > 0
+    for one in front:
+        assert any(one.hash in note and f"Model {one.id} " in note for note in notes)
+        assert {path.name for path in (tmp_path / "out" / str(one.id)).iterdir()} == {"model.py"}
+    assert all(note in (tmp_path / "out" / "README.md").read_text() for note in notes)
+
+
+def test_a_front_without_members_is_told(tmp_path):
+    run = write_run(tmp_path / "run", CONFIG, failing=1.0)
+    (note,) = export_front(run, tmp_path / "out")
+    assert "empty" in note and note in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_exports_that_cannot_be_are_refused(finished, tmp_path):
+    (tmp_path / "README.md").write_text("# My own project")
+    with pytest.raises(UserError, match="no export wrote"):
+        export_front(finished, tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write"):
+        export_front(finished, tmp_path / "file")
+    with pytest.raises(UserError, match="no finished generation"):
+        export_front(RunDirectory(tmp_path / "new").create(to_toml(CONFIG)), tmp_path / "out")
+
+
+def test_costs_counted_elsewhere_are_said_to_be(tmp_path):
+    run = write_run(tmp_path / "run", replace(CONFIG, target="1b", context=32_768))
+    export_front(run, tmp_path / "out")
+    head = (tmp_path / "out" / str(front_of(run)[0].id) / "model.py").read_text()
+    assert "(costs counted at scale 1b)" in head and "at 32,768 tokens" in head
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 24))
+def test_written_spec_is_the_spec(seed, num_slots):
+    spec = ModelSpec(decode(sample(num_slots, np.random.default_rng(seed))), DIMS)
+    names = dict(SPEC_TYPES)
+    exec(format_spec(spec), names)
+    assert names["SPEC"] == spec
+
+
+@pytest.mark.parametrize("value", [(), (1,), ("a'b", 'c"d'), -1.5, True, None, TokenMixing.LOW_RANK, DIMS])
+def test_written_values_evaluate_to_themselves(value):
+    assert eval(format_value(value), dict(SPEC_TYPES)) == value
+
+
+def test_tables_keep_the_rows_that_occur_together():
+    table = Definition(
+        "m",
+        ("TABLE",),
+        "TABLE = {\n    (A.X, B.X): one,\n    (A.Y, B.Y): two,\n    (A.X, B.Y): three,\n    C.Z: four,\n}",
+        True,
+    )
+    kept = keep_rows(table, {frozenset({"A.X", "B.X"}), frozenset({"A.Y", "B.Z", "C.Z"})})
+    assert kept.source == "TABLE = {\n    (A.X, B.X): one,\n    C.Z: four,\n}"
+    other = Definition("m", ("f",), "def f(): return {A.X: 1}", True)
+    assert keep_rows(other, set()) is other
+
+
+def test_codes_are_gathered_record_by_record():
+    group = FeatureGroup("C", FeatureTokenMixing.DIAGONAL, FeatureChannelMixing.DENSE, 1, 1)
+    assert codes_in((group, 3)) >= {frozenset({"FeatureTokenMixing.DIAGONAL", "FeatureChannelMixing.DENSE"})}
+
+
+def test_shapes_become_plain_tensors():
+    alias = Definition("m", ("BTD",), 'BTD = Float[Tensor, "B T D"]', True)
+    assert plain_shape(alias).source == "BTD = Tensor  # float (B, T, D)"
+
+
+@pytest.fixture
+def toy(tmp_path):
+    """A package of three modules, one of them re-exporting."""
+    files = {
+        "__init__.py": "",
+        "base.py": '''
+            """What things are.
+
+                x = 1
+            """
+            import math
+            from functools import cache as memo
+
+            # Why three.
+            THREE = 3
+            FOUR = 4  # unused
+
+
+            def unused():
+                return math.pi
+
+
+            @memo
+            def used():
+                """Says three."""
+                return THREE
+            ''',
+        "inner/__init__.py": "from toy.base import used\n",
+        "top.py": """
+            from toy.inner import used
+
+
+            class Top:
+                # a comment inside
+                value = used()
+
+
+            def main():
+                return Top.value
+            """,
+    }
+    for name, text in files.items():
+        path = tmp_path / "toy" / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text(textwrap.dedent(text))
+    return tmp_path
+
+
+def gather(folder: Path, *roots: Reference) -> str:
+    return collect(roots, folder, lambda definition: definition).text()
+
+
+def test_collected_text_runs_and_leaves_out_what_is_not_reached(toy):
+    text = gather(toy, Reference("toy.top", "main"))
+    names = {}
+    exec(text, names)
+    assert names["main"]() == 3
+    assert "unused" not in text and "FOUR" not in text and "math" not in text
+    for kept in ("# Why three.\nTHREE", "@memo\ndef used", '"""Says three."""', "# a comment", "#     x = 1"):
+        assert kept in text
+    assert text.startswith("from functools import cache as memo\n")
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ("from toy import base\n\n\ndef main():\n    return base.used()\n", "is a module"),
+        ("from toy.base import used as other\n\n\ndef main():\n    return other()\n", "renamed"),
+        ("from toy.base import used\n\nTHREE = 4\n\n\ndef main():\n    return used(), THREE\n", "THREE"),
+    ],
+)
+def test_what_cannot_be_flattened_is_refused(toy, extra, words):
+    (toy / "toy" / "extra.py").write_text(extra)
+    with pytest.raises(AssertionError, match=words):
+        gather(toy, Reference("toy.extra", "main"))
+
+
+def test_imports_are_grouped_and_sorted():
+    imports = {
+        "F": Reference("torch.nn.functional", ""),
+        "nn": Reference("torch", "nn"),
+        "Tensor": Reference("torch", "Tensor"),
+        "math": Reference("math", ""),
+        "cache": Reference("functools", "cache"),
+    }
+    standard = "import math\nfrom functools import cache"
+    torch_last = "import torch.nn.functional as F\nfrom torch import Tensor, nn"
+    assert format_imports(imports) == f"{standard}\n\n{torch_last}"
