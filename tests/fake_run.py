@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from star import catalogue
 from star.checkpoint import RunDirectory
 from star.config import DTYPE_BYTES, RunConfig, target_scale, to_toml, trained_scale
 from star.cost import price
@@ -16,12 +17,20 @@ from star.records import Evaluation, Generation, Individual, Status, Task
 from star.spec import ModelSpec
 
 
-def write_run(path: Path, config: RunConfig, weights: bool = False, failing: float = 0.05) -> RunDirectory:
-    """Evolve by rank alone, every proxy failing with probability `failing`; `weights` are untrained ones."""
+def write_run(
+    path: Path, config: RunConfig, weights: bool = False, failing: float = 0.05, named: tuple[str, ...] = ()
+) -> RunDirectory:
+    """Evolve by rank alone, every proxy failing with probability `failing`; `weights` are untrained ones, and
+    architectures of the catalogue, `named`, are evaluated besides."""
     config = config.resolved()
     rng = np.random.default_rng(config.seed)
     columns = [objective.column for objective in find_objectives(config.objectives)]
     run = RunDirectory(path).create(to_toml(config, {"star": "0.1.0", "corpus_digest": "c0ffee"}))
+    for name in named:
+        genome = catalogue.load(name).at(config.slots)
+        task = Task(genome=genome, hash=genome_hash(genome), seed=0)
+        values = _objectives(genome, config, rng)
+        run.append_evaluation(task, Evaluation(hash=task.hash, status=Status.OK, objectives=values))
     alive: list[Individual] = []
     born = failed = 0
     for number in range(config.generations + 1):

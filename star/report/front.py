@@ -1,0 +1,61 @@
+"""The front of a run as rows: what `star front` prints and every table and picture shows."""
+
+from dataclasses import dataclass
+
+from star.genome import decode, to_text
+from star.records import Generation, Individual, Status
+
+QUALITY = "quality_bpb"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontRow:
+    """One architecture of the front. `genome` is its text, `classes` the operator of every slot in order."""
+
+    id: int
+    genome: str
+    hash: str
+    generation: int
+    parents: tuple[int, ...]
+    classes: tuple[str, ...]
+    objectives: dict[str, float]
+
+    def as_json(self) -> dict[str, object]:
+        """The row for machines: one key a field, and one for each objective in place of `objectives`."""
+        return {
+            "id": self.id,
+            "genome": self.genome,
+            "hash": self.hash,
+            "generation": self.generation,
+            "parents": list(self.parents),
+            "classes": list(self.classes),
+            **self.objectives,
+        }
+
+
+def front_rows(generation: Generation) -> list[FrontRow]:
+    """The front of a generation, best quality first (by the first objective where quality is none)."""
+    rows = [_row(individual) for individual in front_of(generation)]
+    return sorted(rows, key=lambda row: (quality_of(row.objectives), row.id))
+
+
+def front_of(generation: Generation) -> list[Individual]:
+    """The individuals that no other dominates and whose proxies were trained to the end."""
+    return [one for one in generation.individuals if one.rank == 0 and one.status is Status.OK]
+
+
+def quality_of(objectives: dict[str, float]) -> float:
+    """The value to sort by."""
+    return objectives[QUALITY] if QUALITY in objectives else next(iter(objectives.values()))
+
+
+def _row(individual: Individual) -> FrontRow:
+    return FrontRow(
+        id=individual.id,
+        genome=to_text(individual.genome),
+        hash=individual.hash,
+        generation=individual.generation,
+        parents=individual.parents,
+        classes=tuple(slot.liv.name for slot in decode(individual.genome)),
+        objectives=dict(individual.objectives),
+    )

@@ -1,0 +1,83 @@
+"""All that a report shows of a run, read once."""
+
+from dataclasses import dataclass
+from statistics import median
+
+from star import catalogue
+from star.checkpoint import RunDirectory
+from star.config import RunConfig, from_toml
+from star.genome import decode, genome_hash
+from star.objectives import Objective, find_objectives
+from star.records import Generation, Individual, Status
+from star.report.front import FrontRow, front_of, front_rows
+from star.spec import UserError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """A run as it stands. `evaluated` holds the objectives of every proxy that was trained to the end,
+    `baselines` those of named architectures among them, by title."""
+
+    name: str
+    config: RunConfig
+    objectives: tuple[Objective, ...]
+    generations: tuple[Generation, ...]
+    evaluated: tuple[dict[str, float], ...]
+    baselines: dict[str, dict[str, float]]
+
+    @property
+    def last(self) -> Generation:
+        return self.generations[-1]
+
+    @property
+    def front(self) -> list[FrontRow]:
+        return front_rows(self.last)
+
+    @property
+    def rest(self) -> list[Individual]:
+        """The members of the last population that some other dominates."""
+        front = {one.id for one in front_of(self.last)}
+        return [one for one in self.last.individuals if one.id not in front and one.status is Status.OK]
+
+    def quality_by_generation(self) -> list[tuple[int, float, float]]:
+        """Generation, best and median value of the first objective, where there is any."""
+        column = self.objectives[0].column
+        rows = []
+        for generation in self.generations:
+            values = [one.objectives[column] for one in generation.individuals if one.status is Status.OK]
+            if values:
+                rows.append((generation.number, min(values), median(values)))
+        return rows
+
+    def classes_by_generation(self) -> list[tuple[int, dict[int, int]]]:
+        """Generation, and how many slots of its population each operator class fills."""
+        rows = []
+        for generation in self.generations:
+            counts: dict[int, int] = {}
+            for individual in generation.individuals:
+                for slot in decode(individual.genome):
+                    counts[slot.class_id] = counts.get(slot.class_id, 0) + 1
+            rows.append((generation.number, counts))
+        return rows
+
+
+def read_history(run: RunDirectory) -> History:
+    """Read a run. UserError if it has no finished generation."""
+    generations = run.generations()
+    if not generations:
+        raise UserError(f"{run.path} has no finished generation yet, so there is nothing to report")
+    config = from_toml(run.config_toml).resolved()
+    ended = {hash: one for hash, one in run.evaluations().items() if one.status is Status.OK}
+    return History(
+        name=run.path.resolve().name,
+        config=config,
+        objectives=find_objectives(config.objectives),
+        generations=tuple(generations),
+        evaluated=tuple(one.objectives for one in ended.values()),
+        baselines={title: ended[hash].objectives for title, hash in _named(config.slots) if hash in ended},
+    )
+
+
+def _named(num_slots: int) -> list[tuple[str, str]]:
+    named = [catalogue.load(name) for name in catalogue.names()]
+    return [(genome.title, genome_hash(genome.at(num_slots))) for genome in named]

@@ -1,0 +1,180 @@
+"""The report of a run: one self-contained page that needs no network, and the picture of its front."""
+
+import json
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from star.checkpoint import RunDirectory
+from star.checkpoint.files import write_atomic
+from star.genome import PAPER, decode, to_text
+from star.records import Individual
+from star.report.axes import human, in_table
+from star.report.figure import draw_front
+from star.report.front import FrontRow
+from star.report.history import History, read_history
+from star.report.panels import make_panels
+from star.report.svg import line_chart, pair_chart, share_chart
+from star.report.theme import SCRIPT, STYLE
+from star.spec import Slot, TokenMixing
+
+HUES = {
+    TokenMixing.DIAGONAL: 285,
+    TokenMixing.LOW_RANK: 214,
+    TokenMixing.TOEPLITZ: 28,
+    TokenMixing.SEMI_SEPARABLE: 160,
+}
+
+
+def write_report(run: RunDirectory, out: Path) -> tuple[Path, Path]:
+    """Write OUT/report.html and OUT/front.png, and return their paths.
+
+    Raises UserError if the run has no finished generation, or `out` cannot be written.
+    """
+    history = read_history(run)
+    page, picture = out / "report.html", out / "front.png"
+    write_atomic(page, render(history).encode())
+    write_atomic(picture, draw_front(history))
+    return page, picture
+
+
+def render(history: History) -> str:
+    """The page's text."""
+    tips = {one.id: _tip(history, one) for one in history.last.individuals if one.objectives}
+    title = escape(f"{history.name} - star")
+    data = json.dumps(tips).replace("<", "\\u003c")
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body>\n'
+        f"<h1>{escape(history.name)}</h1>\n{_facts(history)}\n{_fronts(history)}\n{_progress(history)}\n"
+        f'{_table(history)}\n<div id="tip" role="status"></div>\n'
+        f'<script type="application/json" id="tips">{data}</script><script>{SCRIPT}</script></body></html>\n'
+    )
+
+
+def class_colors() -> dict[str, str]:
+    """A colour for every operator class: a hue for its token mixing, a shade for its place among those."""
+    families = {mixing: [liv.name for liv in PAPER.values() if liv.token_mixing is mixing] for mixing in HUES}
+    return {
+        name: f"hsl({HUES[mixing]} 58% {36 + 42 * place / max(1, len(members) - 1):.0f}%)"
+        for mixing, members in families.items()
+        for place, name in enumerate(members)
+    }
+
+
+def _facts(history: History) -> str:
+    last, config = history.last, history.config
+    failures = ", ".join(f"{count} {status}" for status, count in sorted(last.failures.items()))
+    facts = {
+        "generation": f"{last.number} of {config.generations}",
+        "proxies trained": f"{last.evaluations:,}",
+        "failed": failures or "none",
+        "duplicates avoided": f"{last.duplicates_avoided:,}",
+        "on the front": f"{len(history.front):,} of {len(last.individuals):,}",
+        "hypervolume": f"{last.hypervolume:.4g}",
+        "scale": config.scale if config.scale == config.target else f"{config.scale}, costs at {config.target}",
+        "context": f"{config.context:,} tokens",
+        "corpus": ", ".join(config.corpus),
+        "tokens a proxy": human(config.tokens, ""),
+        "seed": str(config.seed),
+    }
+    items = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
+    return f'<dl class="facts">{items}</dl>'
+
+
+def _fronts(history: History) -> str:
+    kinds = {"front": "front", "population": "last population", "evaluated": "evaluated"}
+    if history.baselines:
+        kinds["baseline"] = "named architecture"
+    charts = [pair_chart(panel) for panel in make_panels(history)]
+    if not charts:
+        return "<h2>Pareto front</h2><p>No proxy was trained to the end yet.</p>"
+    return (
+        "<h2>Pareto front</h2><p>Smaller is better on every axis. The line bounds what was found in its two "
+        "objectives; the other members of the front are best trade-offs of all objectives together.</p>"
+        f"{_key({text: f'var(--{kind})' for kind, text in kinds.items()})}{_cards(charts)}"
+    )
+
+
+def _progress(history: History) -> str:
+    numbers = [generation.number for generation in history.generations]
+    volumes = [generation.hypervolume for generation in history.generations]
+    quality, colors = history.quality_by_generation(), class_colors()
+    shares = [
+        (number, {PAPER[class_id].name: count for class_id, count in counts.items()})
+        for number, counts in history.classes_by_generation()
+    ]
+    used = {name for _, counts in shares for name in counts}
+    colors = {name: color for name, color in colors.items() if name in used}
+    cards = []
+    if quality:
+        first = history.objectives[0]
+        lines = {"best": [best for _, best, _ in quality], "median": [middle for *_, middle in quality]}
+        chart = line_chart(first.title, first.unit, [number for number, *_ in quality], lines)
+        cards.append(chart + _key({"best": "var(--front)", "median of the population": "var(--population)"}))
+    cards.append(line_chart("Hypervolume", "", numbers, {"hypervolume": volumes}))
+    cards.append(share_chart("Share of slots, percent", shares, colors) + _key(colors, square=True))
+    return f"<h2>Generation by generation</h2>{_cards(cards)}"
+
+
+def _table(history: History) -> str:
+    names = [(objective.title, objective.column, objective.unit) for objective in history.objectives]
+    rows = history.front
+    if not rows:
+        return ""
+    best = {column: min((row.objectives[column] for row in rows), default=0) for _, column, _ in names}
+    slots = {one.id: decode(one.genome) for one in history.last.individuals}
+    colors = class_colors()
+    body = []
+    for row in rows:
+        numbers = "".join(
+            f'<td class="number{" best" if row.objectives[column] == best[column] else ""}">'
+            f"{in_table(row.objectives[column], unit)}</td>"
+            for _, column, unit in names
+        )
+        body.append(
+            f'<tr data-id="{row.id}"><td class="number">{row.id}</td><td>{_strip(slots[row.id], colors)}</td>{numbers}'
+            f'<td class="number">{row.generation}</td><td>{_parents(row)}</td><td><code>{row.genome}</code></td></tr>'
+        )
+    heads = "".join(f'<th class="number">{escape(title)}</th>' for title, *_ in names)
+    return (
+        "<h2>The front</h2><p>One square a slot, first to last; a ringed slot shares weights or features with an "
+        "earlier one. The best of each column is bold.</p>"
+        '<div class="scroll"><table><thead><tr><th class="number">id</th><th>architecture</th>'
+        f'{heads}<th class="number">generation</th><th>parents</th><th>genome</th></tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def _strip(slots: tuple[Slot, ...], colors: dict[str, str]) -> str:
+    cells = []
+    for i, slot in enumerate(slots):
+        shares = sorted({*slot.weights_from, *slot.features_from} - {i})
+        tip = f"slot {i}: {slot.liv.name}" + (f"\nshares with slot {', '.join(map(str, shares))}" if shares else "")
+        mark = ' class="shared"' if shares else ""
+        cells.append(f'<i{mark} style="background:{colors[slot.liv.name]}" data-tip="{escape(tip, quote=True)}"></i>')
+    return f'<div class="strip">{"".join(cells)}</div>'
+
+
+def _tip(history: History, one: Individual) -> str:
+    values = (
+        f"{objective.title}: {human(one.objectives[objective.column], objective.unit)}"
+        for objective in history.objectives
+    )
+    born = f"generation {one.generation}" + (f", of {' and '.join(map(str, one.parents))}" if one.parents else "")
+    classes = " ".join(slot.liv.name for slot in decode(one.genome))
+    return "\n".join((f"{one.id}, {born}", *values, classes, to_text(one.genome)))
+
+
+def _parents(row: FrontRow) -> str:
+    return " and ".join(map(str, row.parents)) or "sampled"
+
+
+def _key(colors: dict[str, str], square: bool = False) -> str:
+    shape = ' class="square"' if square else ""
+    items = (f'<span><i{shape} style="background:{color}"></i>{escape(name)}</span>' for name, color in colors.items())
+    return f'<div class="key">{"".join(items)}</div>'
+
+
+def _cards(contents: Sequence[str]) -> str:
+    return f'<div class="charts">{"".join(f"<div class=card>{content}</div>" for content in contents)}</div>'

@@ -1,0 +1,82 @@
+"""The front in every pair of objectives, as points of unit squares: what the page and the picture both draw."""
+
+from dataclasses import dataclass
+from itertools import combinations
+
+from star.records import Individual
+from star.report.axes import GENERATIONS, Axis, axis_over
+from star.report.front import front_of
+from star.report.history import History
+
+BIRTH = "generation"  # stands in for a second objective where there is only one
+
+Place = tuple[float, float]  # from (0, 0), smallest values, to (1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One pair of objectives, both to be minimised. `steps` is the line below which no proxy lies."""
+
+    x: Axis
+    y: Axis
+    evaluated: list[Place]
+    population: list[tuple[int, Place]]
+    front: list[tuple[int, Place]]
+    steps: list[Place]
+    baselines: list[tuple[str, Place]]
+
+
+def make_panels(history: History) -> list[Panel]:
+    """A panel for each pair of objectives, the first objective upwards wherever it takes part; for a single
+    objective, one over the generation of birth. None at all if no proxy was trained to the end."""
+    if not history.evaluated:
+        return []
+    columns = [objective.column for objective in history.objectives]
+    pairs = [(second, first) for first, second in combinations(columns, 2)] or [(BIRTH, columns[0])]
+    return [_panel(history, x, y) for x, y in pairs]
+
+
+def _panel(history: History, x: str, y: str) -> Panel:
+    front = [(one.id, _values(one, x, y)) for one in front_of(history.last)]
+    population = [(one.id, _values(one, x, y)) for one in history.rest]
+    baselines = [(title, (row[x], row[y])) for title, row in history.baselines.items() if x in row]
+    shown = [place for _, place in [*front, *population, *baselines]]
+    axis_x = _axis(history, x, [place[0] for place in shown])
+    axis_y = _axis(history, y, [place[1] for place in shown])
+
+    def place(values: Place) -> Place:
+        return axis_x.at(values[0]), axis_y.at(values[1])
+
+    inside = (row for row in history.evaluated if x in row and axis_x.shows(row[x]) and axis_y.shows(row[y]))
+    return Panel(
+        x=axis_x,
+        y=axis_y,
+        evaluated=[place((row[x], row[y])) for row in inside],
+        population=[(id, place(values)) for id, values in population],
+        front=[(id, place(values)) for id, values in front],
+        steps=[place(values) for values in staircase([values for _, values in front])],
+        baselines=[(title, place(values)) for title, values in baselines],
+    )
+
+
+def staircase(points: list[Place]) -> list[Place]:
+    """Corners of the line that separates what some point dominates from what none does, from left to right."""
+    corners: list[Place] = []
+    for x, y in sorted(points):
+        if not corners:
+            corners.append((x, y))
+        elif y < corners[-1][1]:
+            corners += [(x, corners[-1][1]), (x, y)]
+    return corners
+
+
+def _values(one: Individual, x: str, y: str) -> Place:
+    row = one.objectives | {BIRTH: float(one.generation)}
+    return row[x], row[y]
+
+
+def _axis(history: History, column: str, values: list[float]) -> Axis:
+    for objective in history.objectives:
+        if objective.column == column:
+            return axis_over(objective.title, objective.unit, values)
+    return axis_over("Generation of birth", GENERATIONS, values)
