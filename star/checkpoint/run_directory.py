@@ -1,0 +1,251 @@
+"""The directory of one run.
+
+    run.toml                          the whole resolved configuration
+    generations/0007.parquet          the population after selection
+    evaluations/HASH.parquet          one evaluation, written when it ends
+    evaluations/generation-0007.parquet   those files gathered, when the generation is written
+    weights/HASH.safetensors          trained weights
+    .lock                             held by the process that drives the run
+
+Every file is replaced atomically and sealed (`files`). A torn one is set aside as NAME.torn, named in
+`warnings`, and done without: a generation falls back to the one before, an evaluation is made again.
+"""
+
+import os
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self, TypeVar
+
+import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError
+
+from star.checkpoint import files, tables
+from star.checkpoint.tables import Entry, Torn
+from star.records import Evaluation, Generation, Task
+from star.scales import nearest
+from star.spec import UserError
+
+CONFIG = "run.toml"
+LOCK = ".lock"
+GENERATIONS, EVALUATIONS, WEIGHTS = "generations", "evaluations", "weights"
+GATHERED = "generation-"
+UNFINISHED = {LOCK, f".{CONFIG}.tmp"}  # all that a `create` killed in the middle can leave
+
+Record = TypeVar("Record")
+
+
+class RunDirectory:
+    """A run on disk. `create` starts one and `resume` goes on with one, both locking out other writers until
+    `close`; `open` only reads, also while another process writes, and changes nothing."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.warnings: list[str] = []  # one sentence for each torn file met
+        self._release: weakref.finalize | None = None
+
+    def create(self, config_toml: str) -> Self:
+        """Start a run. UserError if the directory holds a run, or anything else, or cannot be written."""
+        self._refuse_occupied()
+        with files.disk_errors_told(f"make the directory {self.path}"):
+            files.make_directory(self.path)
+        self._lock()
+        try:
+            self._refuse_occupied()  # again: another process may have been faster
+            files.write_atomic(self.path / CONFIG, config_toml.encode())
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def resume(self) -> Self:
+        """Go on with a run: lock it and clear away what a killed process left half written."""
+        self.open()
+        self._lock()
+        for directory in (".", GENERATIONS, EVALUATIONS, WEIGHTS):
+            files.remove_temporaries(self.path / directory)
+        return self
+
+    def open(self) -> Self:
+        """Read a run. UserError if there is none."""
+        if not (self.path / CONFIG).is_file():
+            what = f"has no {CONFIG}" if self.path.is_dir() else "does not exist"
+            raise UserError(f"{self.path} is not a run: it {what}{self._hint()}")
+        return self
+
+    def close(self) -> None:
+        """Let other processes write."""
+        if self._release:
+            self._release()
+        self._release = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    @property
+    def config_toml(self) -> str:
+        """The text of run.toml."""
+        with files.disk_errors_told(f"read {self.path / CONFIG}"):
+            data = (self.path / CONFIG).read_bytes()
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            raise UserError(f"{self.path / CONFIG} is not text: {error}") from error
+
+    def write_generation(self, generation: Generation) -> None:
+        """Record a generation, then gather the evaluations made on the way to it into one file."""
+        self._write(self._generation_path(generation.number), tables.pack_generation(generation))
+        self.compact_evaluations(generation.number)
+
+    def latest_generation(self) -> Generation | None:
+        """The newest generation that is whole; None if there is none."""
+        whole = (self._read_generation(number) for number in reversed(self._generation_numbers()))
+        return next((generation for generation in whole if generation), None)
+
+    def generations(self) -> list[Generation]:
+        """Every generation that is whole, in order."""
+        return [whole for number in self._generation_numbers() if (whole := self._read_generation(number))]
+
+    def append_evaluation(self, task: Task, evaluation: Evaluation) -> None:
+        """Record one evaluation now."""
+        path = self.path / EVALUATIONS / f"{task.hash}.parquet"
+        self._write(path, tables.pack_evaluations([(task, evaluation)]))
+
+    def compact_evaluations(self, number: int) -> None:
+        """Gather the single evaluation files into that of generation `number`. Killed at any point, every
+        evaluation is still in one file or in two."""
+        singles = [path for path in self._evaluation_paths() if not path.name.startswith(GATHERED)]
+        if not singles:
+            return
+        target = self.path / EVALUATIONS / f"{GATHERED}{number:04d}.parquet"
+        entries = self._union([target, *singles])
+        self._write(target, tables.pack_evaluations([entries[hash] for hash in sorted(entries)]))
+        for path in singles:
+            path.unlink(missing_ok=True)
+
+    def history(self) -> dict[str, Entry]:
+        """Every evaluation ever made with its task, by hash: generation after generation, those not yet
+        gathered last."""
+        while True:
+            paths = self._evaluation_paths()
+            entries = self._union(paths)
+            # Gone meanwhile: the writer gathered it into a file that was not there when we looked.
+            if all(path.exists() for path in paths):
+                return entries
+
+    def evaluations(self) -> dict[str, Evaluation]:
+        """Every evaluation ever made, by hash."""
+        return {hash: evaluation for hash, (_, evaluation) in self.history().items()}
+
+    def save_weights(self, hash: str, weights: dict[str, np.ndarray]) -> None:
+        """Keep the trained weights of an architecture."""
+        in_order = {name: np.asarray(array, order="C") for name, array in weights.items()}  # else saved transposed
+        data = safetensors.numpy.save(in_order, metadata={"seal": files.BLANK_SEAL})
+        self._write(self._weights_path(hash), files.seal(data))
+
+    def load_weights(self, hash: str) -> dict[str, np.ndarray] | None:
+        """The weights kept under that hash; None if there are none or they are torn."""
+        return self._read(self._weights_path(hash), _unpack_weights)
+
+    def prune_weights(self, keep: set[str]) -> None:
+        """Delete all weights but those of the hashes in `keep`."""
+        assert self._release, "open the run with resume() to change it"
+        for path in (self.path / WEIGHTS).glob("*.safetensors"):
+            if path.stem not in keep:
+                path.unlink(missing_ok=True)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        assert self._release, "open the run with resume() to change it"
+        files.write_atomic(path, data)
+
+    def _read(self, path: Path, unpack: Callable[[bytes], Record]) -> Record | None:
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror}") from error
+        try:
+            return unpack(data)
+        except Torn as torn:
+            self._set_aside(path, torn)
+            return None
+        except UserError as error:
+            raise UserError(f"cannot use {path}: {error}") from error
+
+    def _set_aside(self, path: Path, torn: Torn) -> None:
+        fate = "ignored"
+        if self._release:
+            fate = f"set aside as {path.name}.torn"
+            os.replace(path, path.with_name(f"{path.name}.torn"))
+        warning = f"{path} is torn: {torn}; {fate}"
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+
+    def _read_generation(self, number: int) -> Generation | None:
+        def unpack(data: bytes) -> Generation:
+            generation = tables.unpack_generation(data)
+            if generation.number != number:
+                raise Torn(f"it holds generation {generation.number}")
+            return generation
+
+        return self._read(self._generation_path(number), unpack)
+
+    def _generation_path(self, number: int) -> Path:
+        return self.path / GENERATIONS / f"{number:04d}.parquet"
+
+    def _generation_numbers(self) -> list[int]:
+        stems = (path.stem for path in (self.path / GENERATIONS).glob("[0-9]*.parquet"))
+        return sorted(int(stem) for stem in stems if stem.isdecimal())
+
+    def _evaluation_paths(self) -> list[Path]:
+        def age(path: Path) -> tuple[bool, int, str]:
+            number = path.stem.removeprefix(GATHERED)
+            gathered = path.name.startswith(GATHERED) and number.isdecimal()
+            return not gathered, int(number) if gathered else 0, path.name
+
+        return sorted((self.path / EVALUATIONS).glob("[!.]*.parquet"), key=age)
+
+    def _union(self, paths: list[Path]) -> dict[str, Entry]:
+        """The entries of all whole files; of two for one hash, the one gathered first."""
+        entries: dict[str, Entry] = {}
+        for path in paths:
+            for task, evaluation in self._read(path, tables.unpack_evaluations) or ():
+                entries.setdefault(task.hash, (task, evaluation))
+        return entries
+
+    def _weights_path(self, hash: str) -> Path:
+        assert tables.HASH.fullmatch(hash), hash
+        return self.path / WEIGHTS / f"{hash}.safetensors"
+
+    def _lock(self) -> None:
+        self._release = weakref.finalize(self, os.close, files.lock(self.path / LOCK))
+
+    def _refuse_occupied(self) -> None:
+        if (self.path / CONFIG).exists():
+            raise UserError(f"{self.path} holds a run already; go on with it by `star resume {self.path}`")
+        with files.disk_errors_told(f"make a run of {self.path}"):
+            found = {path.name for path in self.path.iterdir()} if self.path.exists() else set()
+        if foreign := sorted(found - UNFINISHED):
+            raise UserError(f"{self.path} is no run and not empty (it holds {foreign[0]}); choose a new directory")
+
+    def _hint(self) -> str:
+        if (self.path.parent / CONFIG).is_file():
+            return f"; did you mean {str(self.path.parent)!r}?"
+        for place in (self.path, self.path.parent):
+            if runs := [str(config.parent) for config in place.glob(f"*/{CONFIG}")]:
+                return nearest(str(self.path), runs)
+        return ""
+
+
+def _unpack_weights(data: bytes) -> dict[str, np.ndarray]:
+    if not files.is_sealed(data):
+        raise Torn("its checksum does not match")
+    try:
+        return safetensors.numpy.load(data)
+    except SafetensorError as error:
+        raise Torn(f"it cannot be read: {error}") from error

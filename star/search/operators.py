@@ -1,0 +1,123 @@
+"""pymoo's operators, filled with what `star.genome` knows of genomes.
+
+Each draws from the generator that pymoo hands down: where none comes, pymoo would draw from the system's
+entropy, and the search could not be repeated.
+"""
+# pymoo annotates its hooks as returning None and its generators as None, and passes keywords it does not declare.
+# pyright: reportIncompatibleMethodOverride=false, reportArgumentType=false
+
+import numpy as np
+from pymoo.algorithms.moo.nsga2 import binary_tournament
+from pymoo.core.crossover import Crossover
+from pymoo.core.duplicate import DuplicateElimination
+from pymoo.core.individual import Individual as Candidate
+from pymoo.core.infill import InfillCriterion
+from pymoo.core.mating import Mating
+from pymoo.core.mutation import Mutation
+from pymoo.core.population import Population
+from pymoo.core.repair import Repair
+from pymoo.core.sampling import Sampling
+from pymoo.operators.selection.tournament import TournamentSelection
+
+from star.genome import canonical, crossover, mutate, repair, sample
+from star.records import Genome
+
+FRESH_ROUNDS = 1_000  # fruitless draws before the space counts as exhausted
+
+
+def genome_of(candidate: Candidate) -> Genome:
+    """The genome that pymoo carries as a row of integers."""
+    return tuple(candidate.X.tolist())
+
+
+class Distinct(DuplicateElimination):
+    """Drops a candidate whose canonical form is there already, and counts what it dropped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.avoided = 0
+
+    def _do(self, pop, other, is_duplicate):
+        seen = set() if other is None else {canonical(genome_of(candidate)) for candidate in other}
+        for i, candidate in enumerate(pop):
+            form = canonical(genome_of(candidate))
+            is_duplicate[i] = form in seen
+            if other is None:
+                seen.add(form)
+        self.avoided += int(is_duplicate.sum())
+        return is_duplicate
+
+
+class Fresh(InfillCriterion):
+    """Uniform samples, drawn until there are as many distinct ones as wanted."""
+
+    def __init__(self, num_slots: int, distinct: Distinct) -> None:
+        super().__init__(eliminate_duplicates=distinct, n_max_iterations=FRESH_ROUNDS)
+        self.num_slots = num_slots
+
+    def _do(self, problem, pop, n_offsprings, random_state=None):
+        genomes = [sample(self.num_slots, random_state) for _ in range(n_offsprings)]
+        return Population.new(X=np.array(genomes, dtype=np.int64))
+
+
+class FirstGeneration(Sampling):
+    """Fresh samples. pymoo drops duplicates from its first generation, but draws none in their place."""
+
+    def __init__(self, fresh: Fresh) -> None:
+        super().__init__()
+        self.fresh = fresh
+
+    def do(self, problem, n_samples, random_state=None, algorithm=None):
+        return self.fresh.do(problem, Population(), n_samples, random_state=random_state)
+
+
+class FilledMating(Mating):
+    """Tournament, crossover, mutation; where these find nothing new any more, fresh samples fill the rest."""
+
+    def __init__(self, fresh: Fresh, distinct: Distinct) -> None:
+        super().__init__(
+            TournamentSelection(func_comp=binary_tournament),
+            TwoPointCrossover(),
+            GenomeMutation(),
+            repair=GenomeRepair(),
+            eliminate_duplicates=distinct,
+        )
+        self.fresh = fresh
+
+    def do(self, problem, pop, n_offsprings, random_state=None, algorithm=None):
+        children = super().do(problem, pop, n_offsprings, random_state=random_state, algorithm=algorithm)
+        present = Population.merge(pop, children)
+        missing = n_offsprings - len(children)
+        return Population.merge(children, self.fresh.do(problem, present, missing, random_state=random_state))
+
+
+class TwoPointCrossover(Crossover):
+    """Two children of two parents, whose ids are written on the children."""
+
+    def __init__(self) -> None:
+        super().__init__(n_parents=2, n_offsprings=2, prob=1.0)
+
+    def do(self, problem, pop, random_state=None, algorithm=None):
+        children = super().do(problem, pop, random_state=random_state)
+        parents = [tuple(dict.fromkeys(parent.get("id") for parent in pair)) for pair in pop]
+        children.set("parents", parents * self.n_offsprings)  # pymoo lists all first children, then all second
+        return children
+
+    def _do(self, problem, X, random_state=None):
+        first, second = X.tolist()
+        pairs = [crossover(tuple(a), tuple(b), random_state) for a, b in zip(first, second, strict=True)]
+        return np.array(pairs, dtype=np.int64).swapaxes(0, 1)
+
+
+class GenomeMutation(Mutation):
+    """Each integer of each genome replaced with the probability that `star.genome` sets."""
+
+    def _do(self, problem, X, random_state=None, algorithm=None):
+        return np.array([mutate(tuple(row), random_state) for row in X.tolist()], dtype=np.int64)
+
+
+class GenomeRepair(Repair):
+    """Every integer brought into the range of its gene."""
+
+    def _do(self, problem, X, random_state=None, algorithm=None):
+        return np.array([repair(row) for row in X.tolist()], dtype=np.int64)
