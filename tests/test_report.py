@@ -191,7 +191,7 @@ def test_every_class_has_a_colour_of_its_own():
 
 
 def test_report_is_written_beside_a_picture(run, tmp_path):
-    page, picture = write_report(run, tmp_path / "out")
+    page, picture = write_report(run, tmp_path / "some" / "where")
     assert page.read_text().startswith("<!doctype html>")
     assert page.stat().st_size < 1_000_000
     pixels = matplotlib.image.imread(picture)

@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 
 from star.checkpoint import RunDirectory
-from star.checkpoint.files import write_atomic
+from star.checkpoint.files import disk_errors_told, write_atomic
 from star.genome import PAPER, decode, to_text
 from star.records import Individual
 from star.report.axes import human, in_table
@@ -32,6 +32,8 @@ def write_report(run: RunDirectory, out: Path) -> tuple[Path, Path]:
     Raises UserError if the run has no finished generation, or `out` cannot be written.
     """
     history = read_history(run)
+    with disk_errors_told(f"write {out}"):
+        out.mkdir(parents=True, exist_ok=True)
     page, picture = out / "report.html", out / "front.png"
     write_atomic(page, render(history).encode())
     write_atomic(picture, draw_front(history))
