@@ -1,9 +1,11 @@
-"""Named architectures: the TOML files of genomes/, each one period of a backbone, its title and its source.
+"""Named architectures: the TOML files of genomes/. One holds a period of a backbone, its title and its source:
 
     title    = "Transformer++"
     citation = "Touvron et al. 2023, arXiv:2302.13971"
-    genome   = "11111-91111"        # one period; a backbone of any depth repeats it and cuts the end off
+    genome   = "11111-91111"
     note     = "..."                # optional
+
+A backbone of any depth repeats the period and cuts the end off.
 """
 
 import tomllib

@@ -5,10 +5,39 @@ from jaxtyping import install_import_hook
 install_import_hook(["star.ops", "star.operators", "star.model"], "beartype.beartype")
 
 import hypothesis  # noqa: E402
+import pytest  # noqa: E402
 import torch  # noqa: E402
+
+from star.cli import run  # noqa: E402
 
 torch.set_num_threads(1)
 
 # A deadline would make a slow machine fail; derandomised so that a red test is red for everyone.
 hypothesis.settings.register_profile("star", deadline=None, derandomize=True, max_examples=60)
 hypothesis.settings.load_profile("star")
+
+
+@pytest.fixture
+def star(capsys):
+    """Run a command in this process: exit code, standard output, standard error."""
+
+    def command(*arguments):
+        code = run([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return command
+
+
+@pytest.fixture
+def refused(star):
+    """Run a command that is wrong: one line on standard error that holds these words, and exit code 2."""
+
+    def command(arguments, *words):
+        code, out, err = star(*arguments)
+        assert code == 2 and out == ""
+        assert err.startswith("star: error: ") and err.count("\n") == 1 and err.endswith("\n")
+        for word in words:
+            assert word in err
+
+    return command

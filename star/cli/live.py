@@ -1,0 +1,96 @@
+"""What a person sees while a search runs: a line a generation, and on a terminal a bar below it."""
+
+import time
+from statistics import median
+from typing import Self
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from star.cli.console import count, duration, stderr
+from star.config import RunConfig
+from star.records import Evaluation, Generation, Status
+from star.report.front import quality_of
+
+
+class Watcher:
+    """A `star.evolve.Progress` on standard error; a context manager, because the bar has to be taken away."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self._console = stderr()
+        self._offspring = config.resolved().offspring
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("proxies{task.fields[news]}"),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=None, news="", visible=False)
+        self._generations = 0  # the number of the last one
+        self._number = 0
+        self._begun = time.perf_counter()
+        self._landed = 0  # proxies since then
+        self._pending = 0  # proxies of this generation still to come
+        self._qualities: list[float] = []  # of this generation's proxies
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def run_started(self, generations: int, latest: Generation | None) -> None:
+        self._generations = generations
+        where = f"after generation {latest.number}" if latest else "from the start"
+        self._console.print(f"searching {where} to generation {generations}; starting the workers")
+
+    def workers_ready(self, num_workers: int, startup_seconds: float) -> None:
+        self._console.print(f"{count(num_workers, 'worker')} ready after {duration(startup_seconds)}")
+        self._begun = time.perf_counter()
+
+    def generation_started(self, number: int, proposals: int, proxies: int) -> None:
+        self._number, self._pending, self._qualities = number, proxies, []
+        description = f"generation {number}/{self._generations}"
+        self._bar.reset(self._task, total=proxies, description=description, news="", visible=True)
+
+    def evaluated(self, evaluation: Evaluation) -> None:
+        self._landed += 1
+        self._pending -= 1
+        if evaluation.status is Status.OK:
+            self._qualities.append(quality_of(evaluation.objectives))
+        else:
+            self._console.print(f"proxy {evaluation.hash} {evaluation.status}: {evaluation.error}", markup=False)
+        self._bar.update(self._task, advance=1, news=f", {_best_and_median(self._qualities)}, {self._time_left()}")
+
+    def generation_finished(self, generation: Generation) -> None:
+        alive = [one for one in generation.individuals if one.status is Status.OK]
+        failed = sum(generation.failures.values())
+        parts = [
+            f"generation {generation.number}/{self._generations}",
+            f"{generation.evaluations} proxies{f', {failed} failed' if failed else ''}",
+            _best_and_median([quality_of(one.objectives) for one in alive]),
+            f"hypervolume {generation.hypervolume:.4f}",
+            f"front {sum(one.rank == 0 for one in alive)}",
+        ]
+        if generation.number < self._generations:
+            parts.append(self._time_left())
+        self._console.print("  ".join(parts))
+
+    def noted(self, sentence: str) -> None:
+        self._console.print(f"note: {sentence}", markup=False)
+
+    def _time_left(self) -> str:
+        """At the pace so far. Duplicates are not foreseen, so this is rather too long than too short."""
+        to_come = self._pending + (self._generations - self._number) * self._offspring
+        if not self._landed:
+            return ""
+        return f"{duration(to_come * (time.perf_counter() - self._begun) / self._landed)} left"
+
+
+def _best_and_median(qualities: list[float]) -> str:
+    if not qualities:
+        return "no quality yet"
+    return f"best {min(qualities):.3f}, median {median(qualities):.3f} bits/byte"

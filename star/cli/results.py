@@ -1,0 +1,135 @@
+"""Commands that read a run: status, front, report, export."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from star.cli.console import print_json, si, stderr, stdout, table
+from star.records import Generation, Status
+from star.report.front import FrontRow, front_rows
+from star.spec import UserError
+
+Directory = Annotated[Path, typer.Argument(help="The directory of a run.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON value on standard output.")]
+
+HEADS = {"quality_bpb": "bits/byte", "params": "params", "cache_bytes": "cache"}  # in the order of columns
+
+
+def status(run: Directory, json: Json = False) -> None:
+    """Tell how far a run has come; also while it is running."""
+    from star.checkpoint import RunDirectory
+    from star.config import from_toml
+
+    directory = RunDirectory(run).open()
+    config = from_toml(directory.config_toml).resolved()
+    generation, evaluations = directory.latest_generation(), directory.evaluations().values()
+    failures: dict[str, int] = {}
+    for evaluation in evaluations:
+        if evaluation.status is not Status.OK:
+            failures[evaluation.status] = failures.get(evaluation.status, 0) + 1
+    found = {
+        "run": str(run),
+        "generation": generation.number if generation else None,
+        "generations": config.generations,
+        "finished": bool(generation) and generation.number >= config.generations,
+        "evaluations": len(evaluations),
+        "failures": failures,
+        "duplicates_avoided": generation.duplicates_avoided if generation else 0,
+        "hypervolume": generation.hypervolume if generation else None,
+        "front_size": len(front_rows(generation)) if generation else 0,
+        "training_seconds": sum(evaluation.train_seconds for evaluation in evaluations),
+        "warnings": directory.warnings,
+    }
+    if json:
+        print_json(found)
+        return
+    for name, value in found.items():
+        if value not in ([], {}):
+            print(f"{name.replace('_', ' '):20}{_plain(value)}")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{count} {name}" for name, count in value.items())
+    if isinstance(value, list):
+        return "; ".join(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+
+
+def front(run: Directory, json: Json = False) -> None:
+    """List the Pareto front of a run, best quality first."""
+    rows = front_rows(latest(run))
+    if json:
+        print_json([row.as_json() for row in rows])
+    else:
+        stdout().print(front_table(rows))
+
+
+def report(
+    run: Directory,
+    to: Annotated[Path | None, typer.Option("--to", help="A directory; that of the run by default.")] = None,
+    json: Json = False,
+) -> None:
+    """Write report.html and front.png: the front in all pairs of objectives, the classes of every generation."""
+    from star.checkpoint import RunDirectory
+    from star.report.page import write_report
+
+    out = to or run
+    write_report(RunDirectory(run).open(), out)
+    if json:
+        print_json({"run": str(run), "report": str(out / "report.html"), "figure": str(out / "front.png")})
+    else:
+        print(f"{out / 'report.html'}\n{out / 'front.png'}")
+
+
+def export(
+    run: Directory,
+    to: Annotated[Path, typer.Option("--to", help="The directory to write to.")],
+    json: Json = False,
+) -> None:
+    """Write the front as standalone models: for each one a Python file that needs only torch, and its weights."""
+    from star.checkpoint import RunDirectory
+    from star.export import export_front
+
+    notes = export_front(RunDirectory(run).open(), to)
+    for note in notes:
+        stderr().print(note, markup=False)
+    models = [str(to / str(row.id)) for row in front_rows(latest(run))]
+    if json:
+        print_json({"run": str(run), "to": str(to), "models": models, "notes": notes})
+    else:
+        print(f"{len(models)} models in {to}; {to / 'README.md'} lists them")
+
+
+def latest(run: Path) -> Generation:
+    """The newest generation of a run; UserError if there is none."""
+    from star.checkpoint import RunDirectory
+
+    directory = RunDirectory(run).open()
+    generation = directory.latest_generation()
+    for warning in directory.warnings:
+        stderr().print(f"note: {warning}", markup=False)
+    if generation is None:
+        raise UserError(f"{run} has no finished generation yet; `star status {run}` tells how far it is")
+    return generation
+
+
+def front_table(front: list[FrontRow]) -> Table:
+    """One line a member of the front: identity, objectives, the operator of every slot."""
+    measured = front[0].objectives if front else {}
+    columns = [*(column for column in HEADS if column in measured), *(measured.keys() - HEADS.keys())]
+    rows = table(">id", ">born", *(f">{HEADS.get(column, column)}" for column in columns), "operators, slot by slot")
+    for row in front:
+        figures = [_figure(column, row.objectives[column]) for column in columns]
+        rows.add_row(str(row.id), str(row.generation), *figures, " ".join(row.classes))
+    return rows
+
+
+def _figure(column: str, value: float) -> str:
+    if column == "quality_bpb":
+        return f"{value:.4f}"
+    return si(value, "B" if column == "cache_bytes" else "")

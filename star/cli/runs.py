@@ -1,0 +1,193 @@
+"""Commands that search: evolve and resume. Torch, Ray and pymoo are loaded only when the configuration is right."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from star.cli.console import count, duration, print_json, stderr, stdout
+from star.cli.live import Watcher
+from star.cli.results import front_table, latest
+from star.config import RunConfig, from_toml
+from star.report.front import front_rows
+from star.spec import UserError
+
+if TYPE_CHECKING:
+    from star.checkpoint import RunDirectory
+    from star.evolve import Summary
+
+RUNS = Path("runs")
+INTERRUPTED = 130
+ROWS = 20  # of the front that are printed at the end
+DEFAULT = RunConfig()
+
+Workers = Annotated[
+    str | None, typer.Option("--workers", help="How many proxies train side by side, or auto: one per core.")
+]
+Address = Annotated[
+    str | None, typer.Option("--address", help="A Ray cluster to join: auto, HOST:PORT or ray://HOST:PORT.")
+]
+Serial = Annotated[bool | None, typer.Option("--serial", help="Train in this process, without Ray.")]
+Json = Annotated[bool, typer.Option("--json", help="The summary as one JSON object on standard output.")]
+
+
+def evolve(
+    config: Annotated[Path | None, typer.Option("--config", help="A run as TOML; options given beside it win.")] = None,
+    population: Annotated[
+        int | None, typer.Option("--population", help=f"Genomes kept; {DEFAULT.population} if not given.")
+    ] = None,
+    offspring: Annotated[
+        int | None, typer.Option("--offspring", help="New genomes per generation; as many as are kept if not given.")
+    ] = None,
+    generations: Annotated[
+        int | None, typer.Option("--generations", help=f"Rounds of offspring; {DEFAULT.generations} if not given.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The run's directory, a new one; runs/DATE-TIME if not given.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Two runs with one seed end alike.")] = None,
+    objectives: Annotated[
+        str | None, typer.Option("--objectives", help=f"What to minimise: {','.join(DEFAULT.objectives)}, or some.")
+    ] = None,
+    scale: Annotated[str | None, typer.Option("--scale", help="What is trained: nano, micro, 125m, 1b.")] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", help="The scale at which costs are counted, if another.")
+    ] = None,
+    context: Annotated[
+        int | None, typer.Option("--context", help="Tokens in the counted cache; the target's length if not given.")
+    ] = None,
+    dtype: Annotated[str | None, typer.Option("--dtype", help="Of the counted cache: fp32, bf16, fp16, fp8.")] = None,
+    slots: Annotated[
+        int | None, typer.Option("--slots", help="Depth of the backbone; the scale's if not given.")
+    ] = None,
+    corpus: Annotated[
+        list[str] | None,
+        typer.Option("--corpus", help="A .txt, .jsonl or .parquet file or a directory; may be repeated."),
+    ] = None,
+    tokens: Annotated[
+        int | None, typer.Option("--tokens", help="That one proxy trains on; the scale's if not given.")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", help="Seconds that one proxy may take; 0: no limit.")
+    ] = None,
+    workers: Workers = None,
+    address: Address = None,
+    serial: Serial = None,
+    json: Json = False,
+) -> None:
+    """Search for architectures. Everything is written down as it happens; `star resume` goes on after any stop."""
+    given = {
+        "population": population,
+        "offspring": offspring,
+        "generations": generations,
+        "seed": seed,
+        "objectives": _split(objectives),
+        "scale": scale,
+        "target": target,
+        "context": context,
+        "dtype": dtype,
+        "slots": slots,
+        "corpus": tuple(corpus) if corpus else None,
+        "tokens": tokens,
+        "timeout": timeout,
+        "workers": _count_workers(workers),
+        "address": address,
+        "serial": serial,
+    }
+    settings = replace(_read(config), **{name: value for name, value in given.items() if value is not None})
+
+    from star.checkpoint import RunDirectory
+    from star.evolve import evolve as search
+
+    run = RunDirectory(out or RUNS / time.strftime("%Y-%m-%d-%H%M%S"))
+    _drive(run, settings, lambda watcher: search(settings, run, watcher), json)
+
+
+def resume(
+    run: Annotated[Path, typer.Argument(help="The directory of a run.")],
+    generations: Annotated[
+        str, typer.Option("--generations", help="+N: so many more than the run was to have.")
+    ] = "+0",
+    workers: Workers = None,
+    address: Address = None,
+    serial: Serial = None,
+    json: Json = False,
+) -> None:
+    """Go on with a run, to the same result as if it had never stopped."""
+    extra = generations.removeprefix("+")
+    if extra == generations or not extra.isdecimal():
+        raise UserError(f"--generations of resume adds to the run: write +N, such as +2, not {generations}")
+
+    from star.checkpoint import RunDirectory
+    from star.evolve import resume as go_on
+
+    directory = RunDirectory(run).open()
+    settings = from_toml(directory.config_toml)
+    places = {"workers": _count_workers(workers), "address": address, "serial": serial}
+    _drive(directory, settings, lambda watcher: go_on(directory, int(extra), watcher, **places), json)
+
+
+def _drive(run: "RunDirectory", config: RunConfig, search: Callable[[Watcher], "Summary"], json: bool) -> None:
+    """Search while a person watches, then export, report and tell what came out."""
+    from star.evolve import Interrupted
+    from star.export import export_front
+    from star.report.page import write_report
+
+    try:
+        with Watcher(config) as watcher:
+            summary = search(watcher)
+    except Interrupted as stop:
+        stderr().print(f"star: {stop}", markup=False)
+        raise typer.Exit(INTERRUPTED) from None
+    for note in export_front(run, run.path / "export"):
+        stderr().print(note, markup=False)
+    write_report(run, run.path)
+    if json:
+        print_json(asdict(summary))
+    else:
+        _print_end(run.path, summary)
+
+
+def _print_end(path: Path, summary: "Summary") -> None:
+    front = front_rows(latest(path))
+    stdout().print(front_table(front[:ROWS]))
+    if len(front) > ROWS:
+        print(f"and {len(front) - ROWS} more: star front {path}")
+    wall = summary.wall_seconds
+    if wall:
+        print(
+            f"\n{summary.evaluations} proxies, {sum(summary.failures.values())} failed, "
+            f"{count(summary.duplicates_avoided, 'duplicate')} avoided; "
+            f"{duration(wall)} with {count(summary.workers, 'worker')}\n"
+            f"overhead {summary.overhead_seconds / wall:.1%}: the time in which no proxy was training; "
+            f"workers busy {summary.worker_utilisation:.1%}"
+        )
+    print(f"report  {path / 'report.html'}\nmodels  {path / 'export'}")
+
+
+def _read(path: Path | None) -> RunConfig:
+    if path is None:
+        return RunConfig()
+    try:
+        return from_toml(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"the configuration {path} is not text") from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _split(names: str | None) -> tuple[str, ...] | None:
+    return None if names is None else tuple(name.strip() for name in names.split(","))
+
+
+def _count_workers(text: str | None) -> int | None:
+    if text is None or text == "auto":
+        return None if text is None else 0
+    if not text.isdecimal() or text == "0":
+        raise UserError(f"--workers must be auto or a number from 1, not {text!r}")
+    return int(text)

@@ -1,0 +1,142 @@
+"""Commands that search and read a run: what they print, refuse and leave behind."""
+
+import json
+from pathlib import Path
+
+import pytest
+from fake_run import write_run
+
+from star.checkpoint import RunDirectory
+from star.config import RunConfig
+from star.evolve import Interrupted
+from star.genome import parse
+from star.records import Status
+
+SUMMARY = {
+    "run",
+    "generation",
+    "evaluations",
+    "failures",
+    "duplicates_avoided",
+    "hypervolume",
+    "front_size",
+    "wall_seconds",
+    "training_seconds",
+    "overhead_seconds",
+    "worker_utilisation",
+}
+TINY = ["--population", "2", "--generations", "1", "--tokens", "1024", "--slots", "2", "--serial", "--json"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The directory of an invented run."""
+    return write_run(tmp_path_factory.mktemp("runs") / "run", RunConfig(population=6, generations=2), weights=True).path
+
+
+def _members(path):
+    """The front of an invented run, in the order of quality."""
+    individuals = RunDirectory(path).open().latest_generation().individuals
+    members = [one for one in individuals if one.rank == 0 and one.status is Status.OK]
+    return sorted(members, key=lambda one: one.objectives["quality_bpb"])
+
+
+def test_status_tells_how_far_a_run_is(star, finished):
+    code, out, err = star("status", finished, "--json")
+    found = json.loads(out)
+    assert (code, err, found["run"]) == (0, "", str(finished))
+    assert (found["generation"], found["generations"], found["finished"]) == (2, 2, True)
+    assert found["front_size"] == len(_members(finished))
+    assert found["evaluations"] == len(list(RunDirectory(finished).open().evaluations()))
+    assert str(found["evaluations"]) in star("status", finished)[1]
+
+
+def test_front_lists_the_front_best_quality_first(star, finished):
+    found = json.loads(star("front", finished, "--json")[1])
+    members = _members(finished)
+    assert [row["id"] for row in found] == [one.id for one in members]
+    for row, one in zip(found, members, strict=True):
+        assert parse(row["genome"]) == one.genome
+        assert {name: row[name] for name in one.objectives} == one.objectives
+    lines = star("front", finished)[1].splitlines()
+    assert lines[0].split()[:5] == ["id", "born", "bits/byte", "params", "cache"]
+    assert [line.split()[0] for line in lines[1:]] == [str(one.id) for one in members]
+
+
+def test_a_genome_can_be_named_by_its_run_and_number(star, refused, finished):
+    one = _members(finished)[0]
+    assert json.loads(star("inspect", f"{finished}:{one.id}", "--json")[1])["hash"] == one.hash
+    refused(["inspect", f"{finished}:999999"], "999999", f"star front {finished}")
+
+
+def test_report_and_export_write_what_they_say(star, finished, tmp_path):
+    found = json.loads(star("report", finished, "--to", tmp_path, "--json")[1])
+    assert Path(found["report"]).is_file() and Path(found["figure"]).is_file()
+    found = json.loads(star("export", finished, "--to", tmp_path / "models", "--json")[1])
+    assert [Path(model).name for model in found["models"]] == [str(one.id) for one in _members(finished)]
+    assert all((Path(model) / "model.py").is_file() for model in found["models"])
+
+
+def test_a_run_from_the_command_line_resumes_and_is_never_overwritten(star, refused, tmp_path):
+    run = tmp_path / "run"
+    code, out, err = star("evolve", *TINY, "--out", run, "--seed", 3)
+    summary = json.loads(out)
+    assert code == 0, err
+    assert set(summary) >= SUMMARY and summary["generation"] == 1
+    assert sum(line.startswith("generation ") for line in err.splitlines()) == 2
+    assert (run / "report.html").is_file() and (run / "export" / "README.md").is_file()
+    refused(["evolve", *TINY, "--out", run], f"star resume {run}")
+    code, out, err = star("resume", run, "--generations", "+1", "--json")
+    assert (code, json.loads(out)["generation"]) == (0, 2)
+    code, out, err = star("resume", run)
+    assert code == 0 and "is finished" in err and str(run / "report.html") in out
+
+
+def test_options_win_over_the_configuration_file(star, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("star.evolve.evolve", lambda config, run, watcher: seen.append(config) or _stop(run))
+    path = tmp_path / "run.toml"
+    path.write_text('population = 8\nseed = 5\ncorpus = ["a"]\n')
+    given = f"--config {path} --out {tmp_path / 'run'} --seed 6 --corpus b --corpus c --workers 3 --context 9"
+    code, out, err = star("evolve", *given.split(), "--objectives", "quality,cache")
+    assert (code, out) == (130, "") and err.splitlines()[-1] == "star: interrupted; go on with: star resume"
+    expected = {"population": 8, "seed": 6, "corpus": ("b", "c"), "objectives": ("quality", "cache")}
+    assert seen == [RunConfig(**expected, workers=3, context=9)]
+
+
+def _stop(run):
+    raise Interrupted("interrupted; go on with: star resume")
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("evolve --populaton 3", ["did you mean '--population'?"]),
+        ("evolve --population few", ["--population", "integer"]),
+        ("evolve --population 1", ["population", "at least 2"]),
+        ("evolve --workers some", ["--workers", "auto"]),
+        ("evolve --scale nanno", ["did you mean 'nano'?"]),
+        ("evolve --tokens 5", ["tokens 5", "one training step"]),
+        ("evolve --serial --address auto", ["serial", "address"]),
+        ("evolve --objectives quality,parms", ["did you mean 'params'?"]),
+        ("evolve --corpus no/such/text --out {tmp}/new", ["no/such/text"]),
+        ("evolve --config no/such.toml", ["no/such.toml"]),
+        ("evolve --config {tmp}/unknown.toml", ["unknown.toml", "did you mean 'population'?"]),
+        ("evolve --config {tmp}/binary.toml", ["binary.toml", "not text"]),
+        ("evolve --tokens 1024 --out {tmp}/unknown.toml/run", ["unknown.toml"]),
+        ("evolve --tokens 1024 --out {tmp}", ["not empty", "new directory"]),
+        ("resume no/such/run", ["no/such/run", "not a run"]),
+        ("resume", ["run", "star resume --help"]),
+        ("resume {tmp} --generations 3", ["+N"]),
+        ("status {tmp}", ["not a run"]),
+        ("front no/such/run", ["not a run"]),
+        ("report no/such/run", ["not a run"]),
+        ("export no/such/run --to x", ["not a run"]),
+        ("export {tmp}", ["--to"]),
+    ],
+)
+def test_a_wrong_search_is_one_line_with_the_right_word_and_leaves_nothing(refused, tmp_path, command, words):
+    (tmp_path / "unknown.toml").write_text("populaton = 3\n")
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
+    refused(command.format(tmp=tmp_path).split(), *words)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["binary.toml", "unknown.toml"]

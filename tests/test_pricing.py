@@ -1,0 +1,71 @@
+"""Pricing a file of genomes equals pricing them one by one, and a bad file is one sentence."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from star.cost import price
+from star.genome import decode, sample, to_text
+from star.pricing import price_file
+from star.scales import SCALES
+from star.spec import UserError
+
+SCALE = SCALES["125m"]
+
+
+@pytest.fixture
+def genomes():
+    rng = np.random.default_rng(0)
+    return [sample(SCALE.num_slots, rng) for _ in range(50)]
+
+
+def _write(path, column, values):
+    pq.write_table(pa.table({column: values}), path)
+    return path
+
+
+@pytest.mark.parametrize("spell", [list, to_text])
+def test_a_file_is_priced_as_its_genomes_are(tmp_path, genomes, spell, monkeypatch):
+    monkeypatch.setattr("star.pricing.BATCH", 16)  # so that the file takes more than one batch
+    source = _write(tmp_path / "many.parquet", "genome", [spell(genome) for genome in genomes])
+    totals = price_file(source, SCALE, 1000, tmp_path / "out.parquet")
+    expected = [price(decode(genome), SCALE.dims, 1000) for genome in genomes]
+    rows = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    assert rows == [{"genome": list(genome), **cost._asdict()} for genome, cost in zip(genomes, expected, strict=True)]
+    caches = sorted(cost.cache_bytes for cost in expected)
+    assert totals.cache_bytes == (caches[0], (caches[24] + caches[25]) / 2, caches[-1])
+    assert totals.genomes == 50
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["many.parquet", "out.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "words"),
+    [
+        ("genomes", ["11111"], "no column 'genome'; did you mean 'genomes'?"),
+        ("genome", ["11111", "1111"], "row 1: slot 1 ('1111')"),
+        ("genome", [[1, 1, 1, 1, 1], [99, 1, 1, 1, 1]], "row 1: slot 1 .* class is 99"),
+        ("genome", [[1, 1, 1]], "row 0: .* whole slots"),
+        ("genome", [[]], "row 0"),
+        ("genome", [0.5], "row 0: 0.5 is neither"),
+        ("genome", [None, "11111"], "row 0: None is neither"),
+        ("genome", pa.array([], pa.string()), "holds no genomes"),
+    ],
+)
+def test_a_bad_file_is_one_sentence_and_leaves_nothing_behind(tmp_path, column, values, words):
+    source = _write(tmp_path / "many.parquet", column, values)
+    with pytest.raises(UserError, match=words.replace("(", r"\(").replace(")", r"\)").replace("?", r"\?")):
+        price_file(source, SCALE, None, tmp_path / "out.parquet")
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_files_that_cannot_be_read_or_written(tmp_path, genomes):
+    with pytest.raises(UserError, match="there is no file"):
+        price_file(tmp_path / "none.parquet", SCALE, None, None)
+    torn = tmp_path / "torn.parquet"
+    torn.write_bytes(b"PAR1 and no more")
+    with pytest.raises(UserError, match=r"cannot read .*torn\.parquet as Parquet"):
+        price_file(torn, SCALE, None, None)
+    source = _write(tmp_path / "many.parquet", "genome", genomes)
+    with pytest.raises(UserError, match="cannot write"):
+        price_file(source, SCALE, None, tmp_path / "no" / "such" / "out.parquet")

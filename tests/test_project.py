@@ -1,0 +1,69 @@
+"""The project's own promises: who may import whom, pages made from tables, files and commands that exist."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from star.cli.command import app
+from star.cli.genes import genes_markdown
+from star.config import from_toml
+
+ROOT = Path(__file__).parent.parent
+EXPERIMENTS = sorted((ROOT / "experiments").glob("*.toml"))
+
+
+def test_imports_go_downwards_and_libraries_stay_in_their_rooms():
+    checker = Path(sys.executable).with_name("lint-imports")
+    result = subprocess.run([checker, "--no-cache"], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_page_of_genes_is_the_table_of_genes():
+    assert (ROOT / "docs" / "genes.md").read_text() == genes_markdown(), "run: star genes --markdown > docs/genes.md"
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_every_experiment_is_a_whole_run(path):
+    from_toml(path.read_text()).resolved()
+    assert f"`{path.name}`" in (ROOT / "experiments" / "README.md").read_text()
+
+
+def test_the_papers_three_objective_sets_are_there():
+    found = {from_toml(path.read_text()).objectives for path in EXPERIMENTS if path.stem.startswith("quality")}
+    assert found == {("quality",), ("quality", "params"), ("quality", "cache")}
+
+
+def _targets():
+    return set(re.findall(r"^([a-z-]+):(?!=)", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "experiments/README.md"])
+def test_every_command_on_the_page_exists(page):
+    text = (ROOT / page).read_text()
+    made = set(re.findall(r"^    make ([a-z-]+)|`make ([a-z-]+)`", text, re.MULTILINE))
+    assert {one or other for one, other in made} <= _targets()
+    commands = {command.callback.__name__: command.callback for command in app.registered_commands}
+    spoken = re.findall(r"^    star ([a-z]+)([^#\n]*)|`star ([a-z]+)([^`]*)`", text, re.MULTILINE)
+    for name, rest in ((a or c, b or d) for a, b, c, d in spoken):
+        assert name in commands
+        options = {option[2:].replace("-", "_") for option in re.findall(r"--[a-z-]+", rest)}
+        assert options <= set(commands[name].__annotations__), (name, options)
+    assert made or spoken
+
+
+def test_the_packages_that_the_project_names_are_pinned():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
+    pinned = re.findall(r"^([a-z0-9-]+)==\S+$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert {re.match(r"[a-z0-9-]+", name)[0] for name in wanted} <= set(pinned)
+    assert "+" not in (ROOT / "constraints.txt").read_text()
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("experiments/**/*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
