@@ -17,6 +17,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from star.spec import (
+    IMPLICIT_FREQUENCIES,
+    IMPLICIT_HIDDEN,
     SHORT_TAPS,
     Dimensions,
     FeatureChannelMixing,
@@ -27,9 +29,6 @@ from star.spec import (
     TokenMixing,
     check_fits,
 )
-
-IMPLICIT_FREQUENCIES = 8  # sine and cosine pairs that describe a position to an implicit kernel
-IMPLICIT_HIDDEN = 16  # hidden width of the network that turns a position into a kernel column
 
 
 class Cost(NamedTuple):
@@ -76,16 +75,11 @@ def group_params(group: FeatureGroup, dims: Dimensions) -> int:
     return projection + (SHORT_TAPS * width if group.token_mixing is FeatureTokenMixing.TOEPLITZ else 0)
 
 
-def state_size(liv: LivSpec) -> int:
-    """N, the state per channel of a recurrence: the expansion of its input group B."""
-    return liv.groups[1].expansion
-
-
 def _structure_params(liv: LivSpec, dims: Dimensions) -> int:
     """Parameters of the structure itself and of the map back to the residual stream."""
     d = dims.d_model
     if liv.token_mixing is TokenMixing.SEMI_SEPARABLE:
-        return d * state_size(liv) + 2 * d + d * d  # decay rates; skip and step bias; output
+        return d * liv.state_size + 2 * d + d * d  # decay rates; skip and step bias; output
     if liv.token_mixing is TokenMixing.DIAGONAL:
         return liv.groups[1].width(dims) * d
     return d * d
@@ -95,7 +89,7 @@ def _state(liv: LivSpec, dims: Dimensions) -> tuple[int, int, tuple[int, ...]]:
     """Cache elements of the structure: fixed, per token, and the groups that alone determine them."""
     d = dims.d_model
     if liv.token_mixing is TokenMixing.SEMI_SEPARABLE:
-        return d * state_size(liv), 0, ()
+        return d * liv.state_size, 0, ()
     if liv.token_mixing is TokenMixing.TOEPLITZ:
         long = liv.groups[3].token_mixing is FeatureTokenMixing.IMPLICIT_TOEPLITZ
         return (0, d, (1, 2)) if long else (SHORT_TAPS * d, 0, (1, 2))

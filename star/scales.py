@@ -1,8 +1,8 @@
 """Named scales: the dimensions of a model and the recipe that trains its proxy."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Iterable
 
 from star.spec import Dimensions, UserError
 
@@ -46,27 +46,27 @@ SCALES: dict[str, Scale] = {
         Scale(
             name="nano",
             num_slots=8,
-            dims=Dimensions(d_model=64, head_dim=16, vocab_size=256, seq_len=256),
+            dims=Dimensions(d_model=64, head_dim=16, vocab_size=256, seq_len=128),
             recipe=Recipe(
                 tokens=100_000,
                 batch_size=4,
-                seq_len=256,
+                seq_len=128,
                 optimizer="muon",
                 learning_rate=1e-2,
-                matrix_learning_rate=5e-2,
+                matrix_learning_rate=2e-2,
             ),
         ),
         Scale(
             name="micro",
             num_slots=12,
-            dims=Dimensions(d_model=128, head_dim=32, vocab_size=256, seq_len=512),
+            dims=Dimensions(d_model=128, head_dim=32, vocab_size=256, seq_len=256),
             recipe=Recipe(
                 tokens=2_000_000,
                 batch_size=4,
-                seq_len=512,
+                seq_len=256,
                 optimizer="muon",
-                learning_rate=5e-3,
-                matrix_learning_rate=3e-2,
+                learning_rate=1e-2,
+                matrix_learning_rate=2e-2,
             ),
         ),
         # The paper's: 24 slots of width 768, 4,096 tokens, 64 sequences a step, 1.3 B tokens, AdamW at 8e-4.

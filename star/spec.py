@@ -68,6 +68,8 @@ class FeatureChannelMixing(IntEnum):
 EVERY_CHANNEL = 0  # repeat code: one feature vector serves every channel of the operator
 GATED_RATIO = 3  # expansion code of 8/3: three matrices of width 8/3 d cost what two of 4 d cost
 SHORT_TAPS = 3  # columns of every short explicit kernel
+IMPLICIT_FREQUENCIES = 8  # sine and cosine pairs that describe a position to an implicit kernel
+IMPLICIT_HIDDEN = 16  # hidden width of the network that turns a position into a kernel column
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,11 @@ class LivSpec:
     nonlinearity: Nonlinearity
     channel_mixing: ChannelMixing
     differential: bool = False
+
+    @property
+    def state_size(self) -> int:
+        """N, the states per channel of a recurrence: the expansion of its input group B."""
+        return self.groups[1].expansion
 
 
 class Slot(NamedTuple):

@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from star.cost import state_size
 from star.ops.scan import selective_scan, selective_scan_naive
 from star.ops.shapes import BTD, BTN, DN, D
 from star.spec import Dimensions, LivSpec
@@ -31,7 +30,7 @@ class Recurrence(nn.Module):
         self.width = dims.d_model
         low, high = (math.log(step) for step in STEP_RANGE)
         steps = torch.linspace(low, high, self.width).exp()
-        self.log_rate = nn.Parameter(torch.arange(1.0, state_size(liv) + 1).log().repeat(self.width, 1))
+        self.log_rate = nn.Parameter(torch.arange(1.0, liv.state_size + 1).log().repeat(self.width, 1))
         self.step_bias = nn.Parameter(steps + torch.log(-torch.expm1(-steps)))  # softplus of it is `steps`
         self.skip = nn.Parameter(torch.ones(self.width))
 
