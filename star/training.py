@@ -17,7 +17,6 @@ from star.spec import UserError
 
 CURVE_POINTS = 32
 OPTIMIZERS = ("adamw", "muon")
-MATRICES = ("weight", "kernel")
 
 
 class Diverged(RuntimeError):
@@ -76,14 +75,14 @@ def schedule(step: int, recipe: Recipe) -> float:
 def make_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
     """AdamW for everything, or with "muon" Muon for the matrices of the slots and AdamW for the rest.
 
-    A matrix is a 2-D parameter named `weight` (of a linear map) or `kernel` (taps by channels). Matrices and the
-    embedding decay; norms, biases, and rates of recurrences, whatever their shape, do not.
+    A matrix is a 2-D parameter named `weight`. Matrices and the embedding decay; norms, biases, kernels and rates
+    of recurrences do not: the last two may be stored in two dimensions, but mean a few numbers for each channel.
     """
     if recipe.optimizer not in OPTIMIZERS:
         raise UserError(f"unknown optimizer {recipe.optimizer!r}{nearest(recipe.optimizer, OPTIMIZERS)}")
     decaying, plain, orthogonal = [], [], []
     for name, param in model.named_parameters():
-        if param.ndim != 2 or name.rpartition(".")[2] not in MATRICES:
+        if param.ndim != 2 or name.rpartition(".")[2] != "weight":
             plain.append(param)
         elif recipe.optimizer == "muon" and name.startswith("layers."):
             orthogonal.append(param)

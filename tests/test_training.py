@@ -254,7 +254,7 @@ def test_muon_takes_matrices_of_slots_and_only_matrices_decay():
         "embedding.weight": other,
         "layers.0.weight": matrix,
         "layers.0.bias": vector,
-        "layers.1.kernel": matrix,
+        "layers.1.kernel": vector,
         "layers.1.log_rate": vector,
         "layers.1.blocks": vector,
         "layers.1.bias": vector,
