@@ -52,7 +52,7 @@ types: $(VENV)/.star-dev
 	$(BIN)/pyright
 
 bench: $(VENV)/.star-dev
-	@for script in experiments/benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in $(wildcard experiments/benchmarks/*.py); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis

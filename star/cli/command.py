@@ -68,7 +68,8 @@ def run(arguments: list[str]) -> int:
     except UserError as error:
         return _fail(str(error), 2)
     except (KeyboardInterrupt, Abort):
-        return _fail("interrupted", 130)
+        print("star: interrupted", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # the reader of our output, such as `head`, has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
