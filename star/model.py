@@ -29,7 +29,8 @@ class LanguageModel(nn.Module):
             self.layers.append(make(slot.liv, dims, owners, tuple(p != i for p in slot.features_from)))
             self.reads.append({g.role: p for g, p in zip(slot.liv.groups, slot.features_from, strict=True) if p != i})
         self.producers = {producer for reads in self.reads for producer in reads.values()}
-        initialise(self)
+        # N(1, 1) / sqrt(d): the mean gives every token a direction in common, which `look_back` reads.
+        nn.init.normal_(self.embedding.weight, mean=dims.d_model**-0.5, std=dims.d_model**-0.5)
 
     def forward(self, tokens: BT) -> BTM:
         """Logits of the next token at every position."""
@@ -42,15 +43,3 @@ class LanguageModel(nn.Module):
                 features[i] = made
             x = x + y
         return nn.functional.linear(self.final_norm(x), self.embedding.weight)
-
-
-def initialise(model: LanguageModel) -> None:
-    """Draw every matrix from N(0, 1 / fan_in), the embedding from N(0, 1 / d_model); start output maps at zero, so
-    that every slot begins as the identity. Vectors keep what their modules gave them."""
-    nn.init.normal_(model.embedding.weight, std=model.embedding.embedding_dim**-0.5)
-    for name, module in model.layers.named_modules():
-        if isinstance(module, nn.Linear):
-            if name.endswith(".out") and "featurizer" not in name:
-                nn.init.zeros_(module.weight)
-            else:
-                nn.init.normal_(module.weight, std=module.in_features**-0.5)

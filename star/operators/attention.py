@@ -12,9 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from star.ops.rotary import rotate
+from star.ops.rotary import rotary_table, rotate
 from star.ops.shapes import BTD, BTE
 from star.spec import Dimensions, LivSpec
+
+LOOKING = {"C": 1, "B": 0}  # how many tokens further back each head looks at first than the one before it
+FOCUS = 8.0  # the score, before training, of the token that a head looks at
 
 
 class Attention(nn.Module):
@@ -35,6 +38,25 @@ class Attention(nn.Module):
             enable_gqa=q.shape[2] != k.shape[2],
         )
         return y.transpose(1, 2).flatten(2)
+
+
+def look_back(weight: torch.Tensor, head_dim: int, stride: int) -> None:
+    """Add to a query (stride 1) or key (stride 0) map a part with which head h looks h tokens back before training.
+
+    The channels of a token have a mean in common (that of the embedding). Its image is (1, .., 1, 0, .., 0) in every
+    key and the same turned by -h positions in the queries of head h, so that rotation makes their product
+    FOCUS sum_k cos((i - j - h) rate_k) / (K / 2), largest at distance h. Attention that has to find positions by
+    itself learns nothing but unigrams for most of a short proxy (docs/log.md).
+    """
+    d_out, d_model = weight.shape
+    heads = d_out // head_dim
+    amplitude = math.sqrt(2 * FOCUS * 2 / math.sqrt(head_dim)) / d_model
+    with torch.no_grad():
+        cos, sin = rotary_table(stride * heads + 1, head_dim, weight.device)
+        for head in range(heads):
+            back = stride * head
+            image = torch.cat((cos[back, 0], -sin[back, 0]))
+            weight[head * head_dim : (head + 1) * head_dim] += amplitude * image[:, None]
 
 
 def attention_naive(c: BTD, b: BTE, v: BTE, head_dim: int) -> BTD:

@@ -33,9 +33,9 @@ class Feature(nn.Module):
         width = group.width(dims)
         if group.channel_mixing is FeatureChannelMixing.LATENT:
             rank = dims.latent_rank
-            self.channels = nn.Sequential(nn.Linear(dims.d_model, rank, bias=False), nn.Linear(rank, width, bias=False))
+            self.channels = nn.Sequential(linear(dims.d_model, rank), linear(rank, width))
         else:
-            self.channels = nn.Linear(dims.d_model, width, bias=False)
+            self.channels = linear(dims.d_model, width)
         self.kernel = None
         if group.token_mixing is FeatureTokenMixing.TOEPLITZ:
             self.kernel = short_kernel(width)
@@ -67,8 +67,8 @@ class ImplicitKernel(nn.Module):
     def __init__(self, group: FeatureGroup, dims: Dimensions) -> None:
         super().__init__()
         self.seq_len = dims.seq_len
-        self.hidden = nn.Linear(2 * IMPLICIT_FREQUENCIES + 1, IMPLICIT_HIDDEN)
-        self.out = nn.Linear(IMPLICIT_HIDDEN, dims.d_model)
+        self.hidden = linear(2 * IMPLICIT_FREQUENCIES + 1, IMPLICIT_HIDDEN, bias=True)
+        self.out = linear(IMPLICIT_HIDDEN, dims.d_model, bias=True)
 
     def forward(self, x: BTD) -> TD:
         like = {"device": x.device, "dtype": self.out.weight.dtype}
@@ -78,6 +78,13 @@ class ImplicitKernel(nn.Module):
         rates = self.seq_len ** -torch.linspace(0, 1, self.out.out_features, **like)
         window = rates.sqrt() * torch.exp(-rates * t)
         return window * self.out(torch.sin(self.hidden(inputs)))
+
+
+def linear(fan_in: int, fan_out: int, bias: bool = False) -> nn.Linear:
+    """A linear map with weights from N(0, 1 / fan_in)."""
+    layer = nn.Linear(fan_in, fan_out, bias=bias)
+    nn.init.normal_(layer.weight, std=fan_in**-0.5)
+    return layer
 
 
 def short_kernel(width: int) -> nn.Parameter:
