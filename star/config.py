@@ -1,0 +1,159 @@
+"""A run's whole configuration: one frozen dataclass, read strictly from TOML and written back to it."""
+
+import json
+import math
+import tomllib
+from dataclasses import dataclass, fields, replace
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin
+
+from star.scales import Scale, find_scale, nearest
+from star.spec import UserError
+
+DTYPE_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1}
+RECORD = "record"  # the table of run.toml that tells what a run was made with: no setting
+_SLOWEST = 100  # tokens per second; a proxy that is slower is taken for hung
+_LOWEST = {"population": 2, "offspring": 1, "generations": 0, "seed": 0, "slots": 1, "context": 1, "tokens": 1}
+_LOWEST |= {"workers": 0, "timeout": 0}
+_KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", tuple: "a list of texts"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """Everything that decides a search. None stands for a value that follows from the scale: see `resolved`.
+
+    The last four fields say where proxies are trained, not what comes out; `star resume` may change them.
+
+    Raises:
+        UserError: a value of the wrong type or out of range, an unknown name, a budget that cannot be met.
+    """
+
+    population: int = 64
+    offspring: int | None = None  # new genomes per generation; the population's size if None
+    generations: int = 4  # rounds of offspring after the initial population
+    seed: int = 0
+    slots: int | None = None  # residual layers of a backbone; the scale's if None
+    scale: str = "nano"  # what is trained
+    target: str | None = None  # the scale at which parameters and cache are counted; `scale` if None
+    context: int | None = None  # tokens held in the counted cache; the target's seq_len if None
+    dtype: str = "bf16"  # of the counted cache
+    objectives: tuple[str, ...] = ("quality", "params", "cache")
+    corpus: tuple[str, ...] = ("stdlib",)
+    tokens: int | None = None  # that one proxy trains on; the scale's if None
+    workers: int = 0  # 0: one per core
+    address: str = ""  # of a Ray cluster to join; a private one on this machine if empty
+    serial: bool = False  # train in this process, one proxy after the other, without Ray
+    timeout: float | None = None  # seconds that one proxy may take; 0: no limit
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            _check_type(field.name, getattr(self, field.name), field.type)
+        for name, lowest in _LOWEST.items():
+            value = getattr(self, name)
+            if value is not None and not lowest <= value < math.inf:
+                raise UserError(f"{name} must be at least {lowest}, not {value}")
+        if self.dtype not in DTYPE_BYTES:
+            raise UserError(f"unknown dtype {self.dtype!r}{nearest(self.dtype, DTYPE_BYTES)}")
+        for name in ("objectives", "corpus"):
+            values = getattr(self, name)
+            if not values or len(set(values)) < len(values):
+                raise UserError(f"{name} must name at least one thing and none twice, not {list(values)}")
+        if self.serial and self.address:
+            raise UserError("serial trains in this process, address on a cluster: give one of the two")
+        self._check_budget()
+
+    def _check_budget(self) -> None:
+        recipe = find_scale(self.scale).recipe
+        find_scale(self.target or self.scale)
+        step = recipe.batch_size * recipe.seq_len
+        if self.tokens is not None and self.tokens < step:
+            raise UserError(f"tokens {self.tokens} is less than one training step of scale {self.scale}, {step}")
+
+    def resolved(self) -> "RunConfig":
+        """The same run with every None replaced by the value that it stands for."""
+        scale, target = find_scale(self.scale), find_scale(self.target or self.scale)
+        tokens = scale.recipe.tokens if self.tokens is None else self.tokens
+        return replace(
+            self,
+            offspring=self.population if self.offspring is None else self.offspring,
+            slots=scale.num_slots if self.slots is None else self.slots,
+            target=target.name,
+            context=target.dims.seq_len if self.context is None else self.context,
+            tokens=tokens,
+            timeout=max(600.0, tokens / _SLOWEST) if self.timeout is None else self.timeout,
+        )
+
+
+def trained_scale(config: RunConfig) -> Scale:
+    """The named scale with this run's number of slots and tokens."""
+    config = config.resolved()
+    scale = find_scale(config.scale)
+    return replace(scale, num_slots=config.slots, recipe=replace(scale.recipe, tokens=config.tokens))
+
+
+def target_scale(config: RunConfig) -> Scale:
+    """The scale at which costs are counted, with this run's number of slots."""
+    config = config.resolved()
+    return replace(find_scale(config.target), num_slots=config.slots)
+
+
+def from_toml(text: str) -> RunConfig:
+    """Read a configuration; keys left out keep their defaults, and the record of a run.toml is passed over.
+
+    Raises:
+        UserError: not TOML, an unknown key (with the nearest right one), or what RunConfig refuses.
+    """
+    values = _read(text)
+    values.pop(RECORD, None)
+    known = {field.name for field in fields(RunConfig)}
+    for key, value in values.items():
+        if key not in known:
+            raise UserError(f"unknown key {key!r} in the configuration{nearest(key, known)}")
+        if isinstance(value, list):
+            values[key] = tuple(value)
+    return RunConfig(**values)
+
+
+def read_record(text: str) -> dict[str, str]:
+    """The record of a run.toml: versions of the libraries and the digest of the corpus, by name."""
+    record = _read(text).get(RECORD, {})
+    if not isinstance(record, dict):
+        raise UserError(f"{RECORD} must be a table, not {record!r}")
+    return {key: str(value) for key, value in record.items()}
+
+
+def to_toml(config: RunConfig, record: dict[str, str] | None = None) -> str:
+    """The text that `from_toml` reads back to an equal configuration; `record` becomes its last table."""
+    values = {field.name: getattr(config, field.name) for field in fields(config)}
+    lines = [f"{key} = {_literal(value)}" for key, value in values.items() if value is not None]
+    if record:
+        lines += ["", f"[{RECORD}]", *(f"{key} = {_literal(value)}" for key, value in record.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _read(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UserError(f"the configuration is not TOML: {error}") from error
+
+
+def _literal(value: int | float | str | bool | tuple[str, ...]) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_literal, value))}]"
+    # JSON and TOML write booleans, numbers and strings alike, but for DEL, which JSON leaves bare.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _check_type(name: str, value: object, annotation: Any) -> None:
+    kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    allowed = tuple(get_origin(kind) or kind for kind in kinds)
+    is_bool = isinstance(value, bool)
+    matches = is_bool and bool in allowed or not is_bool and isinstance(value, allowed)
+    if isinstance(value, int) and not is_bool and float in allowed:
+        matches = True
+    if isinstance(value, tuple):
+        matches = matches and all(isinstance(item, str) for item in value)
+    if not matches:
+        kind = _KINDS[next(kind for kind in allowed if kind is not NoneType)]
+        raise UserError(f"{name} must be {kind}, not {list(value) if isinstance(value, tuple) else value!r}")

@@ -1,0 +1,166 @@
+"""The loop itself: ask, train, tell, record, generation after generation."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+
+from star.checkpoint import RunDirectory
+from star.config import RunConfig, trained_scale
+from star.cost import price
+from star.evaluation import derive_seed
+from star.evolve.progress import Progress
+from star.evolve.summary import Clock, front
+from star.genome import canonical, decode, genome_hash
+from star.objectives import find_objectives
+from star.records import Evaluation, Generation, Genome, Individual, Status, Task
+from star.search import Proposal, Search, front_mask, hypervolume, objective_matrix, reference_box
+from star.workers import Pool
+
+
+class Evolution:
+    """A search in progress, standing at the end of its latest recorded generation.
+
+    What comes out depends neither on the order in which proxies end, nor on the worker that trained them, nor
+    on interruptions: seeds follow from genomes, and what has landed of an unfinished generation is no more than
+    a store of results for it.
+    """
+
+    def __init__(self, config: RunConfig, run: RunDirectory, clock: Clock, progress: Progress) -> None:
+        self._config = config
+        self._run = run
+        self._clock = clock
+        self._progress = progress
+        self._warned = 0
+        self._columns = [objective.column for objective in find_objectives(config.objectives)]
+        recorded = run.generations()
+        self.latest: Generation | None = recorded[-1] if recorded else None
+        self._reference = reference_box(objective_matrix(recorded[0].individuals)) if recorded else None
+        self._search = self._make_search()
+        self._results = run.evaluations()
+        # In order of generations; what follows those is of one that was not finished.
+        self._asked = set(list(self._results)[: self.latest.evaluations if self.latest else 0])
+        if self._is_last():
+            self._prune_weights()
+        self._tell_warnings()
+
+    def is_finished(self) -> bool:
+        """Whether the last generation and the weights of its front are on disk."""
+        return self._is_last() and not self._without_weights()
+
+    def finish(self, pool: Pool) -> Generation:
+        """Go on to the last generation."""
+        while not self._is_last():
+            self._advance(pool)
+        # One that crowding once pushed out of a full front, with its weights, can have come back to it.
+        for task, evaluation, weights in pool.run(self._without_weights()):
+            self._clock.landed(evaluation)
+            if weights:
+                self._run.save_weights(task.hash, weights)
+        return self.latest
+
+    def _advance(self, pool: Pool) -> None:
+        number = self.latest.number + 1 if self.latest else 0
+        dropped = -self._search.duplicates_avoided
+        proposals = self._search.ask()
+        dropped += self._search.duplicates_avoided
+        tasks = [_make_task(proposal.genome, self._config.seed) for proposal in proposals]
+        fresh = {task.hash for task in tasks} - self._asked
+        self._train(pool, number, tasks, fresh)
+        self._asked |= fresh
+        born = [self._individual(*pair, number) for pair in zip(proposals, tasks, strict=True)]
+        self.latest = self._select(number, born, dropped + len(tasks) - len(fresh), len(fresh))
+        self._run.write_generation(self.latest)
+        self._prune_weights()
+        self._tell_warnings()
+        self._progress.generation_finished(self.latest)
+
+    def _train(self, pool: Pool, number: int, tasks: list[Task], fresh: set[str]) -> None:
+        """Fill `_results` for all tasks, training those that are fresh and have not landed before."""
+        landed = [self._results[task.hash] for task in tasks if task.hash in self._results]
+        pending = {task.hash: task for task in tasks if task.hash in fresh and self._is_open(task.hash)}
+        self._progress.generation_started(number, len(tasks), len(pending))
+        rivals = [self._values(one) for one in (*self._survivors(), *landed) if one.status is Status.OK]
+        for task, evaluation, weights in pool.run(self._longest_first(pending.values())):
+            self._clock.landed(evaluation)
+            if evaluation.status is Status.OK:
+                rivals.append(self._values(evaluation))
+                if front_mask(np.array(rivals))[-1]:
+                    # Before the evaluation, because once that is on disk nobody trains this proxy again.
+                    self._run.save_weights(task.hash, weights)
+            self._run.append_evaluation(task, evaluation)
+            self._results[task.hash] = evaluation
+            self._progress.evaluated(evaluation)
+
+    def _is_open(self, hash: str) -> bool:
+        """Whether a genome still has to be trained. A dead worker may have been killed for no fault of its own."""
+        return hash not in self._results or self._results[hash].status is Status.CRASHED
+
+    def _select(self, number: int, born: list[Individual], duplicates: int, trained: int) -> Generation:
+        survivors = self._search.tell(born)
+        values = objective_matrix(survivors)
+        if self.latest is None:
+            self._reference = reference_box(values)
+        failures = Counter(str(self._results[hash].status) for hash in self._asked)
+        return Generation(
+            number=number,
+            individuals=survivors,
+            rng_state=self._search.snapshot(),
+            next_id=self._search.next_id,
+            evaluations=trained + (self.latest.evaluations if self.latest else 0),
+            duplicates_avoided=duplicates + (self.latest.duplicates_avoided if self.latest else 0),
+            failures={name: failures[name] for name in sorted(failures) if name != Status.OK},
+            hypervolume=hypervolume(values, self._reference),
+        )
+
+    def _individual(self, proposal: Proposal, task: Task, number: int) -> Individual:
+        evaluation = self._results[task.hash]
+        return Individual(
+            id=proposal.id,
+            genome=proposal.genome,
+            hash=task.hash,
+            generation=number,
+            parents=proposal.parents,
+            status=evaluation.status,
+            objectives={name: evaluation.objectives[name] for name in self._columns if evaluation.objectives},
+            rank=0,
+            crowding=0.0,
+        )
+
+    def _make_search(self) -> Search:
+        config, latest = self._config, self.latest
+        sizes = (config.population, config.offspring, config.slots, len(self._columns), config.seed)
+        return Search(*sizes) if latest is None else Search.restore(*sizes, latest)
+
+    def _longest_first(self, tasks: Iterable[Task]) -> list[Task]:
+        """So that no worker begins a long proxy when the others have nothing left; parameters stand for time."""
+        dims = trained_scale(self._config).dims
+        return sorted(tasks, key=lambda task: (-price(decode(task.genome), dims).params, task.hash))
+
+    def _without_weights(self) -> list[Task]:
+        """Tasks for the members of the front whose weights are not on disk."""
+        missing = [one for one in front(self._survivors()) if self._run.load_weights(one.hash) is None]
+        return [_make_task(one.genome, self._config.seed) for one in missing]
+
+    def _prune_weights(self) -> None:
+        self._run.prune_weights({one.hash for one in front(self._survivors())})
+
+    def _survivors(self) -> tuple[Individual, ...]:
+        return self.latest.individuals if self.latest else ()
+
+    def _values(self, one: Individual | Evaluation) -> list[float]:
+        return [one.objectives[name] for name in self._columns]
+
+    def _is_last(self) -> bool:
+        return self.latest is not None and self.latest.number >= self._config.generations
+
+    def _tell_warnings(self) -> None:
+        for sentence in self._run.warnings[self._warned :]:
+            self._progress.noted(sentence)
+        self._warned = len(self._run.warnings)
+
+
+def _make_task(genome: Genome, run_seed: int) -> Task:
+    genome = canonical(genome)
+    hash = genome_hash(genome)
+    return Task(genome=genome, hash=hash, seed=derive_seed(run_seed, hash))

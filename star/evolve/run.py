@@ -1,0 +1,152 @@
+"""A run from its configuration to its last generation, through interruptions of any kind.
+
+Everything that lands is on disk at once, and what the next generation depends on is in the last one, so that a
+run killed at any instant and resumed ends as if it had never stopped.
+"""
+
+import platform
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from importlib.metadata import version
+
+from star import __version__
+from star.checkpoint import RunDirectory
+from star.checkpoint.files import write_atomic
+from star.checkpoint.run_directory import CONFIG
+from star.config import DTYPE_BYTES, RunConfig, from_toml, read_record, target_scale, to_toml, trained_scale
+from star.data import Corpus, load_corpus
+from star.evaluation import EvaluationSettings, evaluate
+from star.evolve.evolution import Evolution
+from star.evolve.progress import Progress, Silent
+from star.evolve.summary import Clock, Summary
+from star.objectives import find_objectives
+from star.spec import UserError
+from star.training import check_corpus
+from star.workers import Pool, RayPool, SerialPool
+
+LEAST_CORPUS = 32 << 20  # bytes of text that are read at least, where there are as many
+LIBRARIES = ("torch", "numpy", "pymoo", "ray", "pyarrow")  # whose versions can change a result
+
+
+class Interrupted(Exception):
+    """The run was asked to stop, and has; its message says how to go on."""
+
+
+def evolve(config: RunConfig, run: RunDirectory, progress: Progress | None = None) -> Summary:
+    """Search from the beginning and record everything in `run`, a directory that does not exist yet or is empty.
+
+    Raises:
+        UserError: an unknown objective, a corpus or directory that cannot be used.
+        Interrupted: SIGINT or SIGTERM came; `resume` goes on from there.
+    """
+    config = config.resolved()
+    corpus = _load_corpus(config)
+    find_objectives(config.objectives)
+    with run.create(to_toml(config, _record(corpus))):
+        return _drive(config, run, corpus, progress or Silent())
+
+
+def resume(
+    run: RunDirectory,
+    extra_generations: int = 0,
+    progress: Progress | None = None,
+    *,
+    workers: int | None = None,
+    address: str | None = None,
+    serial: bool | None = None,
+) -> Summary:
+    """Go on with the search in `run`, to a result equal to that of a run that was never stopped.
+
+    Args:
+        run: the directory of a run, finished or not.
+        extra_generations: how many to add to those that the run was to have.
+        progress: is told what happens.
+        workers, address, serial: where to train from now on; None leaves that as the run has it.
+
+    Raises:
+        UserError: no run there, or a corpus that is not the one it began with.
+        Interrupted: as in `evolve`.
+    """
+    progress = progress or Silent()
+    with run.resume():
+        recorded = from_toml(run.config_toml)
+        config = replace(recorded, generations=recorded.generations + extra_generations).resolved()
+        record = read_record(run.config_toml)
+        corpus = _load_corpus(config)
+        _compare(record, _record(corpus), progress)
+        if extra_generations:
+            write_atomic(run.path / CONFIG, to_toml(config, record).encode())
+        places = {"workers": workers, "address": address, "serial": serial}
+        config = replace(config, **{name: value for name, value in places.items() if value is not None})
+        return _drive(config, run, corpus, progress)
+
+
+def _drive(config: RunConfig, run: RunDirectory, corpus: Corpus, progress: Progress) -> Summary:
+    clock = Clock()
+    evolution = Evolution(config, run, clock, progress)
+    if evolution.is_finished():
+        progress.noted(f"{run.path} is finished; star resume {run.path} --generations +N adds more")
+        return clock.summarise(str(run.path), evolution.latest)
+    progress.run_started(config.generations, evolution.latest)
+    try:
+        with _make_pool(config, corpus) as pool, _terminable():
+            progress.workers_ready(pool.num_workers, clock.ready(pool.num_workers))
+            evolution.finish(pool)
+            return clock.summarise(str(run.path), evolution.latest)
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted; go on with: star resume {run.path}") from None
+
+
+def _make_pool(config: RunConfig, corpus: Corpus) -> Pool:
+    settings = EvaluationSettings(
+        scale=trained_scale(config),
+        target=target_scale(config),
+        context=config.context,
+        dtype_bytes=DTYPE_BYTES[config.dtype],
+    )
+    train = partial(evaluate, settings=settings, corpus=corpus)
+    if config.serial:
+        return SerialPool(train)
+    size = corpus.train.nbytes + corpus.valid.nbytes
+    return RayPool(train, config.workers or None, config.address, config.timeout, size)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Stop at SIGTERM as at Ctrl-C. Inside the pool's context, because Ray puts a handler of its own there."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _load_corpus(config: RunConfig) -> Corpus:
+    corpus = load_corpus(config.corpus, max(LEAST_CORPUS, 2 * config.tokens))
+    check_corpus(corpus, trained_scale(config).recipe)
+    return corpus
+
+
+def _record(corpus: Corpus) -> dict[str, str]:
+    versions = {name: version(name) for name in LIBRARIES}
+    made_with = {"star": __version__, "python": platform.python_version()}
+    return made_with | versions | {"corpus_digest": corpus.digest}
+
+
+def _compare(then: dict[str, str], now: dict[str, str], progress: Progress) -> None:
+    """Refuse another corpus than the run began with; tell of other versions."""
+    if then.get("corpus_digest") != now["corpus_digest"]:
+        raise UserError("the corpus is not the one that this run began with: its text has changed since")
+    for name in now:
+        if then.get(name) != now[name]:
+            progress.noted(
+                f"begun with {name} {then.get(name)}, going on with {now[name]}: "
+                "what an uninterrupted run would give may differ in its last digits"
+            )

@@ -1,0 +1,85 @@
+"""What a run came to, and where the time went."""
+
+import time
+from dataclasses import dataclass
+
+from star.records import Evaluation, Generation, Individual, Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """A run at its end. Counts cover the whole run, seconds only the process that gives the summary.
+
+    `wall_seconds` begin when the workers are ready; `overhead_seconds` are those of them in which no worker was
+    training; `training_seconds` add up over workers; `worker_utilisation` is the share of the workers' time that
+    went into evaluations.
+    """
+
+    run: str
+    generation: int
+    evaluations: int
+    failures: dict[str, int]
+    duplicates_avoided: int
+    hypervolume: float
+    front_size: int
+    workers: int
+    startup_seconds: float
+    wall_seconds: float
+    training_seconds: float
+    overhead_seconds: float
+    worker_utilisation: float
+
+
+class Clock:
+    """Measures one process: starting at its making, then `ready`, then every evaluation as it comes in."""
+
+    def __init__(self) -> None:
+        self._begun = time.perf_counter()
+        self._ready = self._begun
+        self._workers = 0
+        self._busy = 0.0
+        self._trained: list[tuple[float, float]] = []
+
+    def ready(self, num_workers: int) -> float:
+        """The workers are ready; gives the seconds that took."""
+        self._ready, self._workers = time.perf_counter(), num_workers
+        return self._ready - self._begun
+
+    def landed(self, evaluation: Evaluation) -> None:
+        """An evaluation has just ended."""
+        now = time.perf_counter()
+        self._busy += evaluation.seconds
+        self._trained.append((now - evaluation.train_seconds, now))
+
+    def summarise(self, run: str, generation: Generation) -> Summary:
+        """The run's summary as of now."""
+        wall = time.perf_counter() - self._ready if self._workers else 0.0
+        return Summary(
+            run=run,
+            generation=generation.number,
+            evaluations=generation.evaluations,
+            failures=generation.failures,
+            duplicates_avoided=generation.duplicates_avoided,
+            hypervolume=generation.hypervolume,
+            front_size=len(front(generation.individuals)),
+            workers=self._workers,
+            startup_seconds=self._ready - self._begun,
+            wall_seconds=wall,
+            training_seconds=sum(end - begin for begin, end in self._trained),
+            overhead_seconds=max(0.0, wall - covered(self._trained)),
+            worker_utilisation=self._busy / (self._workers * wall) if wall else 0.0,
+        )
+
+
+def covered(intervals: list[tuple[float, float]]) -> float:
+    """The length of the union of intervals."""
+    total, reached = 0.0, -float("inf")
+    for begin, end in sorted(intervals):
+        total += max(0.0, end - max(begin, reached))
+        reached = max(reached, end)
+    return total
+
+
+def front(individuals: tuple[Individual, ...]) -> list[Individual]:
+    """The members of a population that no other dominates."""
+    return [individual for individual in individuals if individual.rank == 0 and individual.status is Status.OK]

@@ -1,0 +1,49 @@
+"""A small process that ends what Ray leaves behind when the process that began it is killed.
+
+Ray's daemons die with the driver that began them, but its workers notice only seconds later, and its agents
+linger for a minute. The guard knows them all and, when its input ends, which is the end of the driver however
+it came, kills those that still run. It is run by file name, so that it imports nothing of this package.
+"""
+
+import select
+import sys
+
+import psutil
+
+SHORTEST, LONGEST = 0.2, 10.0  # seconds between two looks, longer and longer while nothing new is seen
+
+
+def find_processes(driver: psutil.Process, marker: str) -> set[psutil.Process]:
+    """The children of `driver` whose command line holds `marker`, and all their descendants."""
+    found: set[psutil.Process] = set()
+    try:
+        for child in driver.children():
+            if marker in " ".join(child.cmdline()):
+                found |= {child, *child.children(recursive=True)}
+    except psutil.Error:  # one ended while we looked
+        pass
+    return found
+
+
+def watch(driver: psutil.Process, marker: str) -> set[psutil.Process]:
+    """Wait for the end of the input, and give every process that was ever found."""
+    wards: set[psutil.Process] = set()
+    patience = SHORTEST
+    while not select.select([sys.stdin], [], [], patience)[0]:
+        fresh = find_processes(driver, marker) - wards
+        patience = SHORTEST if fresh else min(2 * patience, LONGEST)
+        wards |= fresh
+    return wards
+
+
+def kill(processes: set[psutil.Process]) -> None:
+    """Kill what still runs; a stranger that has since been given the number of one that ended is left alone."""
+    for process in processes:
+        try:
+            process.kill()
+        except psutil.Error:
+            continue
+
+
+if __name__ == "__main__":
+    kill(watch(psutil.Process(int(sys.argv[1])), sys.argv[2]))

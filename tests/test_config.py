@@ -1,0 +1,119 @@
+"""A configuration survives its own text, and refuses everything that cannot be run, each time in one sentence."""
+
+from dataclasses import fields, replace
+from string import printable
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from star.config import RunConfig, from_toml, read_record, target_scale, to_toml, trained_scale
+from star.scales import SCALES
+from star.spec import UserError
+
+NAMES = st.text(st.characters(codec="utf-8"), max_size=12)
+LISTS = st.lists(NAMES, min_size=1, max_size=4, unique=True).map(tuple)
+CONFIGS = st.builds(
+    RunConfig,
+    population=st.integers(2, 10**9),
+    offspring=st.none() | st.integers(1, 10**9),
+    generations=st.integers(0, 10**9),
+    seed=st.integers(0, 2**80),
+    slots=st.none() | st.integers(1, 100),
+    scale=st.sampled_from(sorted(SCALES)),
+    target=st.none() | st.sampled_from(sorted(SCALES)),
+    context=st.none() | st.integers(1, 10**7),
+    dtype=st.sampled_from(["fp32", "bf16", "fp16", "fp8"]),
+    objectives=LISTS,
+    corpus=LISTS,
+    tokens=st.none() | st.integers(10**7, 10**13),
+    workers=st.integers(0, 1000),
+    serial=st.booleans(),
+    timeout=st.none() | st.floats(0, 1e12) | st.integers(0, 10**6),
+)
+
+
+@given(CONFIGS, st.dictionaries(st.sampled_from(["torch", "corpus_digest"]), NAMES))
+def test_text_and_back(config, record):
+    text = to_toml(config, record)
+    assert from_toml(text) == config
+    assert read_record(text) == record
+
+
+@given(CONFIGS)
+def test_resolved_leaves_nothing_open(config):
+    resolved = config.resolved()
+    assert all(getattr(resolved, field.name) is not None for field in fields(RunConfig))
+    assert resolved.resolved() == resolved == from_toml(to_toml(resolved))
+    given = {field.name: getattr(config, field.name) for field in fields(RunConfig)}
+    assert replace(resolved, **{name: value for name, value in given.items() if value is not None}) == resolved
+
+
+def test_defaults_follow_the_scale():
+    resolved = RunConfig(scale="micro", target="1b", population=10).resolved()
+    micro, target = SCALES["micro"], SCALES["1b"]
+    assert (resolved.offspring, resolved.slots, resolved.tokens) == (10, micro.num_slots, micro.recipe.tokens)
+    assert resolved.context == target.dims.seq_len
+    assert trained_scale(resolved) == micro
+    assert target_scale(resolved) == replace(target, num_slots=micro.num_slots)
+    assert trained_scale(RunConfig(slots=3, tokens=5000)).num_slots == 3
+    assert trained_scale(RunConfig(slots=3, tokens=5000)).recipe.tokens == 5000
+
+
+def test_a_default_time_limit_never_ends_a_slow_scale():
+    for name, scale in SCALES.items():
+        assert RunConfig(scale=name).resolved().timeout >= scale.recipe.tokens / 100
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("populaton = 3", "unknown key 'populaton' in the configuration; did you mean 'population'?"),
+        ("[search]\nseed = 1", "unknown key 'search' in the configuration"),
+        ("population = 'many'", "population must be a whole number, not 'many'"),
+        ("population = 64.0", "population must be a whole number, not 64.0"),
+        ("population = true", "population must be a whole number, not True"),
+        ("serial = 1", "serial must be true or false, not 1"),
+        ("timeout = 'long'", "timeout must be a number, not 'long'"),
+        ("timeout = nan", "timeout must be at least 0, not nan"),
+        ("timeout = inf", "timeout must be at least 0, not inf"),
+        ("scale = 3", "scale must be a text, not 3"),
+        ("objectives = 'quality'", "objectives must be a list of texts, not 'quality'"),
+        ("corpus = ['a', 1]", "corpus must be a list of texts, not ['a', 1]"),
+        ("corpus = []", "corpus must name at least one thing and none twice, not []"),
+        ("objectives = ['params', 'params']", "objectives must name at least one thing and none twice"),
+        ("population = 1", "population must be at least 2, not 1"),
+        ("offspring = 0", "offspring must be at least 1, not 0"),
+        ("generations = -1", "generations must be at least 0, not -1"),
+        ("seed = -5", "seed must be at least 0, not -5"),
+        ("slots = 0", "slots must be at least 1, not 0"),
+        ("context = 0", "context must be at least 1, not 0"),
+        ("workers = -1", "workers must be at least 0, not -1"),
+        ("tokens = 1023", "tokens 1023 is less than one training step of scale nano, 1024"),
+        ("scale = 'nanno'", "unknown scale 'nanno'; did you mean 'nano'?"),
+        ("target = '125'", "unknown scale '125'; did you mean '125m'?"),
+        ("dtype = 'bf61'", "unknown dtype 'bf61'; did you mean 'bf16'?"),
+        ("serial = true\naddress = 'auto'", "give one of the two"),
+        ("population 64", "the configuration is not TOML: "),
+        ("seed = 1\nseed = 2", "the configuration is not TOML: "),
+    ],
+)
+def test_refusals(text, sentence):
+    with pytest.raises(UserError) as refusal:
+        from_toml(text)
+    assert sentence in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_record_is_a_table():
+    with pytest.raises(UserError, match="record must be a table"):
+        read_record("record = 3")
+
+
+@given(st.text(printable))
+@example("seed = " + 5000 * "[")
+def test_no_text_does_worse_than_a_refusal(text):
+    try:
+        assert isinstance(from_toml(text), RunConfig)
+    except UserError as error:
+        assert "\n" not in str(error)
