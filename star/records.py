@@ -69,3 +69,8 @@ class Generation:
     duplicates_avoided: int
     failures: dict[str, int]
     hypervolume: float
+
+    @property
+    def front(self) -> tuple[Individual, ...]:
+        """The individuals that no other dominates and whose proxies were trained to the end."""
+        return tuple(one for one in self.individuals if one.rank == 0 and one.status is Status.OK)

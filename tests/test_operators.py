@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from star.genome import PAPER
-from star.operators.attention import Attention, attention_naive
+from star.operators.attention import FOCUS, Attention, attention_naive, look_back
 from star.operators.convolution import GatedConvolution, gated_convolution_naive
 from star.operators.featurizer import FEATURES, ImplicitKernel
 from star.operators.liv import MIXERS
@@ -52,6 +52,18 @@ def features_of(class_id, num_tokens, batch=2):
 def test_attention(class_id, num_tokens):
     mixer = Attention(PAPER[class_id], DIMS)
     assert_twins(mixer, lambda *f: attention_naive(*f, DIMS.head_dim), features_of(class_id, num_tokens))
+
+
+def test_heads_start_by_looking_back():
+    """On the channels' mean alone, head h scores the token h places back with FOCUS, and every other lower."""
+    query, key = torch.zeros(32, 32), torch.zeros(8, 32)
+    look_back(query, 8, stride=1)
+    look_back(key, 8, stride=0)
+    x = torch.full((1, 20, 32), 0.5**0.5)  # what the mean of the embedding leaves after the norm
+    q, k = (rotate((x @ weight.T).unflatten(2, (-1, 8))) for weight in (query, key))
+    scores = torch.einsum("bhk,bjgk->hj", q[:, -1], k) / 8**0.5
+    assert scores.argmax(dim=1).tolist() == [19, 18, 17, 16]
+    torch.testing.assert_close(scores.amax(dim=1), torch.full((4,), FOCUS), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("num_tokens", LENGTHS)

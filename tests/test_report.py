@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import matplotlib.image
 import pytest
@@ -18,7 +19,7 @@ from star.config import RunConfig, to_toml
 from star.genome import PAPER, decode, parse, to_text
 from star.records import Individual, Status
 from star.report.axes import GENERATIONS, Axis, axis_over, human, in_table
-from star.report.front import front_of, front_rows
+from star.report.front import front_rows
 from star.report.history import read_history
 from star.report.page import class_colors, render, write_report
 from star.report.panels import make_panels, staircase
@@ -86,7 +87,7 @@ def test_a_row_as_json_is_flat(run):
 def test_failures_are_never_on_the_front(run):
     generation = run.latest_generation()
     failed = replace(generation.individuals[0], id=10_000, status=Status.DIVERGED, objectives={}, rank=0)
-    assert front_of(replace(generation, individuals=(failed,))) == []
+    assert replace(generation, individuals=(failed,)).front == ()
 
 
 @pytest.mark.parametrize(
@@ -238,11 +239,4 @@ def test_individuals_of_one_objective_sort_by_it():
         )
         for number, value in enumerate((3, 1, 2))
     ]
-    assert [row.id for row in front_rows(FrontOnly(tuple(ones)))] == [1, 2, 0]
-
-
-class FrontOnly:
-    """As much of a generation as a front needs."""
-
-    def __init__(self, individuals):
-        self.individuals = individuals
+    assert [row.id for row in front_rows(SimpleNamespace(front=ones))] == [1, 2, 0]

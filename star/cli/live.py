@@ -73,7 +73,7 @@ class Watcher:
             f"{generation.evaluations} proxies{f', {failed} failed' if failed else ''}",
             _best_and_median([quality_of(one.objectives) for one in alive]),
             f"hypervolume {generation.hypervolume:.4f}",
-            f"front {sum(one.rank == 0 for one in alive)}",
+            f"front {len(generation.front)}",
         ]
         if generation.number < self._generations:
             parts.append(self._time_left())

@@ -10,7 +10,7 @@ from star.config import DTYPE_BYTES, RunConfig, from_toml, read_record, trained_
 from star.export.single_file import ExportHeader, export_model
 from star.genome import decode, to_text
 from star.objectives import find_objectives
-from star.records import Individual, Status
+from star.records import Individual
 from star.spec import ModelSpec, UserError
 
 TITLE = "# Pareto front of "
@@ -38,8 +38,7 @@ def export_front(run: RunDirectory, out: Path) -> list[str]:
         raise UserError(f"{run.path} has no finished generation yet, so there is no front to export")
     config = from_toml(run.config_toml).resolved()
     columns = [objective.column for objective in find_objectives(config.objectives)]
-    front = [one for one in generation.individuals if one.rank == 0 and one.status is Status.OK]
-    front.sort(key=lambda one: [one.objectives[column] for column in columns])
+    front = sorted(generation.front, key=lambda one: [one.objectives[column] for column in columns])
     notes = [] if front else [f"The front of generation {generation.number} is empty: no proxy trained."]
     with disk_errors_told(f"write {out}"):
         _prepare(out, {str(one.id) for one in front})

@@ -12,21 +12,26 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from star.operators.mixer import Mixer
 from star.ops.rotary import rotary_table, rotate
 from star.ops.shapes import BTD, BTE
 from star.spec import Dimensions, LivSpec
 
-LOOKING = {"C": 1, "B": 0}  # how many tokens further back each head looks at first than the one before it
 FOCUS = 8.0  # the score, before training, of the token that a head looks at
 
 
-class Attention(nn.Module):
+class Attention(Mixer):
     """Softmax attention over features C (B, T, H K), B and V (B, T, G K)."""
 
     def __init__(self, liv: LivSpec, dims: Dimensions) -> None:
         super().__init__()
         self.head_dim = dims.head_dim
         self.width = dims.d_model
+
+    def start(self, made: dict[str, nn.Module]) -> None:
+        for role, stride in (("C", 1), ("B", 0)):
+            if role in made:
+                look_back(made[role].channels.weight, self.head_dim, stride)
 
     def forward(self, c: BTD, b: BTE, v: BTE) -> BTD:
         q, k, v = (x.unflatten(2, (-1, self.head_dim)) for x in (c, b, v))  # (B, T, heads, K)

@@ -6,14 +6,13 @@ With an explicit kernel of three taps this is the block of LFM2 (arXiv:2511.2340
 long as the sequence it is Hyena's of order two (Poli et al. 2023, arXiv:2302.10866).
 """
 
-from torch import nn
-
+from star.operators.mixer import Mixer
 from star.ops.convolution import convolution_naive, long_convolution, short_convolution
 from star.ops.shapes import BTD, WD
 from star.spec import SHORT_TAPS, Dimensions, LivSpec
 
 
-class GatedConvolution(nn.Module):
+class GatedConvolution(Mixer):
     """A convolution of B V, gated by C."""
 
     def __init__(self, liv: LivSpec, dims: Dimensions) -> None:

@@ -10,7 +10,7 @@ deck and its formulas in star/cost.py.
 import torch
 from torch import nn
 
-from star.operators.attention import LOOKING, Attention, look_back
+from star.operators.attention import Attention
 from star.operators.convolution import GatedConvolution
 from star.operators.featurizer import FEATURES
 from star.operators.memoryless import Memoryless
@@ -42,15 +42,15 @@ class Liv(nn.Module):
         super().__init__()
         self.roles = tuple(group.role for group in liv.groups)
         self.featurizer = nn.ModuleDict()
+        made = {}
         for group, owner, ready in zip(liv.groups, owners, reused, strict=True):
             if owner and not ready:
                 self.featurizer[group.role] = owner.featurizer[group.role]
             elif not ready:
-                feature = FEATURES[group.token_mixing, group.channel_mixing](group, dims)
-                if liv.token_mixing is TokenMixing.LOW_RANK and group.role in LOOKING:
-                    look_back(feature.channels.weight, dims.head_dim, LOOKING[group.role])
-                self.featurizer[group.role] = feature
+                make = FEATURES[group.token_mixing, group.channel_mixing]
+                self.featurizer[group.role] = made[group.role] = make(group, dims)
         self.mixer = MIXERS[liv.token_mixing](liv, dims)
+        self.mixer.start(made)
         self.out = nn.Linear(self.mixer.width, dims.d_model, bias=False)
         nn.init.zeros_(self.out.weight)  # every slot begins as the identity
 

@@ -6,13 +6,13 @@ SwiGLU: Shazeer 2020, arXiv:2002.05202.
 """
 
 import torch.nn.functional as F
-from torch import nn
 
+from star.operators.mixer import Mixer
 from star.ops.shapes import BTD
 from star.spec import Dimensions, LivSpec
 
 
-class Memoryless(nn.Module):
+class Memoryless(Mixer):
     """A gated unit that looks at one token only."""
 
     def __init__(self, liv: LivSpec, dims: Dimensions) -> None:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from star.operators.mixer import Mixer
 from star.ops.scan import selective_scan, selective_scan_naive
 from star.ops.shapes import BTD, BTN, DN, D
 from star.spec import Dimensions, LivSpec
@@ -22,7 +23,7 @@ SEGMENT = 512  # tokens whose states are held at once; longer sequences recomput
 STEP_RANGE = (1e-3, 1e-1)  # initial step sizes, spread evenly in the logarithm over channels
 
 
-class Recurrence(nn.Module):
+class Recurrence(Mixer):
     """The recurrence over features C, B (B, T, N), V, A (B, T, D)."""
 
     def __init__(self, liv: LivSpec, dims: Dimensions) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from star.genome import decode, to_text
-from star.records import Generation, Individual, Status
+from star.records import Generation, Individual
 
 QUALITY = "quality_bpb"
 
@@ -35,13 +35,8 @@ class FrontRow:
 
 def front_rows(generation: Generation) -> list[FrontRow]:
     """The front of a generation, best quality first (by the first objective where quality is none)."""
-    rows = [_row(individual) for individual in front_of(generation)]
+    rows = [_row(individual) for individual in generation.front]
     return sorted(rows, key=lambda row: (quality_of(row.objectives), row.id))
-
-
-def front_of(generation: Generation) -> list[Individual]:
-    """The individuals that no other dominates and whose proxies were trained to the end."""
-    return [one for one in generation.individuals if one.rank == 0 and one.status is Status.OK]
 
 
 def quality_of(objectives: dict[str, float]) -> float:

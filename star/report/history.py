@@ -9,7 +9,7 @@ from star.config import RunConfig, from_toml
 from star.genome import decode, genome_hash
 from star.objectives import Objective, find_objectives
 from star.records import Generation, Individual, Status
-from star.report.front import FrontRow, front_of, front_rows
+from star.report.front import FrontRow, front_rows
 from star.spec import UserError
 
 
@@ -36,7 +36,7 @@ class History:
     @property
     def rest(self) -> list[Individual]:
         """The members of the last population that some other dominates."""
-        front = {one.id for one in front_of(self.last)}
+        front = {one.id for one in self.last.front}
         return [one for one in self.last.individuals if one.id not in front and one.status is Status.OK]
 
     def quality_by_generation(self) -> list[tuple[int, float, float]]:

@@ -5,7 +5,6 @@ from itertools import combinations
 
 from star.records import Individual
 from star.report.axes import GENERATIONS, Axis, axis_over
-from star.report.front import front_of
 from star.report.history import History
 
 BIRTH = "generation"  # stands in for a second objective where there is only one
@@ -37,7 +36,7 @@ def make_panels(history: History) -> list[Panel]:
 
 
 def _panel(history: History, x: str, y: str) -> Panel:
-    front = [(one.id, _values(one, x, y)) for one in front_of(history.last)]
+    front = [(one.id, _values(one, x, y)) for one in history.last.front]
     population = [(one.id, _values(one, x, y)) for one in history.rest]
     baselines = [(title, (row[x], row[y])) for title, row in history.baselines.items() if x in row]
     shown = [place for _, place in [*front, *population, *baselines]]
