@@ -46,9 +46,9 @@ SCALES: dict[str, Scale] = {
         Scale(
             name="nano",
             num_slots=8,
-            dims=Dimensions(d_model=64, head_dim=16, vocab_size=256, seq_len=128),
+            dims=Dimensions(d_model=32, head_dim=8, vocab_size=256, seq_len=128),
             recipe=Recipe(
-                tokens=100_000,
+                tokens=250_000,
                 batch_size=4,
                 seq_len=128,
                 optimizer="muon",

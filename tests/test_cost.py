@@ -11,7 +11,7 @@ from star.model import LanguageModel
 from star.scales import SCALES
 from star.spec import Dimensions, ModelSpec, UserError
 
-NANO = SCALES["nano"].dims
+SMALL = Dimensions(d_model=64, head_dim=16, vocab_size=256, seq_len=256)
 TRANSFORMER = "11111-91111"
 
 
@@ -23,8 +23,8 @@ def tile(period: str, times: int):
 @given(genomes(max_slots=8))
 def test_priced_parameters_are_built_parameters(genome):
     slots = decode(genome)
-    model = LanguageModel(ModelSpec(slots, NANO))
-    cost = price(slots, NANO)
+    model = LanguageModel(ModelSpec(slots, SMALL))
+    cost = price(slots, SMALL)
     assert cost.params == sum(p.numel() for p in model.parameters())
     assert cost.embedding_params == model.embedding.weight.numel()
 
@@ -67,22 +67,22 @@ def test_transformer_at_125m_and_1b_has_the_published_size_and_cache():
 def test_cache_of_each_class(class_id, elements):
     slots = decode((class_id, 1, 1, 1, 1))
     for context in (1, 256, 5000):
-        cost = price(slots, NANO, context=context, dtype_bytes=2)
+        cost = price(slots, SMALL, context=context, dtype_bytes=2)
         assert cost.cache_bytes == 2 * elements(context)
         assert cost.cache_bytes_per_token == 2 * (elements(1001) - elements(1000))
 
 
 def test_a_shared_feature_is_cached_once():
-    alone = price(tile("11111", 2), NANO).cache_bytes
-    assert price(decode(parse("11112-11112")), NANO).cache_bytes == alone * 3 // 4  # keys shared
-    assert price(decode(parse("11114-11114")), NANO).cache_bytes == alone // 2  # keys and values
-    assert price(decode(parse("11211-11211")), NANO).cache_bytes == alone  # weights only
+    alone = price(tile("11111", 2), SMALL).cache_bytes
+    assert price(decode(parse("11112-11112")), SMALL).cache_bytes == alone * 3 // 4  # keys shared
+    assert price(decode(parse("11114-11114")), SMALL).cache_bytes == alone // 2  # keys and values
+    assert price(decode(parse("11211-11211")), SMALL).cache_bytes == alone  # weights only
 
 
 def test_the_gated_input_of_a_convolution_is_shared_only_if_both_its_factors_are():
-    alone = price(tile("81111", 2), NANO).cache_bytes
-    assert price(decode(parse("81112-81112")), NANO).cache_bytes == alone
-    assert price(decode(parse("81114-81114")), NANO).cache_bytes == alone // 2
+    alone = price(tile("81111", 2), SMALL).cache_bytes
+    assert price(decode(parse("81112-81112")), SMALL).cache_bytes == alone
+    assert price(decode(parse("81114-81114")), SMALL).cache_bytes == alone // 2
 
 
 @given(genomes(max_slots=12), st.integers(1, 40_000))
@@ -91,12 +91,12 @@ def test_cache_counted_another_way(genome, context):
     slots = decode(genome)
     kept: dict[tuple, int] = {}
     for slot in slots:
-        d, copies = NANO.d_model, 2 if slot.liv.differential else 1
+        d, copies = SMALL.d_model, 2 if slot.liv.differential else 1
         made = {
             g.role: (slot.class_id, g.role, owner) for g, owner in zip(slot.liv.groups, slot.features_from, strict=True)
         }
         for group in slot.liv.groups:
-            width = group.width(NANO)
+            width = group.width(SMALL)
             if group.token_mixing == 3 and group.role != "K":
                 kept["columns", made[group.role]] = copies * 3 * width
             if slot.liv.token_mixing == 2 and group.role in ("B", "V"):
@@ -108,14 +108,14 @@ def test_cache_counted_another_way(genome, context):
             kept["state", slot] = copies * d * slot.liv.groups[1].expansion
             if (duplicates := slots.count(slot)) > 1:
                 kept["state", slot] *= duplicates  # slots that share everything still keep a state each
-    assert price(slots, NANO, context=context).cache_bytes == 2 * sum(kept.values())
+    assert price(slots, SMALL, context=context).cache_bytes == 2 * sum(kept.values())
 
 
 @given(genomes(max_slots=12))
 def test_layers_add_up_to_the_total(genome):
     slots = decode(genome)
-    cost, layers = price(slots, NANO, context=1000), itemise(slots, NANO, context=1000)
-    assert sum(layer.params for layer in layers) + NANO.vocab_size * 64 + 64 == cost.params
+    cost, layers = price(slots, SMALL, context=1000), itemise(slots, SMALL, context=1000)
+    assert sum(layer.params for layer in layers) + SMALL.vocab_size * 64 + 64 == cost.params
     assert sum(layer.cache_bytes for layer in layers) == cost.cache_bytes
     for layer in layers:
         assert all(other < layer.slot for other in layer.shares_with)

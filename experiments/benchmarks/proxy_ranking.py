@@ -57,7 +57,10 @@ def main() -> None:
     parser.add_argument("--set", type=change, action="append", default=[], help="change the recipe: batch_size=2")
     parser.add_argument("names", nargs="*", default=catalogue.names())
     arguments = parser.parse_args()
-    budgets, names = arguments.tokens or [find_scale(arguments.scale).recipe.tokens], arguments.names or catalogue.names()
+    budgets, names = (
+        arguments.tokens or [find_scale(arguments.scale).recipe.tokens],
+        arguments.names or catalogue.names(),
+    )
     keys = [(name, tokens) for name in names for tokens in budgets]
     jobs = [(n, arguments.scale, t, seed, dict(arguments.set)) for n, t in keys for seed in range(arguments.seeds)]
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:

@@ -22,15 +22,15 @@ def to_text(genome: Genome) -> str:
 def parse(text: str) -> Genome:
     """The genome that a text spells. UserError names the slot, the gene, its value and its range."""
     words = text.strip().split("-")
+    bounds = [(gene.low, gene.highest(len(words))) for gene in GENES]
     genome: list[int] = []
     for number, word in enumerate(words, start=1):
         genes = _split_word(word, number)
-        for gene, value in zip(GENES, genes, strict=True):
-            highest = gene.highest(len(words))
-            if not gene.low <= value <= highest:
+        for position, (low, high) in enumerate(bounds):
+            if not low <= genes[position] <= high:
                 raise UserError(
-                    f"slot {number} ({word!r}) of the genome: {gene.name} is {value}, "
-                    f"but must lie between {gene.low} and {highest}"
+                    f"slot {number} ({word[:40]!r}) of the genome: {GENES[position].name} is {genes[position]}, "
+                    f"but must lie between {low} and {high}"
                 )
         genome += genes
     return tuple(genome)
@@ -38,7 +38,7 @@ def parse(text: str) -> Genome:
 
 def _split_word(word: str, number: int) -> list[int]:
     parts = word.split(".") if "." in word else [word[:-4], *word[-4:]]
-    if len(parts) != GENES_PER_SLOT or not all(part.isascii() and part.isdigit() for part in parts):
+    if len(parts) != GENES_PER_SLOT or not (word.isascii() and all(map(str.isdigit, parts))):
         raise UserError(
             f"slot {number} ({word[:40]!r}) of the genome is not five genes: write the digits of class, "
             "featurizer group, featurizer strategy, feature group and feature strategy, as in 21211"

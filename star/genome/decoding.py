@@ -15,7 +15,12 @@ from star.genome.deck import PAPER, SHAREABLE
 from star.records import Genome
 from star.spec import Slot
 
-SHARED_BY_STRATEGY = {1: (), 2: (0,), 3: (1,), 4: (0, 1)}
+# (class, feature-sharing strategy) -> indices of the feature groups that it names.
+NAMED_GROUPS = {
+    (class_id, strategy): tuple(SHAREABLE[liv.token_mixing][which] for which in whiches)
+    for class_id, liv in PAPER.items()
+    for strategy, whiches in {1: (), 2: (0,), 3: (1,), 4: (0, 1)}.items()
+}
 
 
 def decode(genome: Genome) -> tuple[Slot, ...]:
@@ -31,14 +36,15 @@ def decode(genome: Genome) -> tuple[Slot, ...]:
         features = weights = (i,) * len(liv.groups)
         if strategy > 1:
             shared = list(features)
-            for which in SHARED_BY_STRATEGY[strategy]:
-                index = SHAREABLE[liv.token_mixing][which]
+            for index in NAMED_GROUPS[class_id, strategy]:
                 shared[index] = producers.setdefault((class_id, group, index), i)
             features = tuple(shared)
         if weight_strategy == 2:
             weights = tuple(
-                owners.setdefault((class_id, weight_group, index), i) if producer == i else i
-                for index, producer in enumerate(features)
+                [
+                    owners.setdefault((class_id, weight_group, index), i) if producer == i else i
+                    for index, producer in enumerate(features)
+                ]
             )
         slots.append(Slot(class_id, liv, weights, features))
     return tuple(slots)
