@@ -29,8 +29,8 @@ class RunConfig:
     """
 
     population: int = 64
-    offspring: int | None = None  # new genomes per generation; the population's size if None
-    generations: int = 4  # rounds of offspring after the initial population
+    offspring: int | None = None  # new genomes per generation; half the population if None
+    generations: int = 3  # rounds of offspring after the initial population
     seed: int = 0
     slots: int | None = None  # residual layers of a backbone; the scale's if None
     scale: str = "nano"  # what is trained
@@ -75,7 +75,7 @@ class RunConfig:
         tokens = scale.recipe.tokens if self.tokens is None else self.tokens
         return replace(
             self,
-            offspring=self.population if self.offspring is None else self.offspring,
+            offspring=max(1, self.population // 2) if self.offspring is None else self.offspring,
             slots=scale.num_slots if self.slots is None else self.slots,
             target=target.name,
             context=target.dims.seq_len if self.context is None else self.context,
