@@ -41,7 +41,7 @@ OBJECTIVES: dict[str, Objective] = {
             name="cache",
             column="cache_bytes",
             unit="bytes",
-            title="Cache size in bytes",
+            title="Cache size",
             value=lambda cost, fit: float(cost.cache_bytes),
         ),
     )

@@ -11,6 +11,7 @@ from star.config import RunConfig, from_toml, read_record, target_scale, to_toml
 from star.scales import SCALES
 from star.spec import UserError
 
+STEP = SCALES["nano"].recipe.batch_size * SCALES["nano"].recipe.seq_len
 NAMES = st.text(st.characters(codec="utf-8"), max_size=12)
 LISTS = st.lists(NAMES, min_size=1, max_size=4, unique=True).map(tuple)
 CONFIGS = st.builds(
@@ -52,7 +53,7 @@ def test_resolved_leaves_nothing_open(config):
 def test_defaults_follow_the_scale():
     resolved = RunConfig(scale="micro", target="1b", population=10).resolved()
     micro, target = SCALES["micro"], SCALES["1b"]
-    assert (resolved.offspring, resolved.slots, resolved.tokens) == (10, micro.num_slots, micro.recipe.tokens)
+    assert (resolved.offspring, resolved.slots, resolved.tokens) == (5, micro.num_slots, micro.recipe.tokens)
     assert resolved.context == target.dims.seq_len
     assert trained_scale(resolved) == micro
     assert target_scale(resolved) == replace(target, num_slots=micro.num_slots)
@@ -89,7 +90,7 @@ def test_a_default_time_limit_never_ends_a_slow_scale():
         ("slots = 0", "slots must be at least 1, not 0"),
         ("context = 0", "context must be at least 1, not 0"),
         ("workers = -1", "workers must be at least 0, not -1"),
-        ("tokens = 1023", "tokens 1023 is less than one training step of scale nano, 1024"),
+        (f"tokens = {STEP - 1}", f"tokens {STEP - 1} is less than one training step of scale nano, {STEP}"),
         ("scale = 'nanno'", "unknown scale 'nanno'; did you mean 'nano'?"),
         ("target = '125'", "unknown scale '125'; did you mean '125m'?"),
         ("dtype = 'bf61'", "unknown dtype 'bf61'; did you mean 'bf16'?"),
