@@ -1,13 +1,17 @@
-"""A scale so small that a proxy takes a tenth of a second, and a text to train it on."""
+"""A scale so small that a proxy takes a tenth of a second, a text to train it on, and what to compare of runs."""
 
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
+from star.checkpoint import RunDirectory
 from star.config import RunConfig
+from star.cost import price
 from star.data import Corpus, load_corpus
 from star.evaluation import EvaluationSettings, derive_seed
-from star.genome import canonical, genome_hash
-from star.records import Genome, Task
+from star.genome import canonical, decode, genome_hash
+from star.records import Evaluation, Genome, Status, Task
 from star.scales import SCALES, Scale
 from star.spec import Dimensions
 
@@ -19,6 +23,7 @@ TINY = Scale(
 )
 SCALES[TINY.name] = TINY
 CONFIG = RunConfig(scale=TINY.name, population=6, offspring=5, generations=3, serial=True)
+COLUMNS = ("quality_bpb", "params", "cache_bytes")
 SETTINGS = EvaluationSettings(scale=TINY, target=TINY, context=16, dtype_bytes=2)
 
 
@@ -37,3 +42,25 @@ def make_task(genome: Genome, run_seed: int = 0) -> Task:
     genome = canonical(genome)
     hash = genome_hash(genome)
     return Task(genome=genome, hash=hash, seed=derive_seed(run_seed, hash))
+
+
+def invent(task: Task, settings, corpus) -> tuple[Evaluation, dict[str, np.ndarray]]:
+    """In place of `evaluate`: a quality drawn from the seed, at once; one genome in eight diverges."""
+    rng = np.random.default_rng(task.seed)
+    if rng.random() < 1 / 8:
+        return Evaluation(hash=task.hash, status=Status.DIVERGED, error="invented"), {}
+    cost = price(decode(task.genome), settings.target.dims, settings.context, settings.dtype_bytes)
+    quality = 2 + rng.random() + 1e4 / cost.params
+    objectives = dict(zip(COLUMNS, (quality, float(cost.params), float(cost.cache_bytes)), strict=True))
+    return Evaluation(hash=task.hash, status=Status.OK, objectives=objectives), {"w": rng.random(4, dtype=np.float32)}
+
+
+def contents(run: RunDirectory, *folders: str) -> dict[str, bytes]:
+    """Files that must not depend on how a run was driven, byte for byte."""
+    found = [path for folder in folders or ("generations", "weights") for path in (run.path / folder).iterdir()]
+    return {str(path.relative_to(run.path)): path.read_bytes() for path in found}
+
+
+def outcomes(run: RunDirectory) -> dict[str, tuple]:
+    """The evaluations without what depends on the clock and the worker."""
+    return {h: (e.status, e.objectives, e.loss_curve, e.error) for h, e in run.evaluations().items()}

@@ -5,6 +5,7 @@ linger for a minute. The guard knows them all and, when its input ends, which is
 it came, kills those that still run. It is run by file name, so that it imports nothing of this package.
 """
 
+import os
 import select
 import sys
 
@@ -18,7 +19,7 @@ def find_processes(driver: psutil.Process, marker: str) -> set[psutil.Process]:
     found: set[psutil.Process] = set()
     try:
         for child in driver.children():
-            if marker in " ".join(child.cmdline()):
+            if marker in " ".join(child.cmdline()) and child.pid != os.getpid():
                 found |= {child, *child.children(recursive=True)}
     except psutil.Error:  # one ended while we looked
         pass

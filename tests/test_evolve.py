@@ -1,0 +1,340 @@
+"""A run ends as a loop of five lines would, however often it is stopped and wherever its proxies are trained."""
+
+import os
+import random
+import signal
+from collections import Counter
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import CONFIG, SETTINGS, TINY, contents, invent, make_task, outcomes, write_text
+
+import star.evolve.run as room
+from star.checkpoint import RunDirectory
+from star.config import from_toml
+from star.data import load_corpus
+from star.evaluation import evaluate
+from star.evolve import Interrupted, Silent, evolve, resume
+from star.evolve.summary import Clock, covered, front
+from star.records import Evaluation, Individual, Status
+from star.search import Search
+from star.spec import UserError
+from star.workers import SerialPool
+
+
+class Witness(Silent):
+    """Writes down what it is told, and sends this process a signal at the chosen evaluation."""
+
+    def __init__(self, stop_at: int = 0, by: int = signal.SIGINT) -> None:
+        self.stop_at, self.by = stop_at, by
+        self.evaluations: list[Evaluation] = []
+        self.numbers: list[int] = []
+        self.proxies: list[tuple[int, int, int]] = []
+        self.notes: list[str] = []
+        self.workers = 0
+
+    def workers_ready(self, num_workers, startup_seconds):
+        self.workers = num_workers
+
+    def generation_started(self, number, proposals, proxies):
+        self.proxies.append((number, proposals, proxies))
+
+    def evaluated(self, evaluation):
+        self.evaluations.append(evaluation)
+        if len(self.evaluations) == self.stop_at:
+            os.kill(os.getpid(), self.by)
+
+    def generation_finished(self, generation):
+        self.numbers.append(generation.number)
+
+    def noted(self, sentence):
+        self.notes.append(sentence)
+
+
+@pytest.fixture
+def config(tmp_path):
+    return replace(CONFIG, corpus=(write_text(tmp_path),), generations=5)
+
+
+@pytest.fixture
+def invented(monkeypatch):
+    monkeypatch.setattr(room, "evaluate", invent)
+
+
+def run_in(path: Path, config, progress=None) -> RunDirectory:
+    run = RunDirectory(path)
+    evolve(config, run, progress)
+    return run
+
+
+def naive(config, corpus, train) -> tuple[tuple[Individual, ...], int]:
+    """The search as a plain loop: the last population, and how many proxies it took."""
+    search = Search(config.population, config.offspring, TINY.num_slots, 3, config.seed)
+    known: dict[str, Evaluation] = {}
+    for number in range(config.generations + 1):
+        born = []
+        for proposal in search.ask():
+            task = make_task(proposal.genome, config.seed)
+            if task.hash not in known:
+                known[task.hash] = train(task, SETTINGS, corpus)[0]
+            born.append(
+                Individual(
+                    id=proposal.id,
+                    genome=proposal.genome,
+                    hash=task.hash,
+                    generation=number,
+                    parents=proposal.parents,
+                    status=known[task.hash].status,
+                    objectives=known[task.hash].objectives,
+                    rank=0,
+                    crowding=0.0,
+                )
+            )
+        survivors = search.tell(born)
+    return survivors, len(known)
+
+
+def test_a_run_is_the_plain_loop(tmp_path, config):
+    config = replace(config, generations=3)
+    run, witness = RunDirectory(tmp_path / "run"), Witness()
+    summary = evolve(config, run, witness)
+    survivors, trained = naive(config, load_corpus(config.corpus, 1 << 20), evaluate)
+    last = run.latest_generation()
+    assert last.individuals == survivors
+    assert summary.evaluations == last.evaluations == trained == len(run.evaluations()) == len(witness.evaluations)
+    assert (summary.generation, summary.front_size) == (3, len(front(survivors)))
+    assert (summary.hypervolume, summary.failures) == (last.hypervolume, last.failures)
+    assert witness.numbers == [0, 1, 2, 3] and witness.workers == summary.workers == 1
+    assert from_toml(run.config_toml) == config.resolved()
+    for number, proposals, _ in witness.proxies:
+        assert proposals == (config.offspring if number else config.population)
+
+
+def test_the_front_has_the_weights_that_were_trained(tmp_path, config):
+    run = run_in(tmp_path / "run", replace(config, generations=2))
+    corpus = load_corpus(config.corpus, 1 << 20)
+    kept = {path.stem for path in (run.path / "weights").iterdir()}
+    best = front(run.latest_generation().individuals)
+    assert kept == {one.hash for one in best} and kept
+    for one in best:
+        evaluation, weights = evaluate(make_task(one.genome), SETTINGS, corpus)
+        saved = run.load_weights(one.hash)
+        assert evaluation.objectives == one.objectives and saved.keys() == weights.keys()
+        assert all(np.array_equal(saved[name], weights[name]) for name in weights)
+
+
+def test_the_clock_adds_up(tmp_path, config):
+    witness = Witness()
+    summary = evolve(replace(config, generations=1), RunDirectory(tmp_path / "run"), witness)
+    trained = sum(evaluation.train_seconds for evaluation in witness.evaluations)
+    assert summary.training_seconds == pytest.approx(trained)
+    assert summary.overhead_seconds == pytest.approx(summary.wall_seconds - trained, abs=0.01), "one worker"
+    busy = sum(evaluation.seconds for evaluation in witness.evaluations)
+    assert summary.worker_utilisation == pytest.approx(busy / summary.wall_seconds)
+    assert 0 < summary.worker_utilisation < 1 and summary.startup_seconds >= 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)).map(lambda pair: (min(pair), max(pair)))))
+def test_covered_counts_each_second_once(intervals):
+    assert covered(intervals) == len({second for begin, end in intervals for second in range(begin, end)})
+
+
+def test_a_clock_that_never_started_shows_nothing():
+    clock = Clock()
+    assert clock.ready(2) >= 0
+
+
+def test_seeds_decide(tmp_path, config, invented):
+    one = run_in(tmp_path / "one", config)
+    same = run_in(tmp_path / "same", config)
+    other = run_in(tmp_path / "other", replace(config, seed=1))
+    assert contents(one) == contents(same)
+    assert contents(one)["generations/0005.parquet"] != contents(other)["generations/0005.parquet"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_order_in_which_proxies_end_does_not_show(tmp_path, config, invented, monkeypatch, seed):
+    in_order = run_in(tmp_path / "in_order", config)
+
+    class Shuffled(SerialPool):
+        def run(self, tasks):
+            return super().run(random.Random(seed).sample(tasks, len(tasks)))
+
+    monkeypatch.setattr(room, "SerialPool", Shuffled)
+    shuffled = run_in(tmp_path / "shuffled", config)
+    assert contents(shuffled) == contents(in_order)
+    assert outcomes(shuffled) == outcomes(in_order)
+
+
+@pytest.mark.ray
+def test_ray_gives_what_one_process_gives(tmp_path, config):
+    config = replace(config, generations=2)
+    serial = run_in(tmp_path / "serial", config)
+    witness = Witness()
+    ray = run_in(tmp_path / "ray", replace(config, serial=False, workers=2), witness)
+    assert witness.workers == 2
+    assert contents(ray) == contents(serial)
+    assert outcomes(ray) == outcomes(serial)
+
+
+def test_nothing_is_trained_twice(tmp_path, config, monkeypatch):
+    """One slot has few architectures, so that the search comes back to ones that had died out."""
+    trained = Counter()
+
+    def count(task, settings, corpus):
+        trained[task.hash] += 1
+        return invent(task, settings, corpus)
+
+    monkeypatch.setattr(room, "evaluate", count)
+    run = run_in(tmp_path / "run", replace(config, slots=1, generations=12, population=4, offspring=4))
+    last = run.latest_generation()
+    retrained = {hash for hash, times in trained.items() if times > 1}
+    assert retrained <= {one.hash for one in front(last.individuals)}, "for lost weights, at the end"
+    assert last.evaluations == len(trained) < last.next_id
+    assert last.duplicates_avoided >= last.next_id - last.evaluations
+    assert last.failures.get("diverged", 0) == sum(e.status is Status.DIVERGED for e in run.evaluations().values())
+    assert {path.stem for path in (run.path / "weights").iterdir()} == {one.hash for one in front(last.individuals)}
+
+
+def test_failures_never_reach_the_front(tmp_path, config, invented):
+    run = run_in(tmp_path / "run", config)
+    failed = {hash for hash, evaluation in run.evaluations().items() if evaluation.status is not Status.OK}
+    assert failed and run.latest_generation().failures == {"diverged": len(failed)}
+    for generation in run.generations():
+        assert not failed & {one.hash for one in front(generation.individuals)}
+        assert not failed & {one.hash for one in generation.individuals if one.rank == 0}
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_ends_like_one_that_was_not(tmp_path, config, invented, by):
+    whole = run_in(tmp_path / "whole", config)
+    run = RunDirectory(tmp_path / "stopped")
+    before = signal.getsignal(signal.SIGTERM)
+    witnesses = [Witness(stop_at=4, by=by)]
+    with pytest.raises(Interrupted, match=f"go on with: star resume {run.path}"):
+        evolve(config, run, witnesses[0])
+    for stop_at in (1, 7, 3):
+        witnesses.append(Witness(stop_at, by))
+        with pytest.raises(Interrupted):
+            resume(run, progress=witnesses[-1])
+    assert signal.getsignal(signal.SIGTERM) is before
+    witnesses.append(Witness())
+    summary = resume(run, progress=witnesses[-1])
+    assert contents(run) == contents(whole)
+    assert outcomes(run) == outcomes(whole)
+    landed = [evaluation.hash for witness in witnesses for evaluation in witness.evaluations]
+    assert len(landed) == len(set(landed)) == summary.evaluations, "what had landed was trained again"
+
+
+def test_more_generations_are_those_of_a_longer_run(tmp_path, config, invented):
+    longer = run_in(tmp_path / "longer", config)
+    run = run_in(tmp_path / "run", replace(config, generations=2))
+    with pytest.raises(Interrupted):
+        resume(run, 3, Witness(stop_at=2))
+    assert from_toml(run.config_toml).generations == 5, "a plain resume goes on to the new end"
+    assert resume(run).generation == 5
+    assert contents(run) == contents(longer)
+    assert run.config_toml == longer.config_toml
+
+
+def test_a_finished_run_says_so_and_trains_nothing(tmp_path, config, invented, monkeypatch):
+    run = RunDirectory(tmp_path / "run")
+    summary = evolve(config, run)
+    before = contents(run, "generations", "weights", "evaluations")
+    monkeypatch.setattr(room, "_make_pool", None)
+    witness = Witness()
+    again = resume(run, progress=witness)
+    assert "is finished" in witness.notes[0]
+    seconds = ("startup_seconds", "wall_seconds", "training_seconds", "overhead_seconds")
+    assert again == replace(summary, **dict.fromkeys(("workers", "worker_utilisation", *seconds), 0))
+    assert contents(run, "generations", "weights", "evaluations") == before
+
+
+def test_lost_weights_of_the_front_are_trained_again(tmp_path, config):
+    run = run_in(tmp_path / "run", replace(config, generations=1))
+    before = contents(run)
+    lost = sorted((run.path / "weights").iterdir())[0]
+    lost.unlink()
+    resume(run)
+    assert contents(run) == before
+
+
+def test_a_torn_generation_is_told_of_and_made_again(tmp_path, config, invented):
+    run = run_in(tmp_path / "run", config)
+    before, counted = contents(run), outcomes(run)
+    newest = run.path / "generations" / "0005.parquet"
+    newest.write_bytes(newest.read_bytes()[:-40])
+    witness = Witness()
+    resume(run, progress=witness)
+    assert any("0005.parquet is torn" in note for note in witness.notes)
+    (run.path / "generations" / "0005.parquet.torn").unlink()
+    assert contents(run) == before and outcomes(run) == counted
+
+
+def test_only_the_unfinished_generations_dead_workers_get_another_chance(tmp_path, config, monkeypatch):
+    """What killed a worker may have been no fault of the proxy, such as the end of the whole run."""
+    deaths = Counter()
+
+    def die_once(task, settings, corpus):
+        deaths[task.hash] += 1
+        if deaths[task.hash] == 1 and int(task.hash, 16) % 2:
+            return Evaluation(hash=task.hash, status=Status.CRASHED, error="killed"), {}
+        return invent(task, settings, corpus)
+
+    monkeypatch.setattr(room, "evaluate", die_once)
+    run, stopped = RunDirectory(tmp_path / "run"), Witness(stop_at=9)
+    with pytest.raises(Interrupted):
+        evolve(config, run, stopped)
+    chances = {e.hash for e in stopped.evaluations[config.population :] if e.status is Status.CRASHED}
+    assert chances
+    resume(run)
+    last_chances = {hash for hash, times in deaths.items() if times > 1}
+    assert last_chances == chances
+    crashed = sum(evaluation.status is Status.CRASHED for evaluation in run.evaluations().values())
+    assert crashed == run.latest_generation().failures["crashed"] > 0
+
+
+def test_refusals(tmp_path, config, invented):
+    run = run_in(tmp_path / "run", config)
+    with pytest.raises(UserError, match="holds a run already; go on with it by `star resume"):
+        evolve(config, RunDirectory(run.path))
+    with pytest.raises(UserError, match="unknown objective 'quallity'; did you mean 'quality'"):
+        evolve(replace(config, objectives=("quallity",)), RunDirectory(tmp_path / "new"))
+    with pytest.raises(UserError, match="does not exist"):
+        evolve(replace(config, corpus=("nowhere.txt",)), RunDirectory(tmp_path / "new"))
+    short = tmp_path / "short.txt"
+    short.write_text("too short")
+    with pytest.raises(UserError, match="too short"):
+        evolve(replace(config, corpus=(str(short),)), RunDirectory(tmp_path / "new"))
+    assert not (tmp_path / "new").exists(), "a run that cannot begin leaves nothing"
+    Path(config.corpus[0]).write_text("another text altogether\n" * 200)
+    with pytest.raises(UserError, match="the corpus is not the one that this run began with"):
+        resume(RunDirectory(run.path))
+
+
+def test_other_versions_are_told_of(tmp_path, config, invented, monkeypatch):
+    run = run_in(tmp_path / "run", replace(config, generations=1))
+    monkeypatch.setattr(room, "version", lambda name: "9.9" if name == "torch" else version(name))
+    witness = Witness()
+    resume(run, 1, witness)
+    assert len(witness.notes) == 1 and "torch" in witness.notes[0] and "going on with 9.9" in witness.notes[0]
+
+
+def test_where_to_train_is_chosen_anew_and_not_recorded(tmp_path, config, invented, monkeypatch):
+    run = run_in(tmp_path / "run", config)
+    chosen = []
+
+    def note_choice(config, corpus):
+        chosen.append((config.workers, config.address, config.serial))
+        return SerialPool(lambda task: invent(task, SETTINGS, corpus))
+
+    monkeypatch.setattr(room, "_make_pool", note_choice)
+    resume(run, 1, workers=3, address="auto", serial=False)
+    resume(run, 1)
+    assert chosen == [(3, "auto", False), (0, "", True)]
+    assert from_toml(run.config_toml) == replace(config, generations=7).resolved()
