@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch._dynamo  # noqa: F401  the first optimizer imports it, which would fall into the first proxy's time
 
 from star.cost import Cost, price
 from star.data import Corpus

@@ -48,12 +48,12 @@ SCALES: dict[str, Scale] = {
             num_slots=8,
             dims=Dimensions(d_model=32, head_dim=8, vocab_size=256, seq_len=128),
             recipe=Recipe(
-                tokens=100_000,
-                batch_size=4,
+                tokens=150_000,
+                batch_size=8,
                 seq_len=128,
                 optimizer="muon",
-                learning_rate=1e-2,
-                matrix_learning_rate=2e-2,
+                learning_rate=2e-2,
+                matrix_learning_rate=4e-2,
             ),
         ),
         Scale(

@@ -40,7 +40,8 @@ def evolve(
         int | None, typer.Option("--population", help=f"Genomes kept; {DEFAULT.population} if not given.")
     ] = None,
     offspring: Annotated[
-        int | None, typer.Option("--offspring", help="New genomes per generation; half as many as are kept if not given.")
+        int | None,
+        typer.Option("--offspring", help="New genomes per generation; half the population if not given."),
     ] = None,
     generations: Annotated[
         int | None, typer.Option("--generations", help=f"Rounds of offspring; {DEFAULT.generations} if not given.")

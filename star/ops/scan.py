@@ -2,7 +2,7 @@
 
     h_t = exp(-s_t r) h_{t-1} + s_t v_t b_t,   y_t = c_t . h_t        (Mamba's S6: Gu and Dao 2023, arXiv:2312.00752)
 
-Time is cut into chunks of about sqrt(T) tokens. All chunks advance together, one token a step: once from a zero
+Time is cut into chunks of about sqrt(T / 3) tokens. All chunks advance together, one token a step: once from a zero
 state to find what each chunk adds and how much it keeps, then, the states between chunks being known, from its
 true start. Only products of decays are formed, never quotients, so a decay that underflows to zero is exact
 forgetting and nothing overflows. The gradient is the same recurrence run backwards (Martin and Cundy 2017,
@@ -75,7 +75,7 @@ class SelectiveScan(torch.autograd.Function):
 def to_chunks(x: torch.Tensor) -> torch.Tensor:
     """(B, T, ...) -> (B, chunks, length, ...), padded with zeros at the end; a view where nothing is padded."""
     num_tokens = x.shape[1]
-    length = 2 ** round(math.log2(num_tokens) / 2)
+    length = 2 ** max(0, round(math.log2(num_tokens / 3) / 2))  # a step within chunks costs three between them
     if num_tokens % length:
         x = F.pad(x, (0, 0) * (x.dim() - 2) + (0, -num_tokens % length))
     return x.unflatten(1, (-1, length))
