@@ -215,6 +215,7 @@ def test_a_stopped_run_ends_like_one_that_was_not(tmp_path, config, invented, by
     whole = run_in(tmp_path / "whole", config)
     run = RunDirectory(tmp_path / "stopped")
     before = signal.getsignal(signal.SIGTERM)
+    assert before is not signal.default_int_handler
     witnesses = [Witness(stop_at=4, by=by)]
     with pytest.raises(Interrupted, match=f"go on with: star resume {run.path}"):
         evolve(config, run, witnesses[0])

@@ -1,13 +1,11 @@
 """The loop itself: ask, train, tell, record, generation after generation."""
 
 from collections import Counter
-from collections.abc import Iterable
 
 import numpy as np
 
 from star.checkpoint import RunDirectory
-from star.config import RunConfig, trained_scale
-from star.cost import price
+from star.config import RunConfig
 from star.evaluation import derive_seed
 from star.evolve.progress import Progress
 from star.evolve.summary import Clock, front
@@ -15,7 +13,16 @@ from star.genome import canonical, decode, genome_hash
 from star.objectives import find_objectives
 from star.records import Evaluation, Generation, Genome, Individual, Status, Task
 from star.search import Proposal, Search, front_mask, hypervolume, objective_matrix, reference_box
+from star.spec import TokenMixing
 from star.workers import Pool
+
+# What a slot takes to train, measured at nano on a CPU: it orders tasks, nothing else.
+RELATIVE_TIME = {
+    TokenMixing.DIAGONAL: 1,
+    TokenMixing.TOEPLITZ: 1,
+    TokenMixing.LOW_RANK: 2,
+    TokenMixing.SEMI_SEPARABLE: 4,
+}
 
 
 class Evolution:
@@ -81,7 +88,7 @@ class Evolution:
         pending = {task.hash: task for task in tasks if task.hash in fresh and self._is_open(task.hash)}
         self._progress.generation_started(number, len(tasks), len(pending))
         rivals = [self._values(one) for one in (*self._survivors(), *landed) if one.status is Status.OK]
-        for task, evaluation, weights in pool.run(self._longest_first(pending.values())):
+        for task, evaluation, weights in pool.run(sorted(pending.values(), key=_longest_first)):
             self._clock.landed(evaluation)
             if evaluation.status is Status.OK:
                 rivals.append(self._values(evaluation))
@@ -132,11 +139,6 @@ class Evolution:
         sizes = (config.population, config.offspring, config.slots, len(self._columns), config.seed)
         return Search(*sizes) if latest is None else Search.restore(*sizes, latest)
 
-    def _longest_first(self, tasks: Iterable[Task]) -> list[Task]:
-        """So that no worker begins a long proxy when the others have nothing left; parameters stand for time."""
-        dims = trained_scale(self._config).dims
-        return sorted(tasks, key=lambda task: (-price(decode(task.genome), dims).params, task.hash))
-
     def _without_weights(self) -> list[Task]:
         """Tasks for the members of the front whose weights are not on disk."""
         missing = [one for one in front(self._survivors()) if self._run.load_weights(one.hash) is None]
@@ -164,3 +166,9 @@ def _make_task(genome: Genome, run_seed: int) -> Task:
     genome = canonical(genome)
     hash = genome_hash(genome)
     return Task(genome=genome, hash=hash, seed=derive_seed(run_seed, hash))
+
+
+def _longest_first(task: Task) -> tuple[int, str]:
+    """Orders tasks so that no worker begins a long proxy when the others have nothing left."""
+    livs = [slot.liv for slot in decode(task.genome)]
+    return -sum(RELATIVE_TIME[liv.token_mixing] * (1 + liv.differential) for liv in livs), task.hash
