@@ -38,11 +38,16 @@ def connected(address: str, num_workers: int | None, store_bytes: int) -> Iterat
         if address:
             _join(address)
         else:
-            _begin(num_workers or len(os.sched_getaffinity(0)), STORE_BYTES + 2 * store_bytes)
+            _begin(num_workers or _count_cores(), STORE_BYTES + 2 * store_bytes)
         cores = int(ray.cluster_resources().get("CPU", 0))
         if cores < (num_workers or 1):
             raise UserError(f"the Ray cluster has {cores} cores, too few for {num_workers or 1} workers")
         yield num_workers or cores
+
+
+def _count_cores() -> int:
+    """The cores that this process may use, where the system can tell."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _join(address: str) -> None:
