@@ -48,7 +48,7 @@ SCALES: dict[str, Scale] = {
             num_slots=8,
             dims=Dimensions(d_model=32, head_dim=8, vocab_size=256, seq_len=128),
             recipe=Recipe(
-                tokens=150_000,
+                tokens=120_000,
                 batch_size=8,
                 seq_len=128,
                 optimizer="muon",
