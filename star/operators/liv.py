@@ -16,13 +16,14 @@ from star.operators.featurizer import FEATURES
 from star.operators.memoryless import Memoryless
 from star.operators.recurrence import Recurrence
 from star.ops.shapes import BTD
-from star.spec import Dimensions, LivSpec, TokenMixing
+from star.spec import ChannelMixing, Dimensions, LivSpec, Nonlinearity, Sparsity, TokenMixing
 
+# (token mixing, sparsity, nonlinearity, channel mixing) -> the module that computes this structure.
 MIXERS = {
-    TokenMixing.DIAGONAL: Memoryless,
-    TokenMixing.LOW_RANK: Attention,
-    TokenMixing.TOEPLITZ: GatedConvolution,
-    TokenMixing.SEMI_SEPARABLE: Recurrence,
+    (TokenMixing.DIAGONAL, Sparsity.NONE, Nonlinearity.SWISH, ChannelMixing.DENSE): Memoryless,
+    (TokenMixing.LOW_RANK, Sparsity.NONE, Nonlinearity.SOFTMAX, ChannelMixing.GROUPED): Attention,
+    (TokenMixing.TOEPLITZ, Sparsity.NONE, Nonlinearity.NONE, ChannelMixing.DIAGONAL): GatedConvolution,
+    (TokenMixing.SEMI_SEPARABLE, Sparsity.NONE, Nonlinearity.NONE, ChannelMixing.DIAGONAL): Recurrence,
 }
 
 
@@ -49,7 +50,7 @@ class Liv(nn.Module):
             elif not ready:
                 make = FEATURES[group.token_mixing, group.channel_mixing]
                 self.featurizer[group.role] = made[group.role] = make(group, dims)
-        self.mixer = MIXERS[liv.token_mixing](liv, dims)
+        self.mixer = MIXERS[liv.token_mixing, liv.sparsity, liv.nonlinearity, liv.channel_mixing](liv, dims)
         self.mixer.start(made)
         self.out = nn.Linear(self.mixer.width, dims.d_model, bias=False)
         nn.init.zeros_(self.out.weight)  # every slot begins as the identity
