@@ -15,6 +15,8 @@ RECORD = "record"  # the table of run.toml that tells what a run was made with: 
 _SLOWEST = 100  # tokens per second; a proxy that is slower is taken for hung
 _LOWEST = {"population": 2, "offspring": 1, "generations": 0, "seed": 0, "slots": 1, "context": 1, "tokens": 1}
 _LOWEST |= {"workers": 0, "timeout": 0}
+_HIGHEST = {"population": 10**6, "offspring": 10**6, "generations": 10**6}
+_HIGHEST |= {"slots": 10**4, "context": 10**9, "tokens": 10**15}
 _KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", tuple: "a list of texts"}
 
 
@@ -52,6 +54,8 @@ class RunConfig:
             value = getattr(self, name)
             if value is not None and not lowest <= value < math.inf:
                 raise UserError(f"{name} must be at least {lowest}, not {value}")
+            if value is not None and value > _HIGHEST.get(name, value):
+                raise UserError(f"{name} must be at most {_HIGHEST[name]}, not {value}")
         if self.dtype not in DTYPE_BYTES:
             raise UserError(f"unknown dtype {self.dtype!r}{nearest(self.dtype, DTYPE_BYTES)}")
         for name in ("objectives", "corpus"):
@@ -134,7 +138,7 @@ def to_toml(config: RunConfig, record: dict[str, str] | None = None) -> str:
 def _read(text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of too many digits
         raise UserError(f"the configuration is not TOML: {error}") from error
 
 

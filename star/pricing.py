@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,8 +49,11 @@ def price_file(source: Path, scale: Scale, context: int | None, out: Path | None
         out: where to write genomes and costs, in the order of `source`; nothing is written if None.
 
     Raises:
-        UserError: not a readable Parquet file, no such column, no genome, or one that is malformed.
+        UserError: not a readable Parquet file, no such column, no genome, or one that is malformed; `out` is
+            `source` or cannot be written.
     """
+    if out and os.path.realpath(out) == os.path.realpath(source):
+        raise UserError(f"the costs would replace the genomes in {source}: write them to another file")
     started = time.perf_counter()
     params: list[np.ndarray] = []
     caches: list[np.ndarray] = []
@@ -79,20 +82,19 @@ def _spread(values: np.ndarray) -> Spread:
 
 def _read(source: Path) -> Iterator[list[Genome]]:
     try:
-        file = pq.ParquetFile(source)
+        with pq.ParquetFile(source) as file:
+            columns = file.schema_arrow.names
+            if COLUMN not in columns:
+                close = nearest(COLUMN, columns) if columns else ""
+                raise UserError(f"{source} has no column {COLUMN!r}{close}")
+            first = 0
+            for batch in file.iter_batches(BATCH, columns=[COLUMN]):
+                yield [_genome(value, first + row) for row, value in enumerate(batch.column(0).to_pylist())]
+                first += batch.num_rows
     except FileNotFoundError as error:
         raise UserError(f"there is no file {source}") from error
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {source} as Parquet: {str(error).splitlines()[0]}") from error
-    with file:
-        columns = file.schema_arrow.names
-        if COLUMN not in columns:
-            close = nearest(COLUMN, columns) if columns else ""
-            raise UserError(f"{source} has no column {COLUMN!r}{close}")
-        first = 0
-        for batch in file.iter_batches(BATCH, columns=[COLUMN]):
-            yield [_genome(value, first + row) for row, value in enumerate(batch.column(0).to_pylist())]
-            first += batch.num_rows
 
 
 def _genome(value: object, row: int) -> Genome:
@@ -106,6 +108,8 @@ def _genome(value: object, row: int) -> Genome:
         return genome if repair(genome) == genome else parse(to_text(genome))
     except UserError as error:
         raise UserError(f"row {row}: {error}") from error
+    except OverflowError as error:
+        raise UserError(f"row {row}: {max(genome)} is greater than any gene") from error
 
 
 class _Writer:
@@ -113,22 +117,33 @@ class _Writer:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._part = path.with_name(f".{path.name}.part")
+        self._part = path.parent / f".{path.name}.part"
 
     def __enter__(self) -> "_Writer":
-        try:
+        with self._errors_told():
+            if self._path.is_dir():
+                raise UserError(f"cannot write {self._path}: it is a directory")
             self._writer = pq.ParquetWriter(self._part, SCHEMA)
-        except OSError as error:
-            raise UserError(f"cannot write {self._path}: {error.strerror or error}") from error
         return self
 
     def write(self, genomes: list[Genome], costs: list[Cost]) -> None:
         columns = [genomes, *zip(*costs, strict=True)]
-        self._writer.write_table(pa.table([pa.array(column) for column in columns], names=SCHEMA.names).cast(SCHEMA))
+        table = pa.table([pa.array(column) for column in columns], names=SCHEMA.names).cast(SCHEMA)
+        with self._errors_told():
+            self._writer.write_table(table)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._writer.close()
-        if kind is None:
-            os.replace(self._part, self._path)
-        else:
-            self._part.unlink()
+        with self._errors_told():
+            try:
+                self._writer.close()
+                if kind is None:
+                    os.replace(self._part, self._path)
+            finally:
+                self._part.unlink(missing_ok=True)
+
+    @contextmanager
+    def _errors_told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(f"cannot write {self._path}: {error.strerror or error}") from error

@@ -250,6 +250,17 @@ def test_an_unwritable_place_is_told(tmp_path, monkeypatch):
         RunDirectory(tmp_path / "run").create("")
 
 
+@pytest.mark.parametrize("name", ["is_file", "exists", "is_dir", "glob"])
+def test_a_place_that_cannot_be_searched_is_told(tmp_path, monkeypatch, name):
+    def refuse(path, *args, **kwargs):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, name, refuse)
+    begin = RunDirectory(tmp_path / "run").open if name != "exists" else lambda: RunDirectory(tmp_path).create("")
+    with pytest.raises(UserError, match=f"cannot .*{tmp_path}.*: Permission denied"):
+        begin()
+
+
 def test_opening_what_is_no_run_points_to_the_nearest(tmp_path, run):
     run.write_generation(generation(0))
     cases = {

@@ -67,6 +67,7 @@ def test_a_genome_can_be_named_by_its_run_and_number(star, refused, finished):
     one = _members(finished)[0]
     assert json.loads(star("inspect", f"{finished}:{one.id}", "--json")[1])["hash"] == one.hash
     refused(["inspect", f"{finished}:999999"], "999999", f"star front {finished}")
+    refused(["inspect", f"{finished}:{'9' * 5000}"], "keeps no individual 999")
 
 
 def test_report_and_export_write_what_they_say(star, finished, tmp_path):
@@ -96,12 +97,22 @@ def test_options_win_over_the_configuration_file(star, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr("star.evolve.evolve", lambda config, run, watcher: seen.append(config) or _stop(run))
     path = tmp_path / "run.toml"
-    path.write_text('population = 8\nseed = 5\ncorpus = ["a"]\n')
-    given = f"--config {path} --out {tmp_path / 'run'} --seed 6 --corpus b --corpus c --workers 3 --context 9"
+    path.write_text('population = 8\nseed = 5\ncorpus = ["stdlib"]\n')
+    given = f"--config {path} --out {tmp_path / 'run'} --seed 6 --corpus /b --corpus /c --workers 3 --context 9"
     code, out, err = star("evolve", *given.split(), "--objectives", "quality,cache")
     assert (code, out) == (130, "") and err.splitlines()[-1] == "star: interrupted; go on with: star resume"
-    expected = {"population": 8, "seed": 6, "corpus": ("b", "c"), "objectives": ("quality", "cache")}
+    expected = {"population": 8, "seed": 6, "corpus": ("/b", "/c"), "objectives": ("quality", "cache")}
     assert seen == [RunConfig(**expected, workers=3, context=9)]
+
+
+def test_a_corpus_is_found_again_from_another_directory(star, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("star.evolve.evolve", lambda config, run, watcher: seen.append(config.corpus) or _stop(run))
+    monkeypatch.chdir(tmp_path)
+    Path("run.toml").write_text('corpus = ["stdlib", "texts/a.txt"]\n')
+    star("evolve", "--config", "run.toml")
+    star("evolve", "--config", "run.toml", "--corpus", "b")
+    assert seen == [("stdlib", str(tmp_path / "texts" / "a.txt")), (str(tmp_path / "b"),)]
 
 
 def _stop(run):
@@ -115,6 +126,8 @@ def _stop(run):
         ("evolve --population few", ["--population", "integer"]),
         ("evolve --population 1", ["population", "at least 2"]),
         ("evolve --workers some", ["--workers", "auto"]),
+        ("evolve --workers 00", ["--workers", "'00'"]),
+        (f"evolve --workers {'9' * 5000}", ["--workers", "auto"]),
         ("evolve --scale nanno", ["did you mean 'nano'?"]),
         ("evolve --tokens 5", ["tokens 5", "one training step"]),
         ("evolve --serial --address auto", ["serial", "address"]),
@@ -128,6 +141,7 @@ def _stop(run):
         ("resume no/such/run", ["no/such/run", "not a run"]),
         ("resume", ["run", "star resume --help"]),
         ("resume {tmp} --generations 3", ["+N"]),
+        (f"resume {{tmp}} --generations +{'9' * 5000}", ["+N"]),
         ("status {tmp}", ["not a run"]),
         ("front no/such/run", ["not a run"]),
         ("report no/such/run", ["not a run"]),

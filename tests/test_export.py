@@ -1,5 +1,6 @@
 """Exported models: run without star, equal to the trained ones, and nothing in them that they do not use."""
 
+import errno
 import importlib.util
 import json
 import subprocess
@@ -274,6 +275,30 @@ def test_missing_weights_are_named_and_the_code_is_exported(tmp_path):
         assert any(one.hash in note and f"Model {one.id} " in note for note in notes)
         assert {path.name for path in (tmp_path / "out" / str(one.id)).iterdir()} == {"model.py"}
     assert all(note in (tmp_path / "out" / "README.md").read_text() for note in notes)
+
+
+def test_an_export_mends_what_an_earlier_one_left(tmp_path):
+    run = write_run(tmp_path / "run", CONFIG)
+    out = tmp_path / "out"
+    folder = out / str(front_of(run)[0].id)
+    folder.mkdir(parents=True)
+    (out / "README.md").touch()
+    (folder / "model.safetensors").write_bytes(b"of another run")
+    export_front(run, out)
+    assert (out / "README.md").read_text().startswith("# Pareto front of run")
+    assert [path.name for path in folder.iterdir()] == ["model.py"]
+
+
+def test_a_failed_export_leaves_the_earlier_one_whole(finished, tmp_path, monkeypatch):
+    def refuse(*paths):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    export_front(finished, tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with monkeypatch.context() as full, pytest.raises(UserError, match="No space left"):
+        full.setattr("os.replace", refuse)
+        export_front(finished, tmp_path)
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
 
 def test_a_front_without_members_is_told(tmp_path):

@@ -1,5 +1,8 @@
 """Pricing a file of genomes equals pricing them one by one, and a bad file is one sentence."""
 
+import errno
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -48,6 +51,7 @@ def test_a_file_is_priced_as_its_genomes_are(tmp_path, genomes, spell, monkeypat
         ("genome", [[1, 1, 1]], "row 0: .* whole slots"),
         ("genome", [[]], "row 0"),
         ("genome", [0.5], "row 0: 0.5 is neither"),
+        ("genome", pa.array([[2**63, 1, 1, 1, 1]], pa.list_(pa.uint64())), f"row 0: {2**63} is greater"),
         ("genome", [None, "11111"], "row 0: None is neither"),
         ("genome", pa.array([], pa.string()), "holds no genomes"),
     ],
@@ -69,3 +73,31 @@ def test_files_that_cannot_be_read_or_written(tmp_path, genomes):
     source = _write(tmp_path / "many.parquet", "genome", genomes)
     with pytest.raises(UserError, match="cannot write"):
         price_file(source, SCALE, None, tmp_path / "no" / "such" / "out.parquet")
+
+
+def test_a_data_page_that_is_torn_is_one_sentence(tmp_path, genomes):
+    source = _write(tmp_path / "many.parquet", "genome", genomes)
+    chunk = pq.ParquetFile(source).metadata.row_group(0).column(0)
+    data = bytearray(source.read_bytes())
+    data[4 : 4 + chunk.total_compressed_size] = bytes(chunk.total_compressed_size)
+    source.write_bytes(data)
+    with pytest.raises(UserError, match=r"cannot read .*many\.parquet as Parquet"):
+        price_file(source, SCALE, None, tmp_path / "out.parquet")
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_costs_never_replace_genomes_or_a_directory(tmp_path, genomes, monkeypatch):
+    source = _write(tmp_path / "many.parquet", "genome", genomes)
+    before = source.read_bytes()
+    monkeypatch.chdir(tmp_path)
+    for out, words in (("many.parquet", "would replace the genomes"), (".", "directory"), (tmp_path, "directory")):
+        with pytest.raises(UserError, match=words):
+            price_file(source, SCALE, None, Path(out))
+
+    def refuse(*paths):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("os.replace", refuse)
+    with pytest.raises(UserError, match=r"cannot write .*out\.parquet: Permission denied"):
+        price_file(source, SCALE, None, tmp_path / "out.parquet")
+    assert list(tmp_path.iterdir()) == [source] and source.read_bytes() == before

@@ -48,7 +48,7 @@ def disk_errors_told(action: str) -> Iterator[None]:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`; a crash or a full disk, leaves what was there before, and fails by UserError."""
+    """Replace `path` by `data`. A crash or a full disk leaves what was there before; the latter raises UserError."""
     temporary = path.with_name(f".{path.name}.tmp")
     with disk_errors_told(f"write {path}"):
         make_directory(path.parent)

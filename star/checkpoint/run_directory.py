@@ -69,9 +69,10 @@ class RunDirectory:
 
     def open(self) -> Self:
         """Read a run. UserError if there is none."""
-        if not (self.path / CONFIG).is_file():
-            what = f"has no {CONFIG}" if self.path.is_dir() else "does not exist"
-            raise UserError(f"{self.path} is not a run: it {what}{self._hint()}")
+        with files.disk_errors_told(f"read {self.path}"):
+            if not (self.path / CONFIG).is_file():
+                what = f"has no {CONFIG}" if self.path.is_dir() else "does not exist"
+                raise UserError(f"{self.path} is not a run: it {what}{self._hint()}")
         return self
 
     def close(self) -> None:
@@ -226,9 +227,9 @@ class RunDirectory:
         self._release = weakref.finalize(self, os.close, files.lock(self.path / LOCK))
 
     def _refuse_occupied(self) -> None:
-        if (self.path / CONFIG).exists():
-            raise UserError(f"{self.path} holds a run already; go on with it by `star resume {self.path}`")
         with files.disk_errors_told(f"make a run of {self.path}"):
+            if (self.path / CONFIG).exists():
+                raise UserError(f"{self.path} holds a run already; go on with it by `star resume {self.path}`")
             found = {path.name for path in self.path.iterdir()} if self.path.exists() else set()
         if foreign := sorted(found - UNFINISHED):
             raise UserError(f"{self.path} is no run and not empty (it holds {foreign[0]}); choose a new directory")

@@ -99,6 +99,7 @@ def evolve(
         "serial": serial,
     }
     settings = replace(_read(config), **{name: value for name, value in given.items() if value is not None})
+    settings = replace(settings, corpus=tuple(map(_absolute, settings.corpus)))
 
     from star.checkpoint import RunDirectory
     from star.evolve import evolve as search
@@ -118,9 +119,9 @@ def resume(
     json: Json = False,
 ) -> None:
     """Go on with a run, to the same result as if it had never stopped."""
-    extra = generations.removeprefix("+")
-    if extra == generations or not extra.isdecimal():
-        raise UserError(f"--generations of resume adds to the run: write +N, such as +2, not {generations}")
+    extra = _read_count(generations.removeprefix("+"))
+    if extra is None or not generations.startswith("+"):
+        raise UserError(f"--generations of resume adds to the run: write +N, such as +2, not {generations:.40}")
 
     from star.checkpoint import RunDirectory
     from star.evolve import resume as go_on
@@ -128,7 +129,7 @@ def resume(
     directory = RunDirectory(run).open()
     settings = from_toml(directory.config_toml)
     places = {"workers": _count_workers(workers), "address": address, "serial": serial}
-    _drive(directory, settings, lambda watcher: go_on(directory, int(extra), watcher, **places), json)
+    _drive(directory, settings, lambda watcher: go_on(directory, extra, watcher, **places), json)
 
 
 def _drive(run: "RunDirectory", config: RunConfig, search: Callable[[Watcher], "Summary"], json: bool) -> None:
@@ -189,6 +190,17 @@ def _split(names: str | None) -> tuple[str, ...] | None:
 def _count_workers(text: str | None) -> int | None:
     if text is None or text == "auto":
         return None if text is None else 0
-    if not text.isdecimal() or text == "0":
-        raise UserError(f"--workers must be auto or a number from 1, not {text!r}")
-    return int(text)
+    workers = _read_count(text)
+    if not workers:
+        raise UserError(f"--workers must be auto or a number from 1, not {text[:40]!r}")
+    return workers
+
+
+def _read_count(text: str) -> int | None:
+    # Beyond some thousand digits int() refuses, and nobody means more than eighteen.
+    return int(text) if text.isdecimal() and len(text) <= 18 else None
+
+
+def _absolute(source: str) -> str:
+    # So that the run can be resumed from another directory.
+    return source if source in DEFAULT.corpus else str(Path(source).absolute())

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from star.checkpoint import RunDirectory
-from star.checkpoint.files import disk_errors_told
+from star.checkpoint.files import disk_errors_told, write_atomic
 from star.config import DTYPE_BYTES, RunConfig, from_toml, read_record, trained_scale
 from star.export.single_file import ExportHeader, export_model
 from star.genome import decode, to_text
@@ -14,7 +14,8 @@ from star.records import Individual
 from star.spec import ModelSpec, UserError
 
 TITLE = "# Pareto front of "
-OURS = {"model.py", "model.safetensors", "__pycache__"}  # all that a model's folder may hold
+# All that a model's folder may hold, killed exports included.
+OURS = {"model.py", "model.safetensors", ".model.py.tmp", ".model.safetensors.tmp", "__pycache__"}
 USE = """\
 Each folder is one model: `model.py` needs only torch, `model.safetensors` holds its weights.
 
@@ -44,14 +45,15 @@ def export_front(run: RunDirectory, out: Path) -> list[str]:
         _prepare(out, {str(one.id) for one in front})
         for individual in front:
             notes += _export(individual, run, config, out / str(individual.id))
-        (out / "README.md").write_text(_readme(run, front, columns, notes), encoding="utf-8")
+        write_atomic(out / "README.md", _readme(run, front, columns, notes).encode())
     return notes
 
 
 def _prepare(out: Path, keep: set[str]) -> None:
     """Make `out` if need be, and take away the models that an earlier export left there."""
     readme = out / "README.md"
-    if readme.exists() and not readme.read_text(errors="replace").startswith(TITLE):
+    text = readme.read_text(errors="replace") if readme.exists() else ""
+    if text and not text.startswith(TITLE):  # an empty one may be all that a full disk took of ours
         raise UserError(f"{out} holds a README.md that no export wrote; choose another folder")
     out.mkdir(parents=True, exist_ok=True)
     for folder in out.iterdir():

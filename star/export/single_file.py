@@ -4,9 +4,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 import star
+from star.checkpoint.files import disk_errors_told, write_atomic
 from star.cost import itemise, price
 from star.export.literal import codes_in, format_spec, keep_rows, plain_shape
 from star.export.source import Definition, Reference, collect
@@ -34,12 +35,18 @@ class ExportHeader:
 
 
 def export_model(spec: ModelSpec, weights: dict[str, np.ndarray], header: ExportHeader, out: Path) -> None:
-    """Write folder `out` with `model.py`, and `model.safetensors` unless `weights` is empty."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "model.py").write_text(model_source(spec, header), encoding="utf-8")
+    """Write folder `out` with `model.py`, and `model.safetensors` unless `weights` is empty.
+
+    Each file appears whole or not at all. UserError if one cannot be written.
+    """
+    write_atomic(out / "model.py", model_source(spec, header).encode())
+    stored = out / "model.safetensors"
     if weights:
         metadata = {"genome": to_text(header.genome), "hash": genome_hash(header.genome)}
-        save_file(weights, out / "model.safetensors", metadata)
+        write_atomic(stored, save(weights, metadata))
+    else:
+        with disk_errors_told(f"remove {stored}"):
+            stored.unlink(missing_ok=True)  # of an earlier export
 
 
 def model_source(spec: ModelSpec, header: ExportHeader) -> str:
