@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 Genome = tuple[int, ...]
 
@@ -34,6 +35,7 @@ class Evaluation:
     hash: str
     status: Status
     objectives: dict[str, float] = field(default_factory=dict)
+    generation: int = 0  # which asked for it first
     loss_curve: tuple[float, ...] = ()  # training bits per byte, evenly spaced over the run
     train_seconds: float = 0.0  # inside the training loop and its validation
     seconds: float = 0.0  # the whole evaluation, building included
@@ -56,6 +58,13 @@ class Individual:
     crowding: float
 
 
+class ReferenceBox(NamedTuple):
+    """What a hypervolume is measured against: the reference point, and one unit of each objective."""
+
+    point: tuple[float, ...]
+    unit: tuple[float, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
     """The population after selection, and all that the next `ask` depends on. Holds no clock: two runs with
@@ -69,8 +78,26 @@ class Generation:
     duplicates_avoided: int
     failures: dict[str, int]
     hypervolume: float
+    reference: ReferenceBox | None = None  # None if all of the first generation failed
 
     @property
     def front(self) -> tuple[Individual, ...]:
         """The individuals that no other dominates and whose proxies were trained to the end."""
         return tuple(one for one in self.individuals if one.rank == 0 and one.status is Status.OK)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Where the time of one process that drove a run went.
+
+    `wall_seconds` begin when the workers are ready; `overhead_seconds` are those of them in which no worker was
+    training; `training_seconds` add up over workers; `worker_utilisation` is the share of the workers' time that
+    went into evaluations.
+    """
+
+    workers: int
+    startup_seconds: float
+    wall_seconds: float
+    training_seconds: float
+    overhead_seconds: float
+    worker_utilisation: float

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from star.checkpoint import RunDirectory, files, tables
 from star.genome import genome_hash, sample
-from star.records import Evaluation, Generation, Individual, Status, Task
+from star.records import Evaluation, Generation, Individual, ReferenceBox, Status, Task, Timing
 from star.search import Search
 from star.spec import UserError
 
@@ -38,6 +38,7 @@ def entry(number):
         status=Status.TIMEOUT if failed else Status.OK,
         objectives={} if failed else {"quality_bpb": number / 7, "params": 1e9 + number, "cache_bytes": 0.0},
         loss_curve=(8.0, number / 3, float("inf")) if failed else (8.0, 5e-324),
+        generation=number // 4,
         train_seconds=0.5,
         seconds=number / 9,
         worker="node:1",
@@ -71,6 +72,7 @@ def generation(number, size=4):
         duplicates_avoided=number,
         failures={"timeout": number},
         hypervolume=number / 7,
+        reference=ReferenceBox((1 / 3, 2.0, 5e-324), (0.1, 0.5, 1e300)) if number else None,
     )
 
 
@@ -175,7 +177,7 @@ def test_any_parquet_reader_sees_typed_columns(run):
     assert types["params"] == types["crowding"] == "double" and types["rank"] == "int64"
     assert table["params"].to_pylist() == [1e9 + 28, None, 1e9 + 30, 1e9 + 31]
     assert json.loads(table.schema.metadata[b"rng_state"]) == RNG_STATE
-    assert table.schema.metadata[b"schema_version"] == b"1"
+    assert table.schema.metadata[b"schema_version"] == b"2"
 
 
 def test_a_search_resumed_from_disk_goes_on_bit_for_bit(run):
@@ -386,6 +388,26 @@ def test_torn_weights_are_none(run):
     assert run.load_weights(hash) is None and "safetensors is torn" in run.warnings[0]
 
 
+def test_timing_comes_back_unless_it_is_torn(run):
+    assert run.timing() is None
+    timing = Timing(
+        workers=2,
+        startup_seconds=0.5,
+        wall_seconds=1 / 3,
+        training_seconds=0.6,
+        overhead_seconds=0.0,
+        worker_utilisation=0.9,
+    )
+    run.write_timing(timing)
+    assert run.timing() == timing and json.loads((run.path / "summary.json").read_text())["wall_seconds"] == 1 / 3
+    for forgery in ('["%s"]', "no json %s", '{"seal": "%s"}', '{"workers": "two", "seal": "%s"}'):
+        (run.path / "summary.json").write_bytes(files.seal((forgery % files.BLANK_SEAL).encode()))
+        assert run.timing() is None
+    run.write_timing(timing)
+    damage(run.path / "summary.json", lambda data: data.replace(b"0.9", b"0.8"))
+    assert run.timing() is None and "summary.json is torn" in run.warnings[-1]
+
+
 def test_prune_weights_keeps_what_it_is_told_to(run):
     hashes = [entry(number)[0].hash for number in range(3)]
     for number, hash in enumerate(hashes):
@@ -434,6 +456,10 @@ def forged(**changes):
         {"failures": {"bored": 1}},
         {"failures": []},
         {"hypervolume": "large"},
+        {"reference": ...},
+        {"reference": [[1.0]]},
+        {"reference": [[1.0], [1.0, 2.0]]},
+        {"reference": [["1"], ["2"]]},
         {"objectives": ["id"]},
         {"objectives": None},
     ],
@@ -457,8 +483,8 @@ def test_a_sealed_file_of_another_kind_is_torn(run):
 def test_another_schema_is_refused_and_left_alone(run):
     path = run.path / "generations" / "0000.parquet"
     run.write_generation(generation(0))
-    path.write_bytes(forged(schema_version=2))
-    with pytest.raises(UserError, match=r"0000.parquet: .*schema version 2, but this star reads version 1"):
+    path.write_bytes(forged(schema_version=3))
+    with pytest.raises(UserError, match=r"0000.parquet: .*schema version 3, but this star reads version 2"):
         run.latest_generation()
     assert path.exists()
 

@@ -49,6 +49,8 @@ def test_status_tells_how_far_a_run_is(star, finished):
     assert found["front_size"] == len(_members(finished))
     assert found["evaluations"] == len(list(RunDirectory(finished).open().evaluations()))
     assert str(found["evaluations"]) in star("status", finished)[1]
+    never = ("wall_seconds", "overhead_seconds", "worker_utilisation")
+    assert found.keys() >= SUMMARY and all(found[name] is None for name in never), "no process came to its end"
 
 
 def test_front_lists_the_front_best_quality_first(star, finished):
@@ -84,6 +86,9 @@ def test_a_run_from_the_command_line_resumes_and_is_never_overwritten(star, refu
     summary = json.loads(out)
     assert code == 0, err
     assert set(summary) >= SUMMARY and summary["generation"] == 1
+    status = json.loads(star("status", run, "--json")[1])
+    times = ("wall_seconds", "overhead_seconds", "worker_utilisation")
+    assert [status[name] for name in times] == [summary[name] for name in times]
     assert sum(line.startswith("generation ") for line in err.splitlines()) == 2
     assert (run / "report.html").is_file() and (run / "export" / "README.md").is_file()
     refused(["evolve", *TINY, "--out", run], f"star resume {run}")

@@ -4,7 +4,7 @@ import os
 import random
 import signal
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from star.config import from_toml
 from star.data import load_corpus
 from star.evaluation import evaluate
 from star.evolve import Interrupted, Silent, evolve, resume
-from star.evolve.summary import Clock, covered, front
+from star.evolve.summary import Clock, covered
 from star.records import Evaluation, Individual, Status
 from star.search import Search
 from star.spec import UserError
@@ -107,7 +107,8 @@ def test_a_run_is_the_plain_loop(tmp_path, config):
     last = run.latest_generation()
     assert last.individuals == survivors
     assert summary.evaluations == last.evaluations == trained == len(run.evaluations()) == len(witness.evaluations)
-    assert (summary.generation, summary.front_size) == (3, len(front(survivors)))
+    front_size = sum(one.rank == 0 and one.status is Status.OK for one in survivors)
+    assert (summary.generation, summary.front_size) == (3, front_size)
     assert (summary.hypervolume, summary.failures) == (last.hypervolume, last.failures)
     assert witness.numbers == [0, 1, 2, 3] and witness.workers == summary.workers == 1
     assert from_toml(run.config_toml) == config.resolved()
@@ -119,7 +120,7 @@ def test_the_front_has_the_weights_that_were_trained(tmp_path, config):
     run = run_in(tmp_path / "run", replace(config, generations=2))
     corpus = load_corpus(config.corpus, 1 << 20)
     kept = {path.stem for path in (run.path / "weights").iterdir()}
-    best = front(run.latest_generation().individuals)
+    best = run.latest_generation().front
     assert kept == {one.hash for one in best} and kept
     for one in best:
         evaluation, weights = evaluate(make_task(one.genome), SETTINGS, corpus)
@@ -194,11 +195,11 @@ def test_nothing_is_trained_twice(tmp_path, config, monkeypatch):
     run = run_in(tmp_path / "run", replace(config, slots=1, generations=12, population=4, offspring=4))
     last = run.latest_generation()
     retrained = {hash for hash, times in trained.items() if times > 1}
-    assert retrained <= {one.hash for one in front(last.individuals)}, "for lost weights, at the end"
+    assert retrained <= {one.hash for one in last.front}, "for lost weights, at the end"
     assert last.evaluations == len(trained) < last.next_id
     assert last.duplicates_avoided >= last.next_id - last.evaluations
     assert last.failures.get("diverged", 0) == sum(e.status is Status.DIVERGED for e in run.evaluations().values())
-    assert {path.stem for path in (run.path / "weights").iterdir()} == {one.hash for one in front(last.individuals)}
+    assert {path.stem for path in (run.path / "weights").iterdir()} == {one.hash for one in last.front}
 
 
 def test_failures_never_reach_the_front(tmp_path, config, invented):
@@ -206,7 +207,7 @@ def test_failures_never_reach_the_front(tmp_path, config, invented):
     failed = {hash for hash, evaluation in run.evaluations().items() if evaluation.status is not Status.OK}
     assert failed and run.latest_generation().failures == {"diverged": len(failed)}
     for generation in run.generations():
-        assert not failed & {one.hash for one in front(generation.individuals)}
+        assert not failed & {one.hash for one in generation.front}
         assert not failed & {one.hash for one in generation.individuals if one.rank == 0}
 
 
@@ -232,6 +233,51 @@ def test_a_stopped_run_ends_like_one_that_was_not(tmp_path, config, invented, by
     assert len(landed) == len(set(landed)) == summary.evaluations, "what had landed was trained again"
 
 
+def test_killed_before_gathering_and_again_in_the_next_generation(tmp_path, config, invented, monkeypatch):
+    """Single files of two generations then lie side by side, in an order of neither."""
+    whole = run_in(tmp_path / "whole", config)
+    run, gather = RunDirectory(tmp_path / "killed"), RunDirectory.compact_evaluations
+
+    def die(self, number):
+        if number == 2:
+            raise KeyboardInterrupt
+        gather(self, number)
+
+    monkeypatch.setattr(RunDirectory, "compact_evaluations", die)
+    with pytest.raises(Interrupted):
+        evolve(config, run)
+    monkeypatch.setattr(RunDirectory, "compact_evaluations", gather)
+    with pytest.raises(Interrupted):
+        resume(run, progress=Witness(stop_at=3))
+    singles = {path.stem for path in (run.path / "evaluations").iterdir() if len(path.stem) == 16}
+    born = {hash: run.evaluations()[hash].generation for hash in sorted(singles)}
+    assert set(born.values()) == {2, 3} and list(born.values()) != sorted(born.values())
+    resume(run)
+    assert contents(run) == contents(whole)
+    assert outcomes(run) == outcomes(whole)
+
+
+def test_every_evaluation_tells_which_generation_asked_for_it(tmp_path, config, invented):
+    run = run_in(tmp_path / "run", config)
+    born = Counter(evaluation.generation for evaluation in run.evaluations().values())
+    for generation in run.generations():
+        assert generation.evaluations == sum(born[number] for number in range(generation.number + 1))
+        for one in generation.individuals:
+            assert run.evaluations()[one.hash].generation <= one.generation
+
+
+@pytest.mark.parametrize("torn", ["generations/0000.parquet", "evaluations/generation-0000.parquet"])
+def test_the_hypervolume_does_not_need_the_first_generation(tmp_path, config, invented, torn):
+    longer = run_in(tmp_path / "longer", config)
+    run = run_in(tmp_path / "run", replace(config, generations=2))
+    victim = run.path / torn
+    victim.write_bytes(victim.read_bytes()[:-40])
+    witness = Witness()
+    resume(run, 3, witness)
+    assert any(f"{victim.name} is torn" in note for note in witness.notes)
+    assert run.latest_generation().hypervolume == longer.latest_generation().hypervolume
+
+
 def test_more_generations_are_those_of_a_longer_run(tmp_path, config, invented):
     longer = run_in(tmp_path / "longer", config)
     run = run_in(tmp_path / "run", replace(config, generations=2))
@@ -254,6 +300,8 @@ def test_a_finished_run_says_so_and_trains_nothing(tmp_path, config, invented, m
     seconds = ("startup_seconds", "wall_seconds", "training_seconds", "overhead_seconds")
     assert again == replace(summary, **dict.fromkeys(("workers", "worker_utilisation", *seconds), 0))
     assert contents(run, "generations", "weights", "evaluations") == before
+    timing = run.timing()
+    assert timing.wall_seconds > 0 and all(getattr(summary, n) == v for n, v in asdict(timing).items()), "and stays"
 
 
 def test_lost_weights_of_the_front_are_trained_again(tmp_path, config):
@@ -298,6 +346,16 @@ def test_only_the_unfinished_generations_dead_workers_get_another_chance(tmp_pat
     assert last_chances == chances
     crashed = sum(evaluation.status is Status.CRASHED for evaluation in run.evaluations().values())
     assert crashed == run.latest_generation().failures["crashed"] > 0
+
+
+def test_cheap_refusals_come_before_the_corpus_is_read(tmp_path, config, monkeypatch):
+    monkeypatch.setattr(room, "load_corpus", None)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "cat.png").touch()
+    with pytest.raises(UserError, match="not empty"):
+        evolve(config, RunDirectory(tmp_path / "run"))
+    with pytest.raises(UserError, match="unknown objective"):
+        evolve(replace(config, objectives=("quallity",)), RunDirectory(tmp_path / "new"))
 
 
 def test_refusals(tmp_path, config, invented):

@@ -5,15 +5,18 @@
     evaluations/HASH.parquet          one evaluation, written when it ends
     evaluations/generation-0007.parquet   those files gathered, when the generation is written
     weights/HASH.safetensors          trained weights
+    summary.json                      where the time of the last process that reached the end went
     .lock                             held by the process that drives the run
 
 Every file is replaced atomically and sealed (`files`). A torn one is set aside as NAME.torn, named in
 `warnings`, and done without: a generation falls back to the one before, an evaluation is made again.
 """
 
+import json
 import os
 import weakref
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -23,11 +26,12 @@ from safetensors import SafetensorError
 
 from star.checkpoint import files, tables
 from star.checkpoint.tables import Entry, Torn
-from star.records import Evaluation, Generation, Task
+from star.records import Evaluation, Generation, Task, Timing
 from star.scales import nearest
 from star.spec import UserError
 
 CONFIG = "run.toml"
+SUMMARY = "summary.json"
 LOCK = ".lock"
 GENERATIONS, EVALUATIONS, WEIGHTS = "generations", "evaluations", "weights"
 GATHERED = "generation-"
@@ -47,12 +51,12 @@ class RunDirectory:
 
     def create(self, config_toml: str) -> Self:
         """Start a run. UserError if the directory holds a run, or anything else, or cannot be written."""
-        self._refuse_occupied()
+        self.refuse_occupied()
         with files.disk_errors_told(f"make the directory {self.path}"):
             files.make_directory(self.path)
         self._lock()
         try:
-            self._refuse_occupied()  # again: another process may have been faster
+            self.refuse_occupied()  # again: another process may have been faster
             files.write_atomic(self.path / CONFIG, config_toml.encode())
         except BaseException:
             self.close()
@@ -159,6 +163,15 @@ class RunDirectory:
             if path.stem not in keep:
                 path.unlink(missing_ok=True)
 
+    def write_timing(self, timing: Timing) -> None:
+        """Keep where the time of this process went."""
+        values = {one.name: getattr(timing, one.name) for one in fields(Timing)}
+        self._write(self.path / SUMMARY, files.seal(json.dumps(values | {"seal": files.BLANK_SEAL}).encode()))
+
+    def timing(self) -> Timing | None:
+        """Where the time of the last process went that reached the end; None if none did, or it is torn."""
+        return self._read(self.path / SUMMARY, _unpack_timing)
+
     def _write(self, path: Path, data: bytes) -> None:
         assert self._release, "open the run with resume() to change it"
         files.write_atomic(path, data)
@@ -226,7 +239,8 @@ class RunDirectory:
     def _lock(self) -> None:
         self._release = weakref.finalize(self, os.close, files.lock(self.path / LOCK))
 
-    def _refuse_occupied(self) -> None:
+    def refuse_occupied(self) -> None:
+        """UserError if the directory holds a run, or anything else."""
         with files.disk_errors_told(f"make a run of {self.path}"):
             if (self.path / CONFIG).exists():
                 raise UserError(f"{self.path} holds a run already; go on with it by `star resume {self.path}`")
@@ -241,6 +255,16 @@ class RunDirectory:
             if runs := [str(config.parent) for config in place.glob(f"*/{CONFIG}")]:
                 return nearest(str(self.path), runs)
         return ""
+
+
+def _unpack_timing(data: bytes) -> Timing:
+    if not files.is_sealed(data):
+        raise Torn("its checksum does not match")
+    try:
+        values = json.loads(data)
+        return Timing(**{one.name: one.type(values[one.name]) for one in fields(Timing)})
+    except (ValueError, TypeError, KeyError) as error:
+        raise Torn(f"it holds what no run writes: {error!r}") from error
 
 
 def _unpack_weights(data: bytes) -> dict[str, np.ndarray]:

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from star.checkpoint.files import BLANK_SEAL, is_sealed, seal
-from star.records import Evaluation, Generation, Genome, Individual, Status, Task
+from star.records import Evaluation, Generation, Genome, Individual, ReferenceBox, Status, Task
 from star.spec import UserError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 HASH = re.compile(r"[0-9a-f]{16}")
 
 INDIVIDUAL_COLUMNS = pa.schema(
@@ -39,6 +39,7 @@ EVALUATION_COLUMNS = pa.schema(
         ("genome", pa.list_(pa.int32())),
         ("seed", pa.uint64()),
         ("status", pa.string()),
+        ("generation", pa.int64()),
         ("loss_curve", pa.list_(pa.float64())),
         ("train_seconds", pa.float64()),
         ("seconds", pa.float64()),
@@ -54,6 +55,7 @@ GENERATION_FACTS = (
     "duplicates_avoided",
     "failures",
     "hypervolume",
+    "reference",
 )
 
 Entry = tuple[Task, Evaluation]
@@ -149,6 +151,8 @@ def _generation(rows: list[Row], facts: Row) -> Generation:
     for row in rows:
         row["parents"] = tuple(row["parents"])
     individuals = tuple(Individual(**row) for row in rows)
+    if facts["reference"] is not None:
+        facts["reference"] = ReferenceBox(*map(tuple, facts["reference"]))
     generation = Generation(individuals=individuals, **{name: facts[name] for name in GENERATION_FACTS})
     if not _is_generation(generation):
         raise ValueError("values out of range")
@@ -173,11 +177,19 @@ def _is_generation(generation: Generation) -> bool:
         all(map(_is_count, counts))
         and all(name in set(Status) and _is_count(count) for name, count in generation.failures.items())
         and isinstance(generation.hypervolume, float | int)
+        and _is_reference(generation.reference)
         and isinstance(json.loads(generation.rng_state), dict)
         and len(set(ids)) == len(ids)
         and max(ids, default=-1) < generation.next_id
         and all(_is_individual(individual, generation.number) for individual in generation.individuals)
     )
+
+
+def _is_reference(reference: ReferenceBox | None) -> bool:
+    if reference is None:
+        return True
+    values = (*reference.point, *reference.unit)
+    return len(reference.point) == len(reference.unit) and all(isinstance(value, float | int) for value in values)
 
 
 def _is_individual(individual: Individual, number: int) -> bool:
@@ -197,6 +209,7 @@ def _is_entry(entry: Entry) -> bool:
         task.hash == evaluation.hash
         and _is_genome(task.genome, task.hash)
         and all(isinstance(value, float | int) for value in evaluation.loss_curve)
+        and _is_count(evaluation.generation)
         and math.isfinite(evaluation.seconds)
         and math.isfinite(evaluation.train_seconds)
     )

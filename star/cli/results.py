@@ -18,13 +18,17 @@ HEADS = {"quality_bpb": "bits/byte", "params": "params", "cache_bytes": "cache"}
 
 
 def status(run: Directory, json: Json = False) -> None:
-    """Tell how far a run has come; also while it is running."""
+    """Tell how far a run has come; also while it is running.
+
+    Training seconds are those of the whole run; the other times are of the last process that reached its end.
+    """
     from star.checkpoint import RunDirectory
     from star.config import from_toml
 
     directory = RunDirectory(run).open()
     config = from_toml(directory.config_toml).resolved()
     generation, evaluations = directory.latest_generation(), directory.evaluations().values()
+    timing = directory.timing()
     failures: dict[str, int] = {}
     for evaluation in evaluations:
         if evaluation.status is not Status.OK:
@@ -39,14 +43,17 @@ def status(run: Directory, json: Json = False) -> None:
         "duplicates_avoided": generation.duplicates_avoided if generation else 0,
         "hypervolume": generation.hypervolume if generation else None,
         "front_size": len(front_rows(generation)) if generation else 0,
+        "wall_seconds": timing.wall_seconds if timing else None,
         "training_seconds": sum(evaluation.train_seconds for evaluation in evaluations),
+        "overhead_seconds": timing.overhead_seconds if timing else None,
+        "worker_utilisation": timing.worker_utilisation if timing else None,
         "warnings": directory.warnings,
     }
     if json:
         print_json(found)
         return
     for name, value in found.items():
-        if value not in ([], {}):
+        if value not in ([], {}, None):
             print(f"{name.replace('_', ' '):20}{_plain(value)}")
 
 

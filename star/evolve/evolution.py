@@ -1,6 +1,7 @@
 """The loop itself: ask, train, tell, record, generation after generation."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from star.checkpoint import RunDirectory
 from star.config import RunConfig
 from star.evaluation import derive_seed
 from star.evolve.progress import Progress
-from star.evolve.summary import Clock, front
+from star.evolve.summary import Clock
 from star.genome import canonical, decode, genome_hash
 from star.objectives import find_objectives
 from star.records import Evaluation, Generation, Genome, Individual, Status, Task
@@ -40,13 +41,13 @@ class Evolution:
         self._progress = progress
         self._warned = 0
         self._columns = [objective.column for objective in find_objectives(config.objectives)]
-        recorded = run.generations()
-        self.latest: Generation | None = recorded[-1] if recorded else None
-        self._reference = reference_box(objective_matrix(recorded[0].individuals)) if recorded else None
+        recorded = run.generations()  # all of them, so that a torn one is told of
+        self.latest = recorded[-1] if recorded else None
+        self._reference = self.latest.reference if self.latest else None
         self._search = self._make_search()
         self._results = run.evaluations()
-        # In order of generations; what follows those is of one that was not finished.
-        self._asked = set(list(self._results)[: self.latest.evaluations if self.latest else 0])
+        number = self.latest.number if self.latest else -1
+        self._asked = {hash for hash, one in self._results.items() if one.generation <= number}
         if self._is_last():
             self._prune_weights()
         self._tell_warnings()
@@ -90,6 +91,7 @@ class Evolution:
         rivals = [self._values(one) for one in (*self._survivors(), *landed) if one.status is Status.OK]
         for task, evaluation, weights in pool.run(sorted(pending.values(), key=_longest_first)):
             self._clock.landed(evaluation)
+            evaluation = replace(evaluation, generation=number)
             if evaluation.status is Status.OK:
                 rivals.append(self._values(evaluation))
                 if front_mask(np.array(rivals))[-1]:
@@ -118,6 +120,7 @@ class Evolution:
             duplicates_avoided=duplicates + (self.latest.duplicates_avoided if self.latest else 0),
             failures={name: failures[name] for name in sorted(failures) if name != Status.OK},
             hypervolume=hypervolume(values, self._reference),
+            reference=self._reference,
         )
 
     def _individual(self, proposal: Proposal, task: Task, number: int) -> Individual:
@@ -141,11 +144,14 @@ class Evolution:
 
     def _without_weights(self) -> list[Task]:
         """Tasks for the members of the front whose weights are not on disk."""
-        missing = [one for one in front(self._survivors()) if self._run.load_weights(one.hash) is None]
+        missing = [one for one in self._front() if self._run.load_weights(one.hash) is None]
         return [_make_task(one.genome, self._config.seed) for one in missing]
 
     def _prune_weights(self) -> None:
-        self._run.prune_weights({one.hash for one in front(self._survivors())})
+        self._run.prune_weights({one.hash for one in self._front()})
+
+    def _front(self) -> tuple[Individual, ...]:
+        return self.latest.front if self.latest else ()
 
     def _survivors(self) -> tuple[Individual, ...]:
         return self.latest.individuals if self.latest else ()

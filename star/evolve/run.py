@@ -44,8 +44,9 @@ def evolve(config: RunConfig, run: RunDirectory, progress: Progress | None = Non
         Interrupted: SIGINT or SIGTERM came; `resume` goes on from there.
     """
     config = config.resolved()
-    corpus = _load_corpus(config)
     find_objectives(config.objectives)
+    run.refuse_occupied()  # before a corpus is read that may be large
+    corpus = _load_corpus(config)
     with run.create(to_toml(config, _record(corpus))):
         return _drive(config, run, corpus, progress or Silent())
 
@@ -96,7 +97,9 @@ def _drive(config: RunConfig, run: RunDirectory, corpus: Corpus, progress: Progr
         with _make_pool(config, corpus) as pool, _terminable():
             progress.workers_ready(pool.num_workers, clock.ready(pool.num_workers))
             evolution.finish(pool)
-            return clock.summarise(str(run.path), evolution.latest)
+            summary = clock.summarise(str(run.path), evolution.latest)
+            run.write_timing(summary)
+            return summary
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted; go on with: star resume {run.path}") from None
 

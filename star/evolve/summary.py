@@ -3,17 +3,12 @@
 import time
 from dataclasses import dataclass
 
-from star.records import Evaluation, Generation, Individual, Status
+from star.records import Evaluation, Generation, Timing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
-    """A run at its end. Counts cover the whole run, seconds only the process that gives the summary.
-
-    `wall_seconds` begin when the workers are ready; `overhead_seconds` are those of them in which no worker was
-    training; `training_seconds` add up over workers; `worker_utilisation` is the share of the workers' time that
-    went into evaluations.
-    """
+class Summary(Timing):
+    """A run at its end. Counts cover the whole run, the timing only the process that gives the summary."""
 
     run: str
     generation: int
@@ -22,12 +17,6 @@ class Summary:
     duplicates_avoided: int
     hypervolume: float
     front_size: int
-    workers: int
-    startup_seconds: float
-    wall_seconds: float
-    training_seconds: float
-    overhead_seconds: float
-    worker_utilisation: float
 
 
 class Clock:
@@ -61,7 +50,7 @@ class Clock:
             failures=generation.failures,
             duplicates_avoided=generation.duplicates_avoided,
             hypervolume=generation.hypervolume,
-            front_size=len(front(generation.individuals)),
+            front_size=len(generation.front),
             workers=self._workers,
             startup_seconds=self._ready - self._begun,
             wall_seconds=wall,
@@ -78,8 +67,3 @@ def covered(intervals: list[tuple[float, float]]) -> float:
         total += max(0.0, end - max(begin, reached))
         reached = max(reached, end)
     return total
-
-
-def front(individuals: tuple[Individual, ...]) -> list[Individual]:
-    """The members of a population that no other dominates."""
-    return [individual for individual in individuals if individual.rank == 0 and individual.status is Status.OK]

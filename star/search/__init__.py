@@ -1,7 +1,6 @@
 """The search: NSGA-II over genomes, asked and told one generation at a time; fronts and their hypervolume."""
 
 from star.search.front import (
-    ReferenceBox,
     front_mask,
     hypervolume,
     is_sound,
@@ -12,7 +11,6 @@ from star.search.nsga2 import Proposal, Search
 
 __all__ = [
     "Proposal",
-    "ReferenceBox",
     "Search",
     "front_mask",
     "hypervolume",

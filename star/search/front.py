@@ -4,13 +4,12 @@ All objectives are minimised. docs/decisions/0004-failures-and-hypervolume.md gi
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from pymoo.indicators.hv import HV
 from pymoo.util.nds.non_dominated_sorting import find_non_dominated
 
-from star.records import Individual, Status
+from star.records import Individual, ReferenceBox, Status
 
 MARGIN = 0.1  # of the first generation's range, so that its worst individuals still enclose some volume
 
@@ -37,14 +36,6 @@ def front_mask(objectives: np.ndarray) -> np.ndarray:
     mask = np.zeros(len(objectives), dtype=bool)
     mask[finite[find_non_dominated(objectives[finite])]] = True
     return mask
-
-
-@dataclass(frozen=True, slots=True)
-class ReferenceBox:
-    """What a hypervolume is measured against: the reference point, and one unit of each objective."""
-
-    point: tuple[float, ...]
-    unit: tuple[float, ...]
 
 
 def reference_box(objectives: np.ndarray) -> ReferenceBox | None:
