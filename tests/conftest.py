@@ -1,5 +1,7 @@
 """Shared by all tests: one torch thread as the workers use, and every shape annotation checked at run time."""
 
+import signal
+
 from jaxtyping import install_import_hook
 
 install_import_hook(["star.ops", "star.operators", "star.model"], "beartype.beartype")
@@ -11,6 +13,9 @@ import torch  # noqa: E402
 from star.cli import run  # noqa: E402
 
 torch.set_num_threads(1)
+
+# A shell starts background jobs with SIGINT ignored, and so would be every process that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A deadline would make a slow machine fail; derandomised so that a red test is red for everyone.
 hypothesis.settings.register_profile("star", deadline=None, derandomize=True, max_examples=60)
