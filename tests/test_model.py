@@ -83,24 +83,24 @@ def test_sharing_is_real(genome):
                     assert layer.featurizer[group.role] is first.featurizer[group.role]
 
 
-def test_shared_features_are_the_producers_tensors():
-    """With keys and values shared, the second slot's output follows the first slot's input, not its own."""
-    model = build(parse("11114-11114"))
-    seen = []
+def features_seen(text):
+    """The features that each mixer of a model of that genome is given in one forward pass."""
+    model, seen = build(parse(text)), []
     for layer in model.layers:
         layer.mixer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs))
     model(torch.randint(0, 256, (1, 9)))
-    (_, b0, v0), (_, b1, v1) = seen
+    return seen
+
+
+def test_shared_features_are_the_producers_tensors():
+    """With keys and values shared, the second slot's output follows the first slot's input, not its own."""
+    (_, b0, v0), (_, b1, v1) = features_seen("11114-11114")
     assert b1 is b0 and v1 is v0
 
 
 def test_shared_weights_are_computed_from_each_slots_own_input():
-    model = build(parse("11211-11211"))
-    seen = []
-    for layer in model.layers:
-        layer.mixer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs))
-    model(torch.randint(0, 256, (1, 9)))
-    assert not torch.allclose(seen[0][1], seen[1][1])
+    (_, b0, _), (_, b1, _) = features_seen("11211-11211")
+    assert not torch.allclose(b0, b1)
 
 
 def test_every_parameter_learns():
