@@ -24,10 +24,11 @@ def rotary_table(num_tokens: int, head_dim: int, device: torch.device) -> tuple[
         return angles.cos(), angles.sin()
 
 
-def rotate(x: BTHK) -> BTHK:
-    """Turn every head of `x` by its position."""
-    cos, sin = rotary_table(x.shape[1], x.shape[3], x.device)
-    cos, sin = cos.to(x.dtype), sin.to(x.dtype)
+def rotate(x: BTHK, position: int = 0) -> BTHK:
+    """Turn every head of `x` by its position; the first token stands at `position`."""
+    stop = position + x.shape[1]
+    length = 1 << (stop - 1).bit_length() if position else stop  # one table serves many steps of decoding
+    cos, sin = (table[position:stop].to(x.dtype) for table in rotary_table(length, x.shape[3], x.device))
     u, v = x.chunk(2, dim=-1)
     return torch.cat((u * cos - v * sin, v * cos + u * sin), dim=-1)
 
