@@ -12,7 +12,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from star.genome import GENES_PER_SLOT, canonical, parse
+from star.genome import GENES_PER_SLOT, canonical, join, parse, split
 from star.records import Genome
 from star.scales import nearest
 from star.spec import UserError
@@ -35,9 +35,10 @@ class NamedGenome:
     def at(self, num_slots: int) -> Genome:
         """The period repeated to `num_slots` slots, in canonical form. Sharing groups keep their numbers, so
         slots that share within a period share with their copies too."""
+        classes, period = split(self.genome)
         length = num_slots * GENES_PER_SLOT
-        repeats = -(-length // len(self.genome))
-        return canonical((self.genome * repeats)[:length])
+        repeats = -(-length // len(period))
+        return canonical(join(classes, (period * repeats)[:length]))
 
 
 def names() -> list[str]:

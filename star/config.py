@@ -14,9 +14,17 @@ DTYPE_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1}
 RECORD = "record"  # the table of run.toml that tells what a run was made with: no setting
 _SLOWEST = 100  # tokens per second; a proxy that is slower is taken for hung
 _LOWEST = {"population": 2, "offspring": 1, "generations": 0, "seed": 0, "slots": 1, "context": 1, "tokens": 1}
-_LOWEST |= {"workers": 0, "timeout": 0}
+_LOWEST |= {"workers": 0, "timeout": 0, "window": 0}
 _HIGHEST = {"population": 10**6, "offspring": 10**6, "generations": 10**6}
 _HIGHEST |= {"slots": 10**4, "context": 10**9, "tokens": 10**15}
+_RATES = ("backbone_mutation", "operator_mutation", "featurizer_mutation", "operator_crossover", "featurizer_crossover")
+# Their meaning is known to higher rooms: that of decks and levels to star.genome, of balances to star.training.
+_WORDS = {
+    "dtype": DTYPE_BYTES,
+    "deck": ("paper", "extended"),
+    "levels": ("backbone", "all"),
+    "balance": ("bias", "loss"),
+}
 _KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", tuple: "a list of texts"}
 
 
@@ -35,13 +43,22 @@ class RunConfig:
     generations: int = 3  # rounds of offspring after the initial population
     seed: int = 0
     slots: int | None = None  # residual layers of a backbone; the scale's if None
+    deck: str = "paper"  # what operator classes there are: "paper" or "extended"
+    levels: str = "backbone"  # of the genome that evolve; "all": operators and featurizers too
+    backbone_mutation: float = 0.1  # probability of change of one integer of that level
+    operator_mutation: float = 0.05
+    featurizer_mutation: float = 0.05
+    operator_crossover: float = 0.5  # probability that two parents exchange classes at all
+    featurizer_crossover: float = 0.1  # ... that they exchange feature groups
     scale: str = "nano"  # what is trained
     target: str | None = None  # the scale at which parameters and cache are counted; `scale` if None
     context: int | None = None  # tokens held in the counted cache; the target's seq_len if None
     dtype: str = "bf16"  # of the counted cache
+    window: int = 0  # tokens that banded attention looks at; 0: a quarter of the scale's seq_len
     objectives: tuple[str, ...] = ("quality", "params", "cache")
     corpus: tuple[str, ...] = ("stdlib",)
     tokens: int | None = None  # that one proxy trains on; the scale's if None
+    balance: str = "bias"  # of experts: "bias" of their selection, or "loss": an auxiliary loss
     workers: int = 0  # 0: one per core
     address: str = ""  # of a Ray cluster to join; a private one on this machine if empty
     serial: bool = False  # train in this process, one proxy after the other, without Ray
@@ -56,19 +73,26 @@ class RunConfig:
                 raise UserError(f"{name} must be at least {lowest}, not {value}")
             if value is not None and value > _HIGHEST.get(name, value):
                 raise UserError(f"{name} must be at most {_HIGHEST[name]}, not {value}")
-        if self.dtype not in DTYPE_BYTES:
-            raise UserError(f"unknown dtype {self.dtype!r}{nearest(self.dtype, DTYPE_BYTES)}")
+        for name in _RATES:
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"{name} must lie between 0 and 1, not {getattr(self, name)}")
+        for name, known in _WORDS.items():
+            if (word := getattr(self, name)) not in known:
+                raise UserError(f"unknown {name} {word!r}{nearest(word, known)}")
         for name in ("objectives", "corpus"):
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
                 raise UserError(f"{name} must name at least one thing and none twice, not {list(values)}")
         if self.serial and self.address:
             raise UserError("serial trains in this process, address on a cluster: give one of the two")
-        self._check_budget()
+        self._check_sizes()
 
-    def _check_budget(self) -> None:
+    def _check_sizes(self) -> None:
         recipe = find_scale(self.scale).recipe
-        find_scale(self.target or self.scale)
+        for scale in map(find_scale, (self.scale, self.target or self.scale)):
+            if self.window > scale.dims.seq_len:
+                longest = f"{scale.dims.seq_len}, the length of scale {scale.name}"
+                raise UserError(f"window must be at most {longest}, not {self.window}")
         step = recipe.batch_size * recipe.seq_len
         if self.tokens is not None and self.tokens < step:
             raise UserError(f"tokens {self.tokens} is less than one training step of scale {self.scale}, {step}")
@@ -89,16 +113,21 @@ class RunConfig:
 
 
 def trained_scale(config: RunConfig) -> Scale:
-    """The named scale with this run's number of slots and tokens."""
+    """The named scale with this run's number of slots, window, tokens and balance."""
     config = config.resolved()
-    scale = find_scale(config.scale)
-    return replace(scale, num_slots=config.slots, recipe=replace(scale.recipe, tokens=config.tokens))
+    recipe = replace(find_scale(config.scale).recipe, tokens=config.tokens, balance=config.balance)
+    return replace(_fitted(config.scale, config), recipe=recipe)
 
 
 def target_scale(config: RunConfig) -> Scale:
-    """The scale at which costs are counted, with this run's number of slots."""
+    """The scale at which costs are counted, with this run's number of slots and window."""
     config = config.resolved()
-    return replace(find_scale(config.target), num_slots=config.slots)
+    return _fitted(config.target, config)
+
+
+def _fitted(name: str, config: RunConfig) -> Scale:
+    scale = find_scale(name)
+    return replace(scale, num_slots=config.slots, dims=replace(scale.dims, window=config.window or scale.dims.window))
 
 
 def from_toml(text: str) -> RunConfig:

@@ -1,43 +1,34 @@
-"""What an architecture costs, from its slots alone: parameters and cache bytes in plain integer arithmetic.
+"""What an architecture costs, from its slots alone: parameters, cache bytes and FLOPs in plain integer arithmetic.
 
-No module is built. Parameters equal the built model's; cache bytes are what must stay in memory between two
-decoded tokens at batch 1, one shared feature counted once. Closed forms, with d = d_model, T = context:
-
-    dense feature of width w      d w              latent feature (rank r = ceil(d/16))   d r + r d
-    short kernel on a feature     3 w              explicit kernel as a feature           3 d
-    implicit kernel as a feature  (2 F + 1) E + E + E d + d, F frequencies, E hidden width
-    attention cache               T w for each of B (key) and V (value) that the slot computes itself
-    long convolution cache        T d, its gated input B V; short convolution: 3 d
-    recurrence cache              d N state; every short kernel on a feature: 3 w more
-
-Adding an operator means adding its row to `_structure_params` and `_state` here, next to its module.
+No module is built. Parameters equal the built model's; cache bytes are those of the tensors that decoding keeps at
+batch 1, what slots share counted once. `star.structures` knows what each operator costs; here it is summed over slots,
+with regard to who owns which weights and keeps which features.
 """
 
 from functools import lru_cache
 from typing import NamedTuple
 
-from star.spec import (
-    IMPLICIT_FREQUENCIES,
-    IMPLICIT_HIDDEN,
-    SHORT_TAPS,
-    Dimensions,
-    FeatureChannelMixing,
-    FeatureGroup,
-    FeatureTokenMixing,
-    LivSpec,
-    Slot,
-    TokenMixing,
-    check_fits,
-)
+from star.spec import Dimensions, LivSpec, Slot
+from star.structures import rules_of
+from star.structures.feature import kept_columns
+from star.structures.structure import CacheEntry
+
+MOST_ROWS = 65_536  # operator classes that a pricer remembers
 
 
 class Cost(NamedTuple):
-    """Totals of a model. `params` holds `embedding_params`; the tied head adds none."""
+    """Totals of a model. `params` holds `embedding_params`; the tied head adds none. `active_params` are those that
+    one token goes through, all but the experts that it is not routed to. `flops` are those of a forward pass over
+    `context` tokens, the head included: see `star.structures` for what is counted; `flops_per_token` is their share of
+    one token. A training step costs three times as many: every product has two gradients."""
 
     params: int
     embedding_params: int
+    active_params: int
     cache_bytes: int
     cache_bytes_per_token: int
+    flops: int
+    flops_per_token: float
 
 
 class LayerCost(NamedTuple):
@@ -46,118 +37,119 @@ class LayerCost(NamedTuple):
     slot: int
     name: str
     params: int
+    active_params: int
     cache_bytes: int
+    flops_per_token: float
     shares_with: tuple[int, ...]
 
 
+class _Share(NamedTuple):
+    """What one slot adds: parameters, those a token leaves out, FLOPs, cache elements fixed, per token, per token of a
+    band."""
+
+    params: int
+    idle: int
+    flops: int
+    fixed: int
+    growing: int
+    banded: int
+
+
+class _Entry(NamedTuple):
+    """Cache elements that follow from the features of `groups` (indices): slots that share these keep them once."""
+
+    groups: tuple[int, ...]
+    fixed: int
+    growing: int
+    banded: int
+
+
 class _Row(NamedTuple):
-    """One operator class at one scale: parameters and cache elements, feature group by feature group."""
+    """One operator class at one scale and length: what it adds on its own, and parts that sharing takes away."""
 
+    whole: _Share
     group_params: tuple[int, ...]
-    own_params: int  # structure, output map and norm
-    group_fixed: tuple[int, ...]  # cache elements whatever the context
-    group_growing: tuple[int, ...]  # cache elements per token
-    state_fixed: int
-    state_growing: int
-    state_groups: tuple[int, ...]  # the state is a function of these groups alone, so shared if they are
+    group_idle: tuple[int, ...]
+    group_flops: tuple[int, ...]
+    entries: tuple[_Entry, ...]
 
 
-def group_params(group: FeatureGroup, dims: Dimensions) -> int:
-    """Parameters that make one feature group."""
-    d, width = dims.d_model, group.width(dims)
-    if group.channel_mixing is FeatureChannelMixing.DIAGONAL:
-        if group.token_mixing is FeatureTokenMixing.IMPLICIT_TOEPLITZ:
-            inputs = 2 * IMPLICIT_FREQUENCIES + 1
-            return inputs * IMPLICIT_HIDDEN + IMPLICIT_HIDDEN + IMPLICIT_HIDDEN * d + d
-        return SHORT_TAPS * d
-    latent = group.channel_mixing is FeatureChannelMixing.LATENT
-    projection = (d + width) * dims.latent_rank if latent else d * width
-    return projection + (SHORT_TAPS * width if group.token_mixing is FeatureTokenMixing.TOEPLITZ else 0)
-
-
-def _structure_params(liv: LivSpec, dims: Dimensions) -> int:
-    """Parameters of the structure itself and of the map back to the residual stream."""
-    d = dims.d_model
-    if liv.token_mixing is TokenMixing.SEMI_SEPARABLE:
-        return d * liv.state_size + 2 * d + d * d  # decay rates; skip and step bias; output
-    if liv.token_mixing is TokenMixing.DIAGONAL:
-        return liv.groups[1].width(dims) * d
-    return d * d
-
-
-def _state(liv: LivSpec, dims: Dimensions) -> tuple[int, int, tuple[int, ...]]:
-    """Cache elements of the structure: fixed, per token, and the groups that alone determine them."""
-    d = dims.d_model
-    if liv.token_mixing is TokenMixing.SEMI_SEPARABLE:
-        return d * liv.state_size, 0, ()
-    if liv.token_mixing is TokenMixing.TOEPLITZ:
-        long = liv.groups[3].token_mixing is FeatureTokenMixing.IMPLICIT_TOEPLITZ
-        return (0, d, (1, 2)) if long else (SHORT_TAPS * d, 0, (1, 2))
-    return 0, 0, ()
-
-
-def _row(liv: LivSpec, dims: Dimensions) -> _Row:
-    check_fits(liv, dims)
+def _row(liv: LivSpec, dims: Dimensions, tokens: int) -> _Row:
+    rules = rules_of(liv)
+    rules.check_fits(liv, dims)
     copies = 2 if liv.differential else 1
-    attends = liv.token_mixing is TokenMixing.LOW_RANK
-    short = [
-        SHORT_TAPS * group.width(dims)
-        if group.token_mixing is FeatureTokenMixing.TOEPLITZ
-        and group.channel_mixing is not FeatureChannelMixing.DIAGONAL
-        else 0
-        for group in liv.groups
-    ]
-    growing = [group.width(dims) if attends and group.role in "BV" else 0 for group in liv.groups]
-    state_fixed, state_growing, state_groups = _state(liv, dims)
-    return _Row(
-        group_params=tuple(copies * group_params(group, dims) for group in liv.groups),
-        own_params=copies * _structure_params(liv, dims) + dims.d_model,
-        group_fixed=tuple(copies * elements for elements in short),
-        group_growing=tuple(copies * elements for elements in growing),
-        state_fixed=copies * state_fixed,
-        state_growing=copies * state_growing,
-        state_groups=state_groups,
+    roles = [group.role for group in liv.groups]
+    kept = rules.keeps(liv, dims)
+    entries = [_Entry((g,), copies * kept_columns(group, dims), 0, 0) for g, group in enumerate(liv.groups)]
+    entries += [_entry(one, roles, copies) for one in kept if one.roles]
+    params = tuple(copies * rules.group_params(liv, group, dims) for group in liv.groups)
+    idle = tuple(copies * rules.idle_group_params(liv, group, dims) for group in liv.groups)
+    flops = tuple(copies * rules.group_flops(liv, group, dims, tokens) for group in liv.groups)
+    whole = _Share(
+        params=sum(params) + copies * rules.params(liv, dims) + dims.d_model,  # and a norm
+        idle=sum(idle) + copies * rules.idle_params(liv, dims),
+        flops=sum(flops) + copies * rules.flops(liv, dims, tokens),
+        fixed=sum(one.fixed for one in entries) + copies * sum(one.fixed for one in kept if not one.roles),
+        growing=sum(one.growing for one in entries),
+        banded=sum(one.banded for one in entries),
     )
+    return _Row(whole, params, idle, flops, tuple(entry for entry in entries if any(entry[1:])))
+
+
+def _entry(one: CacheEntry, roles: list[str], copies: int) -> _Entry:
+    growing = copies * one.growing
+    groups = tuple(roles.index(role) for role in one.roles)
+    return _Entry(groups, copies * one.fixed, 0 if one.banded else growing, growing if one.banded else 0)
 
 
 class _Pricer:
-    """Prices slots at one set of dimensions, remembering the row of each operator class it has met."""
+    """Prices slots at one set of dimensions and one length, remembering the row of each operator class it has met."""
 
-    def __init__(self, dims: Dimensions) -> None:
+    def __init__(self, dims: Dimensions, tokens: int) -> None:
         self.dims = dims
+        self.tokens = tokens
         self._rows: dict[int, tuple[LivSpec, _Row]] = {}  # by identity: hashing a LivSpec costs more than pricing it
 
     def row(self, liv: LivSpec) -> _Row:
         known = self._rows.get(id(liv))
         if known is None or known[0] is not liv:
-            self._rows[id(liv)] = known = (liv, _row(liv, self.dims))
+            if len(self._rows) >= MOST_ROWS:
+                self._rows.clear()
+            self._rows[id(liv)] = known = (liv, _row(liv, self.dims, self.tokens))
         return known[1]
 
-    def layers(self, slots: tuple[Slot, ...]) -> list[tuple[int, int, int]]:
-        """Parameters, fixed cache elements and cache elements per token of each slot."""
+    def layers(self, slots: tuple[Slot, ...]) -> list[_Share]:
+        """What each slot adds to the whole."""
         result = []
-        states: set[tuple[int, ...]] = set()
-        for i, (_, liv, weights, features) in enumerate(slots):
+        kept: set[tuple[int, ...]] = set()  # by slots that make some of the features and reuse others
+        for i, (class_id, liv, weights, features) in enumerate(slots):
             row = self.row(liv)
-            params, fixed, growing = row.own_params, row.state_fixed, row.state_growing
-            if row.state_groups:
-                key = (id(liv), *[features[g] for g in row.state_groups])
-                if key in states:
-                    fixed = growing = 0
-                states.add(key)
-            for g, producer in enumerate(features):
-                if producer == i:
-                    fixed += row.group_fixed[g]
-                    growing += row.group_growing[g]
-                    if weights[g] == i:
-                        params += row.group_params[g]
-            result.append((params, fixed, growing))
+            if features.count(i) == weights.count(i) == len(features):
+                result.append(row.whole)
+                continue
+            params, idle, flops, fixed, growing, banded = row.whole
+            for g, (producer, owner) in enumerate(zip(features, weights, strict=True)):
+                if producer != i:
+                    flops -= row.group_flops[g]
+                if producer != i or owner != i:
+                    params -= row.group_params[g]
+                    idle -= row.group_idle[g]
+            for number, entry in enumerate(row.entries):
+                makers = [features[g] for g in entry.groups]
+                key = (class_id, number, *makers)
+                # One that all comes from one slot is kept there.
+                if i not in makers and (makers.count(makers[0]) == len(makers) or key in kept):
+                    fixed -= entry.fixed
+                    growing -= entry.growing
+                    banded -= entry.banded
+                kept.add(key)
+            result.append(_Share(params, idle, flops, fixed, growing, banded))
         return result
 
 
 @lru_cache(maxsize=64)
-def _pricer(dims: Dimensions) -> _Pricer:
-    return _Pricer(dims)
+def _pricer(dims: Dimensions, tokens: int) -> _Pricer:
+    return _Pricer(dims, tokens)
 
 
 def price(slots: tuple[Slot, ...], dims: Dimensions, context: int | None = None, dtype_bytes: int = 2) -> Cost:
@@ -166,24 +158,26 @@ def price(slots: tuple[Slot, ...], dims: Dimensions, context: int | None = None,
     Args:
         slots: a decoded genome.
         dims: the sizes to price at.
-        context: tokens held in the cache; `dims.seq_len` if None.
+        context: tokens held in the cache, and run over for the FLOPs; `dims.seq_len` if None.
         dtype_bytes: bytes of one cache element, 2 for bf16.
 
     Raises:
         UserError: an operator that cannot be built at `dims`.
     """
-    params = fixed = growing = 0
-    for layer in _pricer(dims).layers(slots):
-        params += layer[0]
-        fixed += layer[1]
-        growing += layer[2]
-    embedding = dims.vocab_size * dims.d_model
     tokens = dims.seq_len if context is None else context
+    shares = _pricer(dims, tokens).layers(slots)
+    total = _Share(*map(sum, zip(*shares, strict=True))) if shares else _Share(0, 0, 0, 0, 0, 0)
+    embedding = dims.vocab_size * dims.d_model
+    params = total.params + embedding + dims.d_model
+    flops = total.flops + 2 * embedding * tokens  # the head
     return Cost(
-        params=params + embedding + dims.d_model,
+        params=params,
         embedding_params=embedding,
-        cache_bytes=(fixed + growing * tokens) * dtype_bytes,
-        cache_bytes_per_token=growing * dtype_bytes,
+        active_params=params - total.idle,
+        cache_bytes=_elements(total, tokens, dims) * dtype_bytes,
+        cache_bytes_per_token=total.growing * dtype_bytes,
+        flops=flops,
+        flops_per_token=flops / tokens,
     )
 
 
@@ -192,14 +186,19 @@ def itemise(
 ) -> list[LayerCost]:
     """The same, slot by slot: arguments as for `price`. What no slot holds is embedding and final norm."""
     tokens = dims.seq_len if context is None else context
-    layers = _pricer(dims).layers(slots)
     return [
         LayerCost(
             slot=i,
             name=slot.liv.name,
-            params=params,
-            cache_bytes=(fixed + growing * tokens) * dtype_bytes,
+            params=share.params,
+            active_params=share.params - share.idle,
+            cache_bytes=_elements(share, tokens, dims) * dtype_bytes,
+            flops_per_token=share.flops / tokens,
             shares_with=tuple(sorted({*slot.weights_from, *slot.features_from} - {i})),
         )
-        for i, (slot, (params, fixed, growing)) in enumerate(zip(slots, layers, strict=True))
+        for i, (slot, share) in enumerate(zip(slots, _pricer(dims, tokens).layers(slots), strict=True))
     ]
+
+
+def _elements(share: _Share, tokens: int, dims: Dimensions) -> int:
+    return share.fixed + share.growing * tokens + share.banded * min(tokens, dims.band)

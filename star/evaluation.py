@@ -13,8 +13,9 @@ import torch._dynamo  # noqa: F401  the first optimizer imports it, which would 
 from star.cost import Cost, price
 from star.data import Corpus
 from star.genome import decode
+from star.latency import measure_latency
 from star.model import LanguageModel
-from star.objectives import OBJECTIVES
+from star.objectives import OBJECTIVES, Outcome
 from star.records import Evaluation, Status, Task
 from star.scales import Scale
 from star.spec import ModelSpec
@@ -33,6 +34,7 @@ class EvaluationSettings:
     target: Scale
     context: int
     dtype_bytes: int
+    measures_latency: bool = False
 
 
 def derive_seed(run_seed: int, genome_hash: str) -> int:
@@ -43,8 +45,8 @@ def derive_seed(run_seed: int, genome_hash: str) -> int:
 def evaluate(task: Task, settings: EvaluationSettings, corpus: Corpus) -> tuple[Evaluation, dict[str, np.ndarray]]:
     """Train and score the proxy of one genome, on one thread: more would make its bits depend on their number.
 
-    Returns the evaluation, with every objective there is, and the trained weights by parameter name, each shared
-    weight once; a failure has no weights. Raises no Exception: each becomes a status.
+    Returns the evaluation, with every objective that was measured, and the trained weights by parameter name, each
+    shared weight once; a failure has no weights. Raises no Exception: each becomes a status.
     """
     torch.set_num_threads(1)
     started, training = time.perf_counter(), math.inf
@@ -57,7 +59,10 @@ def evaluate(task: Task, settings: EvaluationSettings, corpus: Corpus) -> tuple[
         training = time.perf_counter()
         result = fit(model, corpus, settings.scale.recipe, task.seed)
         curve = result.loss_curve
-        objectives = {objective.column: objective.value(cost, result) for objective in OBJECTIVES.values()}
+        latency = measure_latency(model, settings.context) if settings.measures_latency else None
+        outcome = Outcome(cost=cost, fit=result, latency=latency)
+        known = [one for one in OBJECTIVES.values() if latency or not one.needs_latency]
+        objectives = {objective.column: objective.value(outcome) for objective in known}
         weights = {name: array.detach().float().numpy() for name, array in model.named_parameters()}
     except Exception as error:  # whatever a genome does, the search goes on
         status, message = classify(error), describe(error)
@@ -93,5 +98,6 @@ def describe(error: Exception) -> str:
 def _build(task: Task, settings: EvaluationSettings) -> tuple[LanguageModel, Cost]:
     slots = decode(task.genome)
     cost = price(slots, settings.target.dims, settings.context, settings.dtype_bytes)
+    price(slots, settings.scale.dims)  # refuses what cannot be built, more clearly than torch would
     torch.manual_seed(task.seed)
     return LanguageModel(ModelSpec(slots=slots, dims=settings.scale.dims)), cost

@@ -25,13 +25,14 @@ class Muon(torch.optim.Optimizer):
     With gradient g, momentum m and an approximately orthogonal factor O of (1 - 0.95) g + 0.95 m:
     w <- (1 - lr * weight_decay) w - lr * sqrt(max(1, rows / columns)) O.
 
-    Takes 2-D parameters only, all of which must have a gradient at every step.
+    A parameter of more than two dimensions is a batch of matrices, such as one for each head or expert: the last two
+    dimensions are rows and columns. All parameters must have a gradient at every step.
     """
 
     def __init__(self, params: Iterable[Tensor], lr: float, weight_decay: float) -> None:
         shapes: dict[torch.Size, list[Tensor]] = {}
         for param in params:
-            assert param.ndim == 2, "Muon is for matrices"
+            assert param.ndim >= 2, "Muon is for matrices"
             shapes.setdefault(param.shape, []).append(param)
         groups = [{"params": same} for same in shapes.values()]
         super().__init__(groups, {"lr": lr, "weight_decay": weight_decay})
@@ -45,15 +46,15 @@ class Muon(torch.optim.Optimizer):
             if not state:
                 state["momentum"] = torch.zeros_like(grad)
             momentum = state["momentum"].lerp_(grad, 1 - MOMENTUM)
-            update = orthogonalise(grad.lerp_(momentum, MOMENTUM))
-            rows, columns = params[0].shape
+            update = orthogonalise(grad.lerp_(momentum, MOMENTUM).flatten(0, -3)).view(grad.shape)
+            rows, columns = params[0].shape[-2:]
             update.mul_(-rate * math.sqrt(max(1, rows / columns)))
             for param, change in zip(params, update.unbind(), strict=True):
                 param.mul_(1 - rate * group["weight_decay"]).add_(change)
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:
-    """U V' for each matrix U S V' of a batch (..., rows, columns), roughly: singular values near 1, by five
+    """U V' for each matrix U S V' of a batch (batch, rows, columns), roughly: singular values near 1, by five
     Newton-Schulz iterations. A zero matrix stays zero."""
     a, b, c = COEFFICIENTS
     tall = matrices.shape[-2] > matrices.shape[-1]

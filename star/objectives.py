@@ -1,12 +1,27 @@
-"""What a search can minimise: a table of named functions of an architecture's cost and its proxy's training."""
+"""What a search can minimise: a table of named functions of what is known of an architecture after its evaluation.
 
+Costs are those of the target; latency is measured on the proxy itself, on one thread of the machine that trained it,
+and so it is the one objective that two runs with one seed do not agree on.
+"""
+
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from star.cost import Cost
+from star.latency import Latency
 from star.scales import nearest
 from star.spec import UserError
 from star.training import Fit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What an evaluation found out; the latency only if an objective asks for it."""
+
+    cost: Cost
+    fit: Fit
+    latency: Latency | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +32,8 @@ class Objective:
     column: str
     unit: str
     title: str
-    value: Callable[[Cost, Fit], float]
+    value: Callable[[Outcome], float]
+    needs_latency: bool = False
 
 
 OBJECTIVES: dict[str, Objective] = {
@@ -28,21 +44,44 @@ OBJECTIVES: dict[str, Objective] = {
             column="quality_bpb",
             unit="bits per byte",
             title="Validation bits per byte",
-            value=lambda cost, fit: fit.quality_bpb,
+            value=lambda outcome: outcome.fit.quality_bpb,
         ),
         Objective(
             name="params",
             column="params",
             unit="parameters",
             title="Parameters",
-            value=lambda cost, fit: float(cost.params),
+            value=lambda outcome: float(outcome.cost.params),
         ),
         Objective(
             name="cache",
             column="cache_bytes",
             unit="bytes",
             title="Cache size",
-            value=lambda cost, fit: float(cost.cache_bytes),
+            value=lambda outcome: float(outcome.cost.cache_bytes),
+        ),
+        Objective(
+            name="flops",
+            column="flops_per_token",
+            unit="FLOPs",
+            title="Forward FLOPs per token",
+            value=lambda outcome: outcome.cost.flops_per_token,
+        ),
+        Objective(
+            name="latency",
+            column="decode_ms",
+            unit="ms",
+            title="Milliseconds per decoded token",
+            value=lambda outcome: outcome.latency.decode_ms if outcome.latency else math.nan,
+            needs_latency=True,
+        ),
+        Objective(
+            name="prefill",
+            column="prefill_ms",
+            unit="ms",
+            title="Milliseconds to read a full context",
+            value=lambda outcome: outcome.latency.prefill_ms if outcome.latency else math.nan,
+            needs_latency=True,
         ),
     )
 }

@@ -12,14 +12,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from star.cost import Cost, price
-from star.genome import decode, parse, repair, to_text
+from star.genome import check, decode, parse
 from star.records import Genome
 from star.scales import Scale, nearest
 from star.spec import UserError
 
 COLUMN = "genome"
 BATCH = 16_384  # genomes held in memory at a time
-SCHEMA = pa.schema([(COLUMN, pa.list_(pa.int32())), *((name, pa.int64()) for name in Cost._fields)])
+TYPES = {int: pa.int64(), float: pa.float64()}
+COSTS = [(name, TYPES[kind]) for name, kind in Cost.__annotations__.items()]
+SCHEMA = pa.schema([(COLUMN, pa.list_(pa.int32())), *COSTS])
 
 
 class Spread(NamedTuple):
@@ -59,8 +61,10 @@ def price_file(source: Path, scale: Scale, context: int | None, out: Path | None
     caches: list[np.ndarray] = []
     with ExitStack() as stack:
         writer = stack.enter_context(_Writer(out)) if out else None
+        first = 0
         for genomes in _read(source):
-            costs = [price(decode(genome), scale.dims, context) for genome in genomes]
+            costs = [_price(genome, row, scale, context) for row, genome in enumerate(genomes, start=first)]
+            first += len(genomes)
             params.append(np.array([cost.params for cost in costs]))
             caches.append(np.array([cost.cache_bytes for cost in costs]))
             if writer:
@@ -74,6 +78,13 @@ def price_file(source: Path, scale: Scale, context: int | None, out: Path | None
         params=_spread(all_params),
         cache_bytes=_spread(all_caches),
     )
+
+
+def _price(genome: Genome, row: int, scale: Scale, context: int | None) -> Cost:
+    try:
+        return price(decode(genome), scale.dims, context)
+    except UserError as error:
+        raise UserError(f"row {row}: {error}") from error
 
 
 def _spread(values: np.ndarray) -> Spread:
@@ -103,13 +114,9 @@ def _genome(value: object, row: int) -> Genome:
             return parse(value)
         if not isinstance(value, list) or not all(isinstance(gene, int) for gene in value):
             raise UserError(f"{value!r:.60} is neither a list of integers nor a text")
-        genome = tuple(value)
-        # parse knows how to say what is wrong with a gene out of range
-        return genome if repair(genome) == genome else parse(to_text(genome))
+        return check(value)
     except UserError as error:
         raise UserError(f"row {row}: {error}") from error
-    except OverflowError as error:
-        raise UserError(f"row {row}: {max(genome)} is greater than any gene") from error
 
 
 class _Writer:

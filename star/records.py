@@ -76,6 +76,7 @@ class Generation:
     next_id: int
     evaluations: int  # proxies trained so far
     duplicates_avoided: int
+    repaired: int  # children so far that meant nothing before repair
     failures: dict[str, int]
     hypervolume: float
     reference: ReferenceBox | None = None  # None if all of the first generation failed

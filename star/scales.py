@@ -24,6 +24,7 @@ class Recipe:
     clip: float = 1.0
     valid_tokens: int = 16_384
     dtype: str = "float32"
+    balance: str = "bias"  # of experts: "bias" of their selection, or "loss": an auxiliary loss
 
     @property
     def steps(self) -> int:

@@ -12,11 +12,17 @@ from torch import Tensor, nn
 
 from star.data import Corpus
 from star.muon import Muon
+from star.operators.routed import Routed
 from star.scales import Recipe, nearest
 from star.spec import UserError
 
 CURVE_POINTS = 32
 OPTIMIZERS = ("adamw", "muon")
+BALANCES = ("bias", "loss")
+# How far the biases that select experts move after every step (Wang et al. 2024, arXiv:2408.15664). The authors' 1e-3
+# is for many thousand steps; in the hundred of a short proxy it moves nothing.
+BALANCE_RATE = 1e-2
+BALANCE_WEIGHT = 1e-2  # of the auxiliary loss (Fedus et al. 2021, arXiv:2101.03961)
 
 
 class Diverged(RuntimeError):
@@ -38,7 +44,8 @@ def fit(model: nn.Module, corpus: Corpus, recipe: Recipe, seed: int) -> Fit:
     """Train `model` in place on the device where it is, then measure it.
 
     `model` maps tokens (B, T) to logits (B, T, vocab) and keeps its slots under `model.layers`. The same
-    model, corpus, recipe, seed and number of threads give the same bits.
+    model, corpus, recipe, seed and number of threads give the same bits. Experts are balanced as the recipe says; their
+    auxiliary loss is not in the curve. The model is left in evaluation mode.
 
     Raises Diverged, and UserError if the corpus is shorter than one window.
     """
@@ -75,14 +82,18 @@ def schedule(step: int, recipe: Recipe) -> float:
 def make_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
     """AdamW for everything, or with "muon" Muon for the matrices of the slots and AdamW for the rest.
 
-    A matrix is a 2-D parameter named `weight`. Matrices and the embedding decay; norms, biases, kernels and rates
-    of recurrences do not: the last two may be stored in two dimensions, but mean a few numbers for each channel.
+    A matrix, or a batch of them, is a parameter named `weight` of two or more dimensions. Matrices and the embedding
+    decay; norms, biases, kernels and rates of recurrences do not: the last two may be stored in two dimensions, but
+    mean a few numbers for each channel. What asks for no gradient is left alone.
     """
-    if recipe.optimizer not in OPTIMIZERS:
-        raise UserError(f"unknown optimizer {recipe.optimizer!r}{nearest(recipe.optimizer, OPTIMIZERS)}")
+    for kind, known in (("optimizer", OPTIMIZERS), ("balance", BALANCES)):
+        if (value := getattr(recipe, kind)) not in known:
+            raise UserError(f"unknown {kind} {value!r}{nearest(value, known)}")
     decaying, plain, orthogonal = [], [], []
     for name, param in model.named_parameters():
-        if param.ndim != 2 or name.rpartition(".")[2] != "weight":
+        if not param.requires_grad:
+            continue
+        if param.ndim < 2 or name.rpartition(".")[2] != "weight":
             plain.append(param)
         elif recipe.optimizer == "muon" and name.startswith("layers."):
             orthogonal.append(param)
@@ -104,8 +115,9 @@ def measure(model: nn.Module, text: np.ndarray, recipe: Recipe) -> float:
     """Mean cross entropy of `model` on `text` in bits per byte.
 
     It is measured on `recipe.valid_tokens`, or all there are, in windows that do not overlap, evenly spaced
-    and the same for every model. Raises Diverged if it is not finite.
+    and the same for every model. Leaves the model in evaluation mode. Raises Diverged if it is not finite.
     """
+    model.eval()
     window = recipe.seq_len + 1
     count = max(1, min(recipe.valid_tokens // recipe.seq_len, text.size // window))
     starts = np.arange(count) * (text.size // count)
@@ -117,8 +129,10 @@ def measure(model: nn.Module, text: np.ndarray, recipe: Recipe) -> float:
 
 
 def _train(model: nn.Module, text: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> tuple[float, ...]:
+    model.train()
     optimizers = make_optimizers(model, recipe)
     params = list(model.parameters())
+    experts = [module for module in model.modules() if isinstance(module, Routed)]
     points = min(CURVE_POINTS, recipe.steps)
     marks = [recipe.steps * i // points for i in range(points + 1)]
     curve = []
@@ -128,14 +142,28 @@ def _train(model: nn.Module, text: np.ndarray, recipe: Recipe, rng: np.random.Ge
         for step in range(start, stop):
             places = rng.integers(0, text.size - recipe.seq_len, recipe.batch_size)
             loss = _loss(model, text, places, recipe)
-            loss.backward()
+            _add_balance(loss, experts, recipe).backward()
             norms = norms + nn.utils.clip_grad_norm_(params, recipe.clip)
             losses = losses + loss.detach()
             _update(optimizers, schedule(step, recipe))
+            _rebalance(experts, recipe)
         _finite(norms.item(), f"norm of the gradient by step {stop}")
         mean = _finite(losses.item() / (stop - start), f"training loss by step {stop}")
         curve.append(mean / math.log(2))
     return tuple(curve)
+
+
+def _add_balance(loss: Tensor, experts: list[Routed], recipe: Recipe) -> Tensor:
+    losses = [module.balance_loss for module in experts if module.balance_loss is not None]
+    if not losses or recipe.balance != "loss":
+        return loss
+    return loss + BALANCE_WEIGHT * torch.stack(losses).mean()
+
+
+def _rebalance(experts: list[Routed], recipe: Recipe) -> None:
+    if recipe.balance == "bias":
+        for module in experts:
+            module.rebalance(BALANCE_RATE)
 
 
 def _update(optimizers: list[torch.optim.Optimizer], rate: float) -> None:

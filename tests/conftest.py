@@ -46,3 +46,15 @@ def refused(star):
             assert word in err
 
     return command
+
+
+@pytest.fixture
+def lifted(monkeypatch):
+    """Everything in double precision, also what the reference would do in single: then errors alone are left."""
+    monkeypatch.setattr(torch, "float32", torch.float64)
+    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(0)
+    yield
+    monkeypatch.undo()
+    torch.set_default_dtype(torch.float32)

@@ -10,10 +10,11 @@ from star import catalogue
 from star.checkpoint import RunDirectory
 from star.config import DTYPE_BYTES, RunConfig, target_scale, to_toml, trained_scale
 from star.cost import price
-from star.genome import canonical, crossover, decode, genome_hash, mutate, sample
+from star.genome import Space, decode, genome_hash
 from star.model import LanguageModel
 from star.objectives import find_objectives
 from star.records import Evaluation, Generation, Individual, Status, Task
+from star.search import space_of
 from star.spec import ModelSpec
 
 
@@ -23,7 +24,7 @@ def write_run(
     """Evolve by rank alone, every proxy failing with probability `failing`; `weights` are untrained ones, and
     architectures of the catalogue, `named`, are evaluated besides."""
     config = config.resolved()
-    rng = np.random.default_rng(config.seed)
+    rng, space = np.random.default_rng(config.seed), space_of(config)
     columns = [objective.column for objective in find_objectives(config.objectives)]
     run = RunDirectory(path).create(to_toml(config, {"star": "0.1.0", "corpus_digest": "c0ffee"}))
     for name in named:
@@ -35,7 +36,7 @@ def write_run(
     born = failed = 0
     for number in range(config.generations + 1):
         for _ in range(config.offspring if number else config.population):
-            one = _born(born, number, alive, config, rng, failing)
+            one = _born(born, number, alive, config, space, rng, failing)
             evaluation = Evaluation(hash=one.hash, status=one.status, objectives=one.objectives, seconds=1.0)
             run.append_evaluation(Task(genome=one.genome, hash=one.hash, seed=0), evaluation)
             failed += one.status is not Status.OK
@@ -50,6 +51,7 @@ def write_run(
                 next_id=born,
                 evaluations=born,
                 duplicates_avoided=number,
+                repaired=number,
                 failures={"diverged": failed} if failed else {},
                 hypervolume=1.0 - 0.4 * 0.7**number,
             )
@@ -65,14 +67,19 @@ def write_run(
 
 
 def _born(
-    id: int, generation: int, alive: list[Individual], config: RunConfig, rng: np.random.Generator, failing: float
+    id: int,
+    generation: int,
+    alive: list[Individual],
+    config: RunConfig,
+    space: Space,
+    rng: np.random.Generator,
+    failing: float,
 ) -> Individual:
     parents: tuple[int, ...] = ()
-    genome = sample(config.slots, rng)
+    genome = space.sample(rng)
     if generation:
         a, b = (alive[i] for i in rng.choice(len(alive), 2))
-        parents, genome = (a.id, b.id), mutate(crossover(a.genome, b.genome, rng)[0], rng)
-    genome = canonical(genome)
+        parents, genome = (a.id, b.id), space.repair(space.mutate(space.crossover(a.genome, b.genome, rng)[0], rng))
     fails = rng.random() < failing
     return Individual(
         id=id,

@@ -4,7 +4,7 @@ import pytest
 
 from star import catalogue
 from star.cost import price
-from star.genome import GENES_PER_SLOT, canonical, decode, parse
+from star.genome import GENES_PER_SLOT, canonical, decode, parse, split
 from star.scales import SCALES
 from star.spec import UserError
 
@@ -68,8 +68,16 @@ def test_a_shared_group_keeps_its_members_when_repeated(tmp_path):
     assert [slot.weights_from[0] for slot in slots if slot.class_id == 1] == [0, 0, 0]
 
 
-def test_a_text_is_taken_as_written():
-    text = "21211-31112-21221-32112"
+def test_a_period_with_a_deck_of_its_own_keeps_it(tmp_path):
+    deck = "12123,1311,1212,1212+13111,1211,1211,1411,3131"
+    genome = catalogue.resolve(_file(tmp_path, GOOD.replace("11111-91111-11111", f"{deck}/11211-21111")), 5)
+    classes, backbone = split(genome)
+    assert len(classes) == 2 and backbone[::GENES_PER_SLOT] == (1, 2, 1, 2, 1)
+    assert [slot.weights_from[0] for slot in decode(genome)] == [0, 1, 0, 3, 0]
+
+
+@pytest.mark.parametrize("text", ["21211-31112-21221-32112", "12123,1311,1211,1211/11111-11111"])
+def test_a_text_is_taken_as_written(text):
     assert catalogue.resolve(text, 8) == parse(text)
 
 
@@ -81,6 +89,7 @@ def test_a_text_is_taken_as_written():
         (GOOD.replace('"me"', "3"), "citation must be text, not 3"),
         ('title = "T"\ncitation = "me"\n', "the key 'genome' is missing"),
         (GOOD.replace("91111", "9111x"), "slot 2"),
+        (GOOD.replace("11111-91111", "12123,1211,1211/11111-91111"), "class 1"),
     ],
 )
 def test_a_bad_file_is_one_sentence_that_names_it(tmp_path, text, words):

@@ -20,17 +20,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from star.checkpoint import RunDirectory, files, tables
-from star.genome import genome_hash, sample
+from star.genome import Space, genome_hash
 from star.records import Evaluation, Generation, Individual, ReferenceBox, Status, Task, Timing
 from star.search import Search
 from star.spec import UserError
 
+SPACES = (Space(3), Space(3, "extended"), Space(6, "paper", "all"))
 RNG_STATE = json.dumps(np.random.default_rng(1).bit_generator.state)
 
 
 def entry(number):
     """Task and evaluation of any number: every third one failed."""
-    genome = sample(3, np.random.default_rng(number))
+    genome = SPACES[number % 3].sample(np.random.default_rng(number))
     hash = genome_hash(genome)
     failed = number % 3 == 2
     return Task(genome=genome, hash=hash, seed=2**64 - 1 - number), Evaluation(
@@ -70,6 +71,7 @@ def generation(number, size=4):
         next_id=(number + 1) * size,
         evaluations=number * size,
         duplicates_avoided=number,
+        repaired=2 * number,
         failures={"timeout": number},
         hypervolume=number / 7,
         reference=ReferenceBox((1 / 3, 2.0, 5e-324), (0.1, 0.5, 1e300)) if number else None,
@@ -177,11 +179,12 @@ def test_any_parquet_reader_sees_typed_columns(run):
     assert types["params"] == types["crowding"] == "double" and types["rank"] == "int64"
     assert table["params"].to_pylist() == [1e9 + 28, None, 1e9 + 30, 1e9 + 31]
     assert json.loads(table.schema.metadata[b"rng_state"]) == RNG_STATE
-    assert table.schema.metadata[b"schema_version"] == b"2"
+    assert table.schema.metadata[b"schema_version"] == b"3"
 
 
-def test_a_search_resumed_from_disk_goes_on_bit_for_bit(run):
-    sizes = {"population": 6, "offspring": 6, "num_slots": 3, "num_objectives": 2, "seed": 5}
+@pytest.mark.parametrize("space", [Space(3), Space(3, "extended", "all")])
+def test_a_search_resumed_from_disk_goes_on_bit_for_bit(run, space):
+    sizes = {"population": 6, "offspring": 6, "space": space, "num_objectives": 2, "seed": 5}
 
     def step(search, number):
         told = []
@@ -207,6 +210,7 @@ def test_a_search_resumed_from_disk_goes_on_bit_for_bit(run):
             rng_state=search.snapshot(),
             next_id=search.next_id,
             duplicates_avoided=search.duplicates_avoided,
+            repaired=search.repaired,
         )
 
     search = Search(**sizes)
@@ -416,6 +420,9 @@ def test_prune_weights_keeps_what_it_is_told_to(run):
     assert [run.load_weights(hash) is None for hash in hashes] == [True, False, True]
 
 
+OWN = Space(1, "extended", "all").sample(np.random.default_rng(0))  # a genome with a deck of one class
+
+
 def forged(**changes):
     """A well sealed generation file that holds what no run writes."""
     individuals = [changes.pop("individual", {}), {"id": 1}]
@@ -435,6 +442,16 @@ def forged(**changes):
         {"individual": {"genome": (1, 2, 3)}},
         {"individual": {"genome": ()}},
         {"individual": {"genome": (1, 1, -1, 1, 1)}},
+        {"individual": {"genome": (52, 1, 1, 1, 1)}},
+        {"individual": {"genome": (1, 2, 1, 1, 1)}},
+        {"individual": {"genome": (-1,)}},
+        {"individual": {"genome": (-1, 1, 1, 1, 1, 1)}},
+        {"individual": {"genome": OWN[:-1]}},
+        {"individual": {"genome": (-2, *OWN[1:])}},
+        {"individual": {"genome": (-(2**31), *OWN[1:])}},
+        {"individual": {"genome": (*OWN[:1], 3, *OWN[2:])}},
+        {"individual": {"genome": (*OWN[:29], 77, *OWN[30:])}},
+        {"individual": {"genome": (*OWN[:30], 2, *OWN[31:])}},
         {"individual": {"genome": None}},
         {"individual": {"genome": (1, 1, None, 1, 1)}},
         {"individual": {"hash": "../../etc/passwd"}},
@@ -449,6 +466,8 @@ def forged(**changes):
         {"number": -1},
         {"number": "0"},
         {"next_id": 1.5},
+        {"repaired": -1},
+        {"repaired": ...},
         {"next_id": ...},
         {"rng_state": "not json"},
         {"rng_state": "[]"},
@@ -483,8 +502,8 @@ def test_a_sealed_file_of_another_kind_is_torn(run):
 def test_another_schema_is_refused_and_left_alone(run):
     path = run.path / "generations" / "0000.parquet"
     run.write_generation(generation(0))
-    path.write_bytes(forged(schema_version=3))
-    with pytest.raises(UserError, match=r"0000.parquet: .*schema version 3, but this star reads version 2"):
+    path.write_bytes(forged(schema_version=2))
+    with pytest.raises(UserError, match=r"0000.parquet: .*schema version 2, but this star reads version 3"):
         run.latest_generation()
     assert path.exists()
 

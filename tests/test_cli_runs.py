@@ -1,15 +1,16 @@
 """Commands that search and read a run: what they print, refuse and leave behind."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from fake_run import write_run
 
 from star.checkpoint import RunDirectory
-from star.config import RunConfig
+from star.config import RunConfig, from_toml
 from star.evolve import Interrupted
-from star.genome import parse
+from star.genome import decode, parse
 from star.records import Status
 
 SUMMARY = {
@@ -18,6 +19,7 @@ SUMMARY = {
     "evaluations",
     "failures",
     "duplicates_avoided",
+    "repaired",
     "hypervolume",
     "front_size",
     "wall_seconds",
@@ -25,6 +27,7 @@ SUMMARY = {
     "overhead_seconds",
     "worker_utilisation",
 }
+OWN = ["--deck", "extended", "--levels", "all"]
 TINY = ["--population", "2", "--generations", "1", "--tokens", "1024", "--slots", "2", "--serial", "--json"]
 
 
@@ -32,6 +35,13 @@ TINY = ["--population", "2", "--generations", "1", "--tokens", "1024", "--slots"
 def finished(tmp_path_factory):
     """The directory of an invented run."""
     return write_run(tmp_path_factory.mktemp("runs") / "run", RunConfig(population=6, generations=2), weights=True).path
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """The directory of an invented run whose genomes have decks of their own."""
+    config = RunConfig(population=6, generations=2, deck="extended", levels="all")
+    return write_run(tmp_path_factory.mktemp("runs") / "own", config, weights=True, failing=0.2).path
 
 
 def _members(path):
@@ -49,6 +59,7 @@ def test_status_tells_how_far_a_run_is(star, finished):
     assert found["front_size"] == len(_members(finished))
     assert found["evaluations"] == len(list(RunDirectory(finished).open().evaluations()))
     assert str(found["evaluations"]) in star("status", finished)[1]
+    assert found["repaired"] == 2
     never = ("wall_seconds", "overhead_seconds", "worker_utilisation")
     assert found.keys() >= SUMMARY and all(found[name] is None for name in never), "no process came to its end"
 
@@ -63,6 +74,25 @@ def test_front_lists_the_front_best_quality_first(star, finished):
     lines = star("front", finished)[1].splitlines()
     assert lines[0].split()[:5] == ["id", "born", "bits/byte", "params", "cache"]
     assert [line.split()[0] for line in lines[1:]] == [str(one.id) for one in members]
+
+
+def test_the_share_of_failures_is_told_by_status(star, own):
+    found = json.loads(star("status", own, "--json")[1])
+    failed, trained = found["failures"]["diverged"], found["evaluations"]
+    share = f"{failed / trained:.1%}"
+    line = f"failures            {failed} of {trained} ({share}): {failed} diverged ({share})"
+    assert line in star("status", own)[1].splitlines()
+
+
+def test_operators_of_a_genomes_own_are_brief_in_the_table_and_whole_in_json(star, own):
+    found = json.loads(star("front", own, "--json")[1])
+    assert any("/" in row["genome"] for row in found) and any("~" in name for row in found for name in row["classes"])
+    for row in found:
+        assert [slot.liv.name for slot in decode(parse(row["genome"]))] == row["classes"]
+    table = star("front", own)[1]
+    assert "~ " in table and not re.search(r"~\w", table)
+    code, out, err = star("inspect", f"{own}:{found[0]['id']}")
+    assert code == 0, err
 
 
 def test_a_genome_can_be_named_by_its_run_and_number(star, refused, finished):
@@ -102,11 +132,13 @@ def test_options_win_over_the_configuration_file(star, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr("star.evolve.evolve", lambda config, run, watcher: seen.append(config) or _stop(run))
     path = tmp_path / "run.toml"
-    path.write_text('population = 8\nseed = 5\ncorpus = ["stdlib"]\n')
+    path.write_text('population = 8\nseed = 5\ncorpus = ["stdlib"]\noperator_mutation = 0.5\n')
     given = f"--config {path} --out {tmp_path / 'run'} --seed 6 --corpus /b --corpus /c --workers 3 --context 9"
+    given += " --deck extended --levels all --window 7"
     code, out, err = star("evolve", *given.split(), "--objectives", "quality,cache")
     assert (code, out) == (130, "") and err.splitlines()[-1] == "star: interrupted; go on with: star resume"
     expected = {"population": 8, "seed": 6, "corpus": ("/b", "/c"), "objectives": ("quality", "cache")}
+    expected |= {"deck": "extended", "levels": "all", "window": 7, "operator_mutation": 0.5}
     assert seen == [RunConfig(**expected, workers=3, context=9)]
 
 
@@ -124,6 +156,23 @@ def _stop(run):
     raise Interrupted("interrupted; go on with: star resume")
 
 
+def test_a_run_over_all_levels_of_the_extended_deck(star, tmp_path):
+    run = tmp_path / "run"
+    code, out, err = star("evolve", *TINY[:-1], *OWN, "--window", 16, "--out", run)
+    assert code == 0, err
+    evaluations = RunDirectory(run).open().evaluations().values()
+    failed = sum(one.status is not Status.OK for one in evaluations)
+    assert re.search(r"^failed  (none|\d of \d .*)$", out, re.MULTILINE)[1].startswith(str(failed or "none"))
+    settings = from_toml((run / "run.toml").read_text())
+    assert (settings.deck, settings.levels, settings.window) == ("extended", "all", 16)
+    generation = RunDirectory(run).open().latest_generation()
+    assert all(one.genome[0] == -1 for one in generation.individuals)
+    text = (run / "run.toml").read_text()
+    (run / "run.toml").write_text(text.replace('levels = "all"', 'levels = "backbone"'))
+    code, out, err = star("resume", run)
+    assert code == 2 and "deck extended and levels backbone cannot give: the run was made with others" in err
+
+
 @pytest.mark.parametrize(
     ("command", "words"),
     [
@@ -135,6 +184,9 @@ def _stop(run):
         (f"evolve --workers {'9' * 5000}", ["--workers", "auto"]),
         ("evolve --scale nanno", ["did you mean 'nano'?"]),
         ("evolve --tokens 5", ["tokens 5", "one training step"]),
+        ("evolve --deck papper", ["did you mean 'paper'?"]),
+        ("evolve --levels backbones", ["did you mean 'backbone'?"]),
+        ("evolve --window 500", ["window must be at most 128"]),
         ("evolve --serial --address auto", ["serial", "address"]),
         ("evolve --objectives quality,parms", ["did you mean 'params'?"]),
         ("evolve --corpus no/such/text --out {tmp}/new", ["no/such/text"]),

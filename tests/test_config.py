@@ -7,9 +7,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from star import config as room
 from star.config import RunConfig, from_toml, read_record, target_scale, to_toml, trained_scale
+from star.genome import DECKS, LEVELS, Rates
 from star.scales import SCALES
 from star.spec import UserError
+from star.training import BALANCES
 
 STEP = SCALES["nano"].recipe.batch_size * SCALES["nano"].recipe.seq_len
 NAMES = st.text(st.characters(codec="utf-8"), max_size=12)
@@ -21,13 +24,22 @@ CONFIGS = st.builds(
     generations=st.integers(0, 10**6),
     seed=st.integers(0, 2**80),
     slots=st.none() | st.integers(1, 100),
+    deck=st.sampled_from(sorted(DECKS)),
+    levels=st.sampled_from(LEVELS),
+    backbone_mutation=st.floats(0, 1) | st.integers(0, 1),
+    operator_mutation=st.floats(0, 1),
+    featurizer_mutation=st.floats(0, 1),
+    operator_crossover=st.floats(0, 1),
+    featurizer_crossover=st.floats(0, 1),
     scale=st.sampled_from(sorted(SCALES)),
     target=st.none() | st.sampled_from(sorted(SCALES)),
     context=st.none() | st.integers(1, 10**7),
     dtype=st.sampled_from(["fp32", "bf16", "fp16", "fp8"]),
+    window=st.integers(0, SCALES["nano"].dims.seq_len),
     objectives=LISTS,
     corpus=LISTS,
     tokens=st.none() | st.integers(10**7, 10**13),
+    balance=st.sampled_from(BALANCES),
     workers=st.integers(0, 1000),
     serial=st.booleans(),
     timeout=st.none() | st.floats(0, 1e12) | st.integers(0, 10**6),
@@ -59,6 +71,21 @@ def test_defaults_follow_the_scale():
     assert target_scale(resolved) == replace(target, num_slots=micro.num_slots)
     assert trained_scale(RunConfig(slots=3, tokens=5000)).num_slots == 3
     assert trained_scale(RunConfig(slots=3, tokens=5000)).recipe.tokens == 5000
+
+
+def test_the_window_and_the_balance_reach_the_scales():
+    plain = RunConfig(target="1b")
+    assert (trained_scale(plain).dims.band, target_scale(plain).dims.band) == (32, 1024)
+    config = replace(plain, window=48, balance="loss")
+    assert (trained_scale(config).dims.band, target_scale(config).dims.band) == (48, 48)
+    assert trained_scale(config).recipe == replace(SCALES["nano"].recipe, balance="loss")
+
+
+def test_words_and_rates_are_those_of_the_rooms_that_know_their_meaning():
+    assert (room._WORDS["deck"], room._WORDS["levels"], room._WORDS["balance"]) == (tuple(DECKS), LEVELS, BALANCES)
+    assert {name: getattr(RunConfig(), name) for name in room._RATES} == {
+        field.name: field.default for field in fields(Rates)
+    }
 
 
 def test_a_default_time_limit_never_ends_a_slow_scale():
@@ -101,6 +128,19 @@ def test_a_default_time_limit_never_ends_a_slow_scale():
         ("scale = 'nanno'", "unknown scale 'nanno'; did you mean 'nano'?"),
         ("target = '125'", "unknown scale '125'; did you mean '125m'?"),
         ("dtype = 'bf61'", "unknown dtype 'bf61'; did you mean 'bf16'?"),
+        ("deck = 'extnded'", "unknown deck 'extnded'; did you mean 'extended'?"),
+        ("levels = 'every'", "unknown levels 'every'; choose from all, backbone"),
+        ("balance = 'lost'", "unknown balance 'lost'; did you mean 'loss'?"),
+        ("operator_mutation = 1.5", "operator_mutation must lie between 0 and 1, not 1.5"),
+        ("backbone_mutation = nan", "backbone_mutation must lie between 0 and 1, not nan"),
+        ("featurizer_crossover = -1", "featurizer_crossover must lie between 0 and 1, not -1"),
+        ("featurizer_mutation = '5 %'", "featurizer_mutation must be a number, not '5 %'"),
+        ("window = -1", "window must be at least 0, not -1"),
+        ("window = 129", "window must be at most 128, the length of scale nano, not 129"),
+        (
+            "scale = '1b'\ntarget = 'micro'\nwindow = 257",
+            "window must be at most 256, the length of scale micro, not 257",
+        ),
         ("serial = true\naddress = 'auto'", "give one of the two"),
         ("population 64", "the configuration is not TOML: "),
         ("seed = 1\nseed = 2", "the configuration is not TOML: "),

@@ -11,9 +11,10 @@ from tiny import SETTINGS, TINY, make_corpus, make_task
 from star import evaluation as room
 from star.cost import Cost, price
 from star.evaluation import EvaluationSettings, classify, derive_seed, describe, evaluate
-from star.genome import PAPER, decode, parse, sample
+from star.genome import Space, decode, parse
+from star.latency import Latency
 from star.model import LanguageModel
-from star.objectives import OBJECTIVES, find_objectives
+from star.objectives import OBJECTIVES, Outcome, find_objectives
 from star.records import Status
 from star.scales import SCALES
 from star.spec import ModelSpec, UserError
@@ -42,6 +43,7 @@ def test_an_evaluation_is_build_fit_and_price(corpus):
         "quality_bpb": by_hand.quality_bpb,
         "params": cost.params,
         "cache_bytes": cost.cache_bytes,
+        "flops_per_token": cost.flops_per_token,
     }
     assert result.loss_curve == by_hand.loss_curve
     assert 0 < result.train_seconds <= result.seconds
@@ -53,10 +55,11 @@ def test_an_evaluation_is_build_fit_and_price(corpus):
     assert sum(array.size for array in weights.values()) == trained.params, "a shared weight came twice, or not once"
 
 
-def test_the_same_bits_whatever_ran_before(corpus):
+@pytest.mark.parametrize("space", [Space(3), Space(3, "extended"), Space(4, "extended", "all")])
+def test_the_same_bits_whatever_ran_before(corpus, space):
     """Neither the generator's state nor the number of threads that others left behind shows."""
     rng = np.random.default_rng(3)
-    tasks = [make_task(sample(3, rng)) for _ in range(6)]
+    tasks = [make_task(space.sample(rng)) for _ in range(6)]
     first = [evaluate(task, SETTINGS, corpus) for task in tasks]
     torch.set_num_threads(2)
     again = [evaluate(task, SETTINGS, corpus) for task in reversed(tasks)][::-1]
@@ -67,7 +70,7 @@ def test_the_same_bits_whatever_ran_before(corpus):
 
 
 def test_seeds_matter_and_are_derived():
-    hashes = [make_task(sample(3, np.random.default_rng(n))).hash for n in range(50)]
+    hashes = [make_task(Space(3).sample(np.random.default_rng(n))).hash for n in range(50)]
     seeds = {derive_seed(run, hash) for run in (0, 1, 2**70) for hash in hashes}
     assert len(seeds) == 3 * len(set(hashes))
     assert all(0 <= seed < 2**63 for seed in seeds), "what torch, numpy and a column of int64 take"
@@ -123,19 +126,35 @@ def test_a_stop_is_not_a_failure(corpus, monkeypatch):
 
 def test_an_unbuildable_scale_is_a_failure_too(corpus):
     one_head = replace(TINY, dims=replace(TINY.dims, head_dim=16))  # which no group of query heads divides
-    settings = EvaluationSettings(scale=one_head, target=one_head, context=16, dtype_bytes=2)
-    grouped = next(n for n, liv in PAPER.items() if any(group.repeat > 1 for group in liv.groups))
-    result, _ = evaluate(make_task(parse(f"{grouped}1111")), settings, corpus)
-    assert result.status is Status.FAILED and result.train_seconds == 0 and "heads" in result.error
+    for scale, target in ((one_head, one_head), (one_head, TINY), (TINY, one_head)):
+        settings = EvaluationSettings(scale=scale, target=target, context=16, dtype_bytes=2)
+        result, _ = evaluate(make_task(parse("31111")), settings, corpus)
+        assert result.status is Status.FAILED and result.train_seconds == 0
+        assert result.error.startswith("UserError: SA-3 repeats B over 4 query heads")
+
+
+def test_an_architecture_without_operators_trains_too(corpus):
+    result, weights = evaluate(make_task(parse("01111-01111")), SETTINGS, corpus)
+    assert result.status is Status.OK and set(weights) == {"embedding.weight", "final_norm.weight"}
+
+
+def test_latency_is_measured_where_it_is_asked_for(corpus):
+    task = make_task(SHARED)
+    plain, _ = evaluate(task, SETTINGS, corpus)
+    timed, _ = evaluate(task, replace(SETTINGS, measures_latency=True), corpus)
+    assert set(timed.objectives) - set(plain.objectives) == {"decode_ms", "prefill_ms"}
+    assert timed.objectives["decode_ms"] > 0 and timed.objectives["prefill_ms"] > 0
+    assert timed.objectives["quality_bpb"] == plain.objectives["quality_bpb"]
 
 
 def test_objectives_by_name():
     fitted = Fit(quality_bpb=2.5, loss_curve=(), tokens=1, seconds=1.0)
-    cost = Cost(params=7, embedding_params=3, cache_bytes=11, cache_bytes_per_token=1)
-    chosen = find_objectives(("cache", "quality", "params"))
-    values = {objective.column: objective.value(cost, fitted) for objective in chosen}
-    assert values == {"cache_bytes": 11.0, "quality_bpb": 2.5, "params": 7.0}
-    assert list(values) == ["cache_bytes", "quality_bpb", "params"], "in the order asked for"
+    cost = Cost(**dict.fromkeys(Cost._fields, 1) | {"params": 7, "cache_bytes": 11})
+    outcome = Outcome(cost=cost, fit=fitted, latency=Latency(prefill_ms=3.0, decode_ms=0.5))
+    chosen = find_objectives(("cache", "quality", "params", "latency", "prefill"))
+    values = {objective.column: objective.value(outcome) for objective in chosen}
+    expected = {"cache_bytes": 11.0, "quality_bpb": 2.5, "params": 7.0, "decode_ms": 0.5, "prefill_ms": 3.0}
+    assert list(values.items()) == list(expected.items()), "in the order asked for"
     assert all(isinstance(value, float) for value in values.values())
     assert all(name == objective.name for name, objective in OBJECTIVES.items())
     with pytest.raises(UserError, match="unknown objective 'qualty'; did you mean 'quality'?"):

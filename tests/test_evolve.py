@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import CONFIG, SETTINGS, TINY, contents, invent, make_task, outcomes, write_text
+from tiny import COLUMNS, CONFIG, SETTINGS, contents, invent, make_task, outcomes, write_text
 
 import star.evolve.run as room
 from star.checkpoint import RunDirectory
@@ -20,11 +20,15 @@ from star.config import from_toml
 from star.data import load_corpus
 from star.evaluation import evaluate
 from star.evolve import Interrupted, Silent, evolve, resume
+from star.evolve.evolution import _longest_first
 from star.evolve.summary import Clock, covered
+from star.genome import parse
 from star.records import Evaluation, Individual, Status
-from star.search import Search
+from star.search import Search, space_of
 from star.spec import UserError
 from star.workers import SerialPool
+
+OWN = {"deck": "extended", "levels": "all"}
 
 
 class Witness(Silent):
@@ -72,9 +76,14 @@ def run_in(path: Path, config, progress=None) -> RunDirectory:
     return run
 
 
+def searched(evaluation: Evaluation) -> dict[str, float]:
+    """The objectives that the tiny run minimises, of all that an evaluation finds out."""
+    return {name: evaluation.objectives[name] for name in COLUMNS if evaluation.objectives}
+
+
 def naive(config, corpus, train) -> tuple[tuple[Individual, ...], int]:
     """The search as a plain loop: the last population, and how many proxies it took."""
-    search = Search(config.population, config.offspring, TINY.num_slots, 3, config.seed)
+    search = Search(config.population, config.offspring, space_of(config), 3, config.seed)
     known: dict[str, Evaluation] = {}
     for number in range(config.generations + 1):
         born = []
@@ -90,7 +99,7 @@ def naive(config, corpus, train) -> tuple[tuple[Individual, ...], int]:
                     generation=number,
                     parents=proposal.parents,
                     status=known[task.hash].status,
-                    objectives=known[task.hash].objectives,
+                    objectives=searched(known[task.hash]),
                     rank=0,
                     crowding=0.0,
                 )
@@ -99,8 +108,9 @@ def naive(config, corpus, train) -> tuple[tuple[Individual, ...], int]:
     return survivors, len(known)
 
 
-def test_a_run_is_the_plain_loop(tmp_path, config):
-    config = replace(config, generations=3)
+@pytest.mark.parametrize("space", [{}, OWN])
+def test_a_run_is_the_plain_loop(tmp_path, config, space):
+    config = replace(config, generations=3, **space)
     run, witness = RunDirectory(tmp_path / "run"), Witness()
     summary = evolve(config, run, witness)
     survivors, trained = naive(config, load_corpus(config.corpus, 1 << 20), evaluate)
@@ -110,6 +120,7 @@ def test_a_run_is_the_plain_loop(tmp_path, config):
     front_size = sum(one.rank == 0 and one.status is Status.OK for one in survivors)
     assert (summary.generation, summary.front_size) == (3, front_size)
     assert (summary.hypervolume, summary.failures) == (last.hypervolume, last.failures)
+    assert summary.repaired == last.repaired and (last.repaired > 0) == ("levels" in space)
     assert witness.numbers == [0, 1, 2, 3] and witness.workers == summary.workers == 1
     assert from_toml(run.config_toml) == config.resolved()
     for number, proposals, _ in witness.proxies:
@@ -125,7 +136,7 @@ def test_the_front_has_the_weights_that_were_trained(tmp_path, config):
     for one in best:
         evaluation, weights = evaluate(make_task(one.genome), SETTINGS, corpus)
         saved = run.load_weights(one.hash)
-        assert evaluation.objectives == one.objectives and saved.keys() == weights.keys()
+        assert searched(evaluation) == one.objectives and saved.keys() == weights.keys()
         assert all(np.array_equal(saved[name], weights[name]) for name in weights)
 
 
@@ -202,6 +213,12 @@ def test_nothing_is_trained_twice(tmp_path, config, monkeypatch):
     assert {path.stem for path in (run.path / "weights").iterdir()} == {one.hash for one in last.front}
 
 
+def test_the_longest_proxies_begin_first():
+    texts = ["91111", "91111-91111", "71111-11111", "51111", "141111", "291111-481111"]
+    tasks = [make_task(parse(text)) for text in texts]
+    assert sorted(tasks, key=_longest_first) == tasks[::-1]
+
+
 def test_failures_never_reach_the_front(tmp_path, config, invented):
     run = run_in(tmp_path / "run", config)
     failed = {hash for hash, evaluation in run.evaluations().items() if evaluation.status is not Status.OK}
@@ -211,8 +228,9 @@ def test_failures_never_reach_the_front(tmp_path, config, invented):
         assert not failed & {one.hash for one in generation.individuals if one.rank == 0}
 
 
-@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_run_ends_like_one_that_was_not(tmp_path, config, invented, by):
+@pytest.mark.parametrize(("by", "space"), [(signal.SIGINT, {}), (signal.SIGTERM, {}), (signal.SIGINT, OWN)])
+def test_a_stopped_run_ends_like_one_that_was_not(tmp_path, config, invented, by, space):
+    config = replace(config, **space)
     whole = run_in(tmp_path / "whole", config)
     run = RunDirectory(tmp_path / "stopped")
     before = signal.getsignal(signal.SIGTERM)

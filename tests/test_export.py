@@ -3,6 +3,7 @@
 import errno
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 import textwrap
@@ -23,8 +24,9 @@ from star.export.literal import codes_in, format_spec, format_value, keep_rows, 
 from star.export.single_file import model_source
 from star.export.source import Definition, Reference, collect, format_imports
 from star.export.standalone import read_safetensors
-from star.genome import PAPER, decode, parse, sample, to_text
+from star.genome import DECK, Space, decode, parse, split, to_text
 from star.model import LanguageModel
+from star.operators.liv import MIXERS
 from star.spec import (
     ChannelMixing,
     Dimensions,
@@ -36,6 +38,7 @@ from star.spec import (
     Nonlinearity,
     Slot,
     Sparsity,
+    Structure,
     TokenMixing,
     UserError,
 )
@@ -54,9 +57,12 @@ SPEC_TYPES = {
         Nonlinearity,
         Slot,
         Sparsity,
+        Structure,
         TokenMixing,
     )
 }
+STEPS = {"linear_attention_naive", "gated_delta_rule_naive"}  # by which a single token is decoded
+SPACES = [Space(6), Space(6, "extended"), Space(6, "extended", "all")]
 
 # Stands in for an interpreter that has torch and nothing of ours: these imports fail.
 RUN_ALONE = """
@@ -72,8 +78,11 @@ for path in json.loads(sys.argv[1]):
     found = importlib.util.spec_from_file_location("model", path)
     module = sys.modules["model"] = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
+    model = module.load()
     with torch.no_grad():
-        torch.save(module.load()(tokens), path + ".logits")
+        torch.save(model(tokens), path + ".logits")
+    with open(path + ".text", "wb") as file:
+        file.write(module.generate(model, b"star", 5, temperature=0.5, seed=1))
 assert not any(name.split(".")[0] in absent and module for name, module in sys.modules.items())
 """
 
@@ -97,11 +106,19 @@ def stored(model):
     return {name: parameter.detach().numpy() for name, parameter in model.named_parameters()}
 
 
+def evolved(space, rng):
+    """A genome far from those that a search begins with."""
+    genome = space.sample(rng)
+    for _ in range(5):
+        genome = space.repair(space.mutate(genome, rng))
+    return genome
+
+
 def some_genomes():
-    """Every class once in a pair that shares weights and features, and random mixtures of them."""
-    pairs = [f"{number}1212-{number}1212-{number}1113-{number}1113" for number in PAPER]
+    """Every class once in a pair that shares weights and features, random mixtures, and operators of no table."""
+    pairs = [f"{number}1212-{number}1212-{number}1113-{number}1113" for number in DECK]
     rng = np.random.default_rng(0)
-    return [parse(pair) for pair in pairs] + [sample(6, rng) for _ in range(24)]
+    return [parse(pair) for pair in pairs] + [evolved(space, rng) for space in SPACES for _ in range(10)]
 
 
 @pytest.fixture(scope="module")
@@ -123,12 +140,15 @@ def test_logits_of_the_exported_file_equal_the_trained_models(exported):
     subprocess.run(command, check=True, timeout=120)
     torch.manual_seed(7)
     tokens = torch.randint(0, 256, (2, 33))
+    prompt = torch.tensor([list(b"star")])
     for folder, model in exported.items():
         with torch.no_grad():
             expected = model(tokens)
         logits = torch.load(folder / "model.py.logits", weights_only=True)
         assert expected.std() > 0.01
         assert torch.equal(logits, expected), folder
+        text = model.generate(prompt, 5, 0.5, torch.Generator().manual_seed(1))
+        assert list((folder / "model.py.text").read_bytes()) == text[0].tolist(), folder
 
 
 def test_exported_files_have_no_undefined_unused_or_unsorted_name(exported):
@@ -151,17 +171,21 @@ def test_only_what_a_genome_uses_is_in_its_file():
         genome = parse(text)
         return model_source(ModelSpec(decode(genome), DIMS), header(genome))
 
-    attention, recurrence, long = (source_of(f"{number}1111-91111") for number in (1, 5, 8))
-    for text, file in (
-        (attention, "star/operators/attention.py"),
-        (recurrence, "star/operators/recurrence.py"),
-        (long, "star/operators/convolution.py"),
-    ):
-        present = [f" {other} -" in text for other in (file, "star/operators/memoryless.py")]
-        others = {"attention", "recurrence", "convolution"} - {Path(file).stem}
-        assert all(present) and not any(f" star/operators/{other}.py -" in text for other in others)
-        assert "_naive" not in text and "jaxtyping import" not in text and "from star" not in text
+    mixers = set(MIXERS.values())
+    for structure, number in {liv.structure: number for number, liv in DECK.items()}.items():
+        text = source_of(f"{number}1111-91111")
+        assert not set(re.findall(r"\w+_naive", text)) - STEPS
+        assert "jaxtyping import" not in text and "from star" not in text
+        used = {MIXERS[structure], MIXERS[Structure.MEMORYLESS]}
+        rows = set(re.findall(r"^    Structure\.\w+: (\w+),$", text, re.MULTILINE))
+        assert rows - {"ExpertFeature"} == {mixer.__name__ for mixer in used}
+        needed = mixers & {base for mixer in used for base in mixer.__mro__}
+        assert {mixer for mixer in mixers if f"class {mixer.__name__}(" in text} == needed
+    long = source_of("81111-91111")
     assert "class ImplicitKernel" in long and "class ExplicitKernel" not in long
+    for text, taps in ((long, []), (source_of("21111"), ["TOEPLITZ"]), (source_of("261111"), ["ACTIVATED_TOEPLITZ"])):
+        (table,) = re.findall(r"^KERNEL_TAPS = \{(.*?)\}", text, re.MULTILINE | re.DOTALL)
+        assert re.findall(r"FeatureTokenMixing\.(\w+)", table) == taps
 
 
 def test_head_tells_genome_costs_and_lineage():
@@ -171,6 +195,16 @@ def test_head_tells_genome_costs_and_lineage():
     model = LanguageModel(ModelSpec(decode(genome), DIMS))
     assert f"{sum(p.numel() for p in model.parameters()):,} in this file" in head
     assert to_text(genome) in head and "individual 3, born in generation 1" in head
+
+
+def test_head_keeps_its_columns_and_tells_what_is_at_work():
+    deck = "12123,1311,1211,1211+11144,1211,1211,1282/11111-21111"
+    genome = parse(deck)
+    head = model_source(ModelSpec(decode(genome), DIMS), header(genome)).split('"""')[1]
+    assert deck in head and " of them at work on one token" in head
+    top, *rows = [line for line in head.splitlines() if re.match(r" +(slot|\d) ", line)]
+    assert len(rows) == 2 and "attention~" in rows[0] and "routed~" in rows[1]
+    assert len({len(row) for row in rows}) == 1 and rows[0].index("attention") == top.index("class")
 
 
 def test_paths_cannot_break_the_head():
@@ -197,8 +231,11 @@ def test_command_line_continues_a_text(exported, monkeypatch, capsys):
 
     assert run().startswith("def ") and run() == run()
     assert run("--temperature", "2") != run("--temperature", "2", "--seed", "1")
-    likeliest = module.generate(module.load(), b"x" * 60, 3, temperature=0)
-    assert len(likeliest) == 63  # longer than seq_len
+    model, likeliest = module.load(), b"x" * 60  # longer than seq_len
+    for _ in range(3):
+        likeliest += bytes([int(model(torch.tensor([list(likeliest)]))[0, -1].argmax())])
+    assert module.generate(model, b"x" * 60, 3, temperature=0) == likeliest
+    assert len(module.generate(model, b"", 3, temperature=0)) == 4, "an empty prompt is a line's end"
 
 
 def test_wrong_weights_are_refused_in_one_line(exported, tmp_path, monkeypatch, capsys):
@@ -266,6 +303,16 @@ def test_exporting_again_replaces_old_models_and_spares_what_is_not_ours(finishe
     assert (tmp_path / "100002" / "mine.txt").exists() and (tmp_path / "notes").exists()
 
 
+def test_a_front_of_own_decks_is_listed_briefly(tmp_path):
+    run = write_run(tmp_path / "run", replace(CONFIG, deck="extended", levels="all"), weights=True)
+    assert export_front(run, tmp_path / "out") == []
+    readme = (tmp_path / "out" / "README.md").read_text()
+    for one in front_of(run):
+        classes, backbone = split(one.genome)
+        assert f"`{to_text(backbone)}` over {len(classes)} classes of its own" in readme
+        assert to_text(one.genome) in (tmp_path / "out" / str(one.id) / "model.py").read_text()
+
+
 def test_missing_weights_are_named_and_the_code_is_exported(tmp_path):
     run = write_run(tmp_path / "run", CONFIG)
     notes = export_front(run, tmp_path / "out")
@@ -325,9 +372,10 @@ def test_costs_counted_elsewhere_are_said_to_be(tmp_path):
     assert "(costs counted at scale 1b)" in head and "at 32,768 tokens" in head
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(1, 24))
-def test_written_spec_is_the_spec(seed, num_slots):
-    spec = ModelSpec(decode(sample(num_slots, np.random.default_rng(seed))), DIMS)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 24), st.sampled_from(SPACES))
+def test_written_spec_is_the_spec(seed, num_slots, space):
+    genome = evolved(replace(space, num_slots=num_slots), np.random.default_rng(seed))
+    spec = ModelSpec(decode(genome), DIMS)
     names = dict(SPEC_TYPES)
     exec(format_spec(spec), names)
     assert names["SPEC"] == spec
@@ -347,6 +395,11 @@ def test_tables_keep_the_rows_that_occur_together():
     )
     kept = keep_rows(table, {frozenset({"A.X", "B.X"}), frozenset({"A.Y", "B.Z", "C.Z"})})
     assert kept.source == "TABLE = {\n    (A.X, B.X): one,\n    C.Z: four,\n}"
+    line = Definition("m", ("ONE",), "# What.\nONE = {A.X: 1, (A.Y, B.Y): {2: 3}, A.Y: f(4)}  # why", True)
+    assert keep_rows(line, {frozenset({"A.X"})}).source == "# What.\nONE = {A.X: 1}  # why"
+    assert keep_rows(line, {frozenset({"A.Y"})}).source == "# What.\nONE = {A.Y: f(4)}  # why"
+    assert keep_rows(line, set()).source == "# What.\nONE = {}  # why"
+    assert keep_rows(line, {frozenset({"A.X", "A.Y", "B.Y"})}) is line
     other = Definition("m", ("f",), "def f(): return {A.X: 1}", True)
     assert keep_rows(other, set()) is other
 

@@ -3,9 +3,10 @@
 import pytest
 import torch
 from hypothesis import given, settings
-from strategies import genomes
+from strategies import genomes, three_level_genomes
 
-from star.genome import PAPER, decode, parse, to_text
+from star.cost import price
+from star.genome import DECK, PAPER, decode, parse, to_text
 from star.model import LanguageModel
 from star.scales import SCALES
 from star.spec import ModelSpec
@@ -24,6 +25,11 @@ def build(genome, seed=0, live=True):
     return model
 
 
+def learning(model):
+    """The parameters that gradients reach: all but the biases that select experts."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
 def assert_causal(model, num_tokens, cut):
     """Changing the tokens from `cut` on changes no logit before it, and some logit after it."""
     one = torch.randint(0, 256, (2, num_tokens))
@@ -36,7 +42,7 @@ def assert_causal(model, num_tokens, cut):
     assert not torch.allclose(a[:, cut:], b[:, cut:])
 
 
-@pytest.mark.parametrize("class_id", PAPER)
+@pytest.mark.parametrize("class_id", DECK)
 def test_every_class_is_causal(class_id):
     model = build((class_id, 1, 1, 1, 1) * 2)
     for num_tokens, cut in ((40, 1), (40, 23), (33, 32)):
@@ -44,28 +50,56 @@ def test_every_class_is_causal(class_id):
 
 
 @given(genomes(max_slots=8))
-def test_random_genomes_are_causal(genome):
+def test_random_backbones_are_causal(genome):
     assert_causal(build(genome), 33, 17)
 
 
-@settings(max_examples=100)
-@given(genomes(max_slots=8))
-def test_random_genomes_train_a_step(genome):
+def assert_trains(genome):
     """Finite loss, a finite gradient for every parameter, and a smaller loss after a small step against it."""
     model = build(genome)
     tokens = torch.randint(0, 256, (2, 33))
+    parameters = learning(model).values()
 
     def loss():
         return torch.nn.functional.cross_entropy(model(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten())
 
     before = loss()
     before.backward()
-    norm = sum(p.grad.square().sum() for p in model.parameters()).sqrt()
+    gradients = {p: p.grad for p in parameters if p.grad is not None}
+    norm = sum(gradient.square().sum() for gradient in gradients.values()).sqrt()
     assert torch.isfinite(before) and torch.isfinite(norm), to_text(genome)
     with torch.no_grad():
-        for parameter in model.parameters():
-            parameter -= 1e-3 / norm * parameter.grad
-        assert loss() < before
+        for parameter, gradient in gradients.items():
+            parameter -= 1e-3 / norm * gradient
+        assert loss() < before, to_text(genome)
+
+
+@settings(max_examples=60)
+@given(genomes(max_slots=8))
+def test_random_backbones_train_a_step(genome):
+    assert_trains(genome)
+
+
+def assert_sound(genome):
+    """A genome builds, is priced as built, is causal and trains."""
+    model = build(genome)
+    cost = price(decode(genome), NANO)
+    assert cost.params == sum(parameter.numel() for parameter in model.parameters()), to_text(genome)
+    assert_causal(model, 33, 17)
+    assert_trains(genome)
+
+
+@settings(max_examples=500)
+@given(three_level_genomes(max_slots=4))
+def test_random_operators_are_sound(genome):
+    assert_sound(genome)
+
+
+@pytest.mark.slow
+@settings(max_examples=10_000)
+@given(three_level_genomes(max_slots=8))
+def test_ten_thousand_random_operators_are_sound(genome):
+    assert_sound(genome)
 
 
 @given(genomes(max_slots=8))
@@ -103,13 +137,13 @@ def test_shared_weights_are_computed_from_each_slots_own_input():
     assert not torch.allclose(b0, b1)
 
 
-def test_every_parameter_learns():
+@pytest.mark.parametrize("class_id", DECK)
+def test_every_parameter_learns(class_id):
     """After one step has woken the output maps, no parameter of any class is without gradient."""
-    for class_id in PAPER:
-        model = build((class_id, 1, 1, 1, 1) * 2)
-        model(torch.randint(0, 256, (2, 50))).square().mean().backward()
-        for name, parameter in model.named_parameters():
-            assert parameter.grad is not None and parameter.grad.any(), (class_id, name)
+    model = build((class_id, 1, 1, 1, 1) * 2)
+    model(torch.randint(0, 256, (2, 50))).square().mean().backward()
+    for name, parameter in learning(model).items():
+        assert parameter.grad is not None and parameter.grad.any(), name
 
 
 def test_a_slot_starts_as_the_identity():
@@ -117,3 +151,46 @@ def test_a_slot_starts_as_the_identity():
     tokens = torch.randint(0, 256, (1, 9))
     x = model.final_norm(model.embedding(tokens))
     torch.testing.assert_close(model(tokens), x @ model.embedding.weight.T)
+
+
+def test_empty_slots_are_not_there():
+    """Depth shrinks: a backbone with empty slots is the one without them, and one of empty slots has a head only."""
+    tokens = torch.randint(0, 256, (1, 9))
+    torch.testing.assert_close(build(parse("11111-01111-91111"))(tokens), build(parse("11111-91111"))(tokens))
+    model = build(parse("01111"))
+    x = model.final_norm(model.embedding(tokens))
+    torch.testing.assert_close(model(tokens), x @ model.embedding.weight.T)
+
+
+# Sum of the absolute logits of two slots of one class, as they were before operators were composed from their codes.
+GOLDEN = {
+    1: 47887.408732,
+    2: 106061.206825,
+    3: 59850.330982,
+    4: 51269.964813,
+    5: 53350.640687,
+    6: 145850.797144,
+    7: 108616.618921,
+    8: 168631.538814,
+    9: 76068.884607,
+    10: 112437.487083,
+    11: 91350.749271,
+    12: 82556.192745,
+    13: 74194.595755,
+    14: 110370.018522,
+    15: 49981.533413,
+    16: 92716.723779,
+    17: 140808.655020,
+}
+
+
+@pytest.mark.parametrize("class_id", PAPER)
+def test_named_classes_keep_their_values(class_id):
+    torch.manual_seed(7)
+    model = LanguageModel(ModelSpec(decode((class_id, 1, 1, 1, 1) * 2), NANO))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("out.weight"):
+                parameter.normal_(std=0.1)
+        logits = model(torch.randint(0, 256, (2, 100)))
+    assert logits.double().abs().sum().item() == pytest.approx(GOLDEN[class_id], rel=1e-7)

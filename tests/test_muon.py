@@ -45,6 +45,38 @@ def test_orthogonalise_keeps_singular_vectors_and_levels_values(rows, columns):
     assert (levelled - torch.diag_embed(diagonal)).abs().max() < 1e-4
 
 
+@pytest.mark.parametrize("shape", [(3, 5, 12), (3, 12, 5), (1, 6, 6), (2, 3, 4, 6)])
+def test_a_batch_of_matrices_is_each_of_them(shape):
+    """Whatever their number, beside one more parameter of the same shape and a plain matrix."""
+    generator = torch.Generator().manual_seed(1)
+    values = [torch.randn(size, generator=generator) for size in (shape, shape, shape[-2:])]
+    batches = [torch.nn.Parameter(value.clone()) for value in values]
+    matrices = [[torch.nn.Parameter(one.clone()) for one in value.view(-1, *shape[-2:])] for value in values]
+    together = Muon(batches, lr=0.05, weight_decay=0.3)
+    apart = Muon([one for group in matrices for one in group], lr=0.05, weight_decay=0.3)
+    for _ in range(6):
+        for batch, group in zip(batches, matrices, strict=True):
+            batch.grad = torch.randn(batch.shape, generator=generator)
+            for one, grad in zip(group, batch.grad.view(-1, *shape[-2:]), strict=True):
+                one.grad = grad.clone()
+        together.step()
+        apart.step()
+    for before, batch, group in zip(values, batches, matrices, strict=True):
+        assert (batch - before).norm() > 0.1
+        torch.testing.assert_close(batch, torch.stack(group).view(batch.shape), rtol=0, atol=1e-5)
+
+
+def test_a_matrix_without_gradient_in_a_batch_only_decays():
+    """An expert that no token went through must not inherit the step of the others."""
+    param = torch.nn.Parameter(torch.ones(2, 3, 4))
+    optimizer = Muon([param], lr=0.1, weight_decay=0.5)
+    param.grad = torch.zeros_like(param)
+    param.grad[0, 1, 2] = 1.0
+    optimizer.step()
+    torch.testing.assert_close(param[1].detach(), torch.full((3, 4), 0.95))
+    assert not torch.allclose(param[0], param[1])
+
+
 def test_a_zero_gradient_only_decays():
     param = torch.nn.Parameter(torch.ones(3, 4))
     optimizer = Muon([param], lr=0.1, weight_decay=0.5)

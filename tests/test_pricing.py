@@ -1,6 +1,7 @@
 """Pricing a file of genomes equals pricing them one by one, and a bad file is one sentence."""
 
 import errno
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,18 +10,20 @@ import pyarrow.parquet as pq
 import pytest
 
 from star.cost import price
-from star.genome import decode, sample, to_text
+from star.genome import Space, canonical, decode, parse, to_text
 from star.pricing import price_file
 from star.scales import SCALES
 from star.spec import UserError
 
 SCALE = SCALES["125m"]
+DECK_OF_ONE = parse("12123,1211,1211,1211/11111")
 
 
 @pytest.fixture
 def genomes():
     rng = np.random.default_rng(0)
-    return [sample(SCALE.num_slots, rng) for _ in range(50)]
+    spaces = [Space(SCALE.num_slots), Space(7, "extended"), Space(4, "paper", "all")]
+    return [canonical(spaces[i % 3].sample(rng)) for i in range(50)]
 
 
 def _write(path, column, values):
@@ -51,8 +54,15 @@ def test_a_file_is_priced_as_its_genomes_are(tmp_path, genomes, spell, monkeypat
         ("genome", [[1, 1, 1]], "row 0: .* whole slots"),
         ("genome", [[]], "row 0"),
         ("genome", [0.5], "row 0: 0.5 is neither"),
-        ("genome", pa.array([[2**63, 1, 1, 1, 1]], pa.list_(pa.uint64())), f"row 0: {2**63} is greater"),
+        (
+            "genome",
+            pa.array([[2**63, 1, 1, 1, 1]], pa.list_(pa.uint64())),
+            f"row 0: slot 1 of the genome: class is {2**63}",
+        ),
         ("genome", [None, "11111"], "row 0: None is neither"),
+        ("genome", [[1, 1, 1, 1, 1], [-1, 1, 1, 1, 1]], "row 1: .* whole slots"),
+        ("genome", [[-1, 3, *DECK_OF_ONE[2:]]], "row 0: class 1 of the genome: copies is 3"),
+        ("genome", ["12123,1211,1211,1211/21111"], "row 0: slot 1 ('21111') of the genome: class is 2"),
         ("genome", pa.array([], pa.string()), "holds no genomes"),
     ],
 )
@@ -61,6 +71,13 @@ def test_a_bad_file_is_one_sentence_and_leaves_nothing_behind(tmp_path, column, 
     with pytest.raises(UserError, match=words.replace("(", r"\(").replace(")", r"\)").replace("?", r"\?")):
         price_file(source, SCALE, None, tmp_path / "out.parquet")
     assert list(tmp_path.iterdir()) == [source]
+
+
+def test_a_genome_that_does_not_fit_the_scale_is_told_by_its_row(tmp_path):
+    one_head = replace(SCALE, dims=replace(SCALE.dims, head_dim=SCALE.dims.d_model))
+    source = _write(tmp_path / "many.parquet", "genome", ["11111", "91111-31111"])
+    with pytest.raises(UserError, match="row 1: SA-3 repeats B over 4 query heads"):
+        price_file(source, one_head, None, None)
 
 
 def test_files_that_cannot_be_read_or_written(tmp_path, genomes):

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from star.checkpoint import RunDirectory
 from star.config import RunConfig, to_toml
-from star.genome import PAPER, decode, parse, to_text
+from star.genome import CLASSES, PAPER, decode, parse, to_text
 from star.records import Individual, Status
 from star.report.axes import GENERATIONS, Axis, axis_over, human, in_table
+from star.report.failures import describe_failures
 from star.report.front import front_rows
 from star.report.history import read_history
 from star.report.page import class_colors, render, write_report
@@ -65,6 +66,13 @@ class Page(HTMLParser):
 
     def having(self, tag, key, value):
         return [attrs for name, attrs in self.tags if name == tag and attrs.get(key) == value]
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """A run whose genomes have decks of their own."""
+    config = replace(CONFIG, deck="extended", levels="all")
+    return read_history(write_run(tmp_path_factory.mktemp("runs") / "own", config))
 
 
 def test_rows_are_the_front_best_quality_first(run):
@@ -166,29 +174,56 @@ def test_panels_show_every_pair_and_everyone(history):
     assert [by_id[row.id][0] for row in ordered] == sorted(by_id[row.id][0] for row in ordered)
 
 
-def test_page_is_whole_and_needs_no_network(history):
+@pytest.mark.parametrize("name", ["history", "own"])
+def test_page_is_whole_and_needs_no_network(name, request):
+    history = request.getfixturevalue(name)
     text = render(history)
     page = Page(text)
-    assert "a <b> & c" in page.words and "<b>" not in text
+    assert history.name in page.words and "<b>" not in text
     assert not re.search(r"https?:|src=|@import|url\(", text)
     for row in history.front:
         assert len(page.having("circle", "data-id", str(row.id))) == 3
-        assert len(page.having("tr", "data-id", str(row.id))) == 1 and row.genome in page.words
+        assert len(page.having("tr", "data-id", str(row.id))) == 1 and row.brief_genome in page.words
+        assert len(page.having("code", "title", row.genome)) == 1
     (tips,) = (json.loads(word) for word in page.words if word.startswith("{"))
     for one in history.last.individuals:
         assert (one.status is not Status.OK) or to_text(one.genome) in tips[str(one.id)]
 
 
 def test_shares_of_classes_are_those_of_the_population(history):
-    for generation, (number, counts) in zip(history.generations, history.classes_by_generation(), strict=True):
-        slots = Counter(gene for one in generation.individuals for gene in one.genome[::5])
-        assert number == generation.number and counts == slots
+    for generation, (number, counts) in zip(history.generations, history.kinds_by_generation(), strict=True):
+        slots = Counter(CLASSES[gene].name for one in generation.individuals for gene in one.genome[::5])
+        assert number == generation.number and {kind.name: count for kind, count in counts.items()} == slots
 
 
-def test_every_class_has_a_colour_of_its_own():
-    colors = class_colors()
-    assert set(colors) == {liv.name for liv in PAPER.values()}
+def test_operators_of_no_table_count_under_their_structure(own):
+    for generation, (_, counts) in zip(own.generations, own.kinds_by_generation(), strict=True):
+        livs = [slot.liv for one in generation.individuals for slot in decode(one.genome)]
+        assert sum(counts.values()) == len(livs)
+        new = Counter(f"other {liv.structure}" for liv in livs if "~" in liv.name)
+        assert {kind.name: count for kind, count in counts.items() if kind.name.startswith("other ")} == new
+    assert new, "nothing evolved"
+
+
+def test_every_class_has_a_colour_of_its_own(history, own):
+    colors = class_colors(history)
+    assert set(colors) == {CLASSES[number].name for number in PAPER}
     assert len(set(colors.values())) == len(colors)
+    colors = class_colors(own)
+    assert set(colors) == {one.name for one in CLASSES.values()} | {name for name in colors if "other" in name}
+    assert len(set(colors.values())) == len(colors)
+
+
+def test_a_long_genome_is_brief_in_a_table(own):
+    deck, _, backbone = max((row.genome for row in own.front), key=len).partition("/")
+    (row,) = (row for row in own.front if row.genome == f"{deck}/{backbone}")
+    assert row.brief_genome == f"{len(deck.split('+'))} own/{backbone}"
+
+
+def test_failures_are_told_as_shares():
+    assert describe_failures({}, 0) == "none"
+    text = "3 of 40 (7.5%): 2 diverged (5.0%), 1 timeout (2.5%)"
+    assert describe_failures({"timeout": 1, "diverged": 2}, 40) == text
 
 
 def test_report_is_written_beside_a_picture(run, tmp_path):

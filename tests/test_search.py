@@ -11,12 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from star.genome import canonical, genome_hash, sample
+from star.config import RunConfig
+from star.genome import Rates, Space, canonical, genome_hash, parse, split, to_text
 from star.records import Generation, Individual, Status
-from star.search import Search, front_mask, hypervolume, objective_matrix, operators, reference_box
+from star.search import Search, front_mask, hypervolume, objective_matrix, operators, reference_box, space_of
 from star.spec import UserError
 
-SIZES = {"population": 8, "offspring": 6, "num_slots": 3, "num_objectives": 3}
+SPACES = {
+    "paper": Space(3),
+    "extended": Space(3, "extended"),
+    "own decks": Space(3, "extended", "all", Rates(operator_mutation=0.2, featurizer_crossover=0.5)),
+}
+SIZES = {"population": 8, "offspring": 6, "space": SPACES["paper"], "num_objectives": 3}
+EVERY_SPACE = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES.keys())
 
 
 def measure(proposal, generation, fails=lambda proposal: False, num_objectives=3):
@@ -49,6 +56,7 @@ def record(search, number, survivors):
         next_id=search.next_id,
         evaluations=search.next_id,
         duplicates_avoided=search.duplicates_avoided,
+        repaired=search.repaired,
         failures={},
         hypervolume=0.0,
     )
@@ -155,9 +163,38 @@ def test_no_draw_comes_from_the_system(monkeypatch):
     assert (np.random.get_state()[1] == before).all()
 
 
-def run(seed, generations):
-    search = Search(**SIZES, seed=seed)
+def run(seed, generations, space=SIZES["space"]):
+    search = Search(**SIZES | {"space": space}, seed=seed)
     return [advance(search, number) for number in range(generations)]
+
+
+# What the search gave before it knew any other deck than the paper's or any lower level.
+GOLDEN = {
+    0: (
+        "152212-11114-122224-132224 52212-152123-151121-101112 71111-122213-131124-171223 152214-32223-71113-161222",
+        "52213-122123-111111-101112 71111-152213-132122-172223 52212-12114-122224-132224",
+        "71213-122211-21124-171223 52213-122114-121211-101112 52211-11123-111124-132124",
+    ),
+    7: (
+        "172223-142112-52212-141212 141113-52113-102224-142214 81214-111111-32214-162213 51114-11123-151212-12221",
+        "51214-142112-52212-12121 141113-52113-151214-141214 62223-11123-151212-142212",
+        "41114-12112-52212-142221 172123-141123-151212-141222 51223-142112-52222-142222",
+    ),
+}
+
+
+@pytest.mark.parametrize("seed", GOLDEN)
+def test_the_papers_space_gives_what_it_always_gave(seed):
+    search = Search(4, 3, Space(4), 2, seed)
+    for number, texts in enumerate(GOLDEN[seed]):
+        proposals = search.ask()
+        assert [to_text(proposal.genome) for proposal in proposals] == texts.split()
+        told = []
+        for proposal in proposals:
+            total = sum(proposal.genome)
+            one = measure(proposal, number, lambda proposal: sum(proposal.genome) % 4 == 0)
+            told.append(replace(one, objectives=one.objectives and {"a": total / 3, "b": 1 / (1 + total % 5)}))
+        search.tell(told)
 
 
 def test_one_seed_gives_one_search_and_another_seed_another():
@@ -165,18 +202,20 @@ def test_one_seed_gives_one_search_and_another_seed_another():
     assert run(7, 1) != run(8, 1)
 
 
+@EVERY_SPACE
 @pytest.mark.parametrize("cut", range(7))
 @pytest.mark.parametrize("killed_after_ask", [False, True])
-def test_a_restored_search_goes_on_as_if_never_stopped(cut, killed_after_ask):
-    whole = run(13, 8)
-    search = Search(**SIZES, seed=13)
+def test_a_restored_search_goes_on_as_if_never_stopped(space, cut, killed_after_ask):
+    whole = run(13, 8, space)
+    sizes = SIZES | {"space": space}
+    search = Search(**sizes, seed=13)
     for number in range(cut + 1):
         last = advance(search, number)
     if killed_after_ask:
         lost = search.ask()
-        again = Search.restore(**SIZES, seed=13, generation=last).ask()
+        again = Search.restore(**sizes, seed=13, generation=last).ask()
         assert again == lost
-    search = Search.restore(**SIZES, seed=999, generation=last)
+    search = Search.restore(**sizes, seed=999, generation=last)
     assert [advance(search, number) for number in range(cut + 1, 8)] == whole[cut + 1 :]
 
 
@@ -191,8 +230,15 @@ def test_the_order_in_which_results_arrive_does_not_matter():
 def test_restore_refuses_what_belongs_to_another_search():
     search = Search(**SIZES, seed=1)
     last = advance(search, 0)
-    with pytest.raises(UserError, match="genomes of 15 integers, but 4 slots need 20"):
-        Search.restore(**SIZES | {"num_slots": 4}, seed=1, generation=last)
+    for space in (Space(4), Space(3, "paper", "all"), Space(3, "extended", "all")):
+        words = f"{space.num_slots} slots, deck {space.deck} and levels {space.levels} cannot give"
+        with pytest.raises(UserError, match=f"generation 0 holds a genome that {words}"):
+            Search.restore(**SIZES | {"space": space}, seed=1, generation=last)
+    Search.restore(**SIZES | {"space": Space(3, "extended")}, seed=1, generation=last)  # a wider space holds it
+    for space in (Space(3, "extended"), Space(3, "paper", "all")):
+        (last_of_another,) = run(1, 1, space)
+        with pytest.raises(UserError, match="cannot give: the run was made with others"):
+            Search.restore(**SIZES, seed=1, generation=last_of_another)
     for state in ("no json", "[]", '{"bit_generator": "MT19937"}', json.dumps({"bit_generator": "PCG64"})):
         with pytest.raises(UserError, match="no generator state"):
             Search.restore(**SIZES, seed=1, generation=replace(last, rng_state=state))
@@ -201,7 +247,7 @@ def test_restore_refuses_what_belongs_to_another_search():
 @settings(max_examples=25)
 @given(st.integers(0, 2**32), st.integers(2, 4), st.integers(1, 12), st.integers(1, 12))
 def test_no_duplicate_is_proposed_and_none_is_missing(seed, num_slots, population, offspring):
-    search = Search(population, offspring, num_slots, 3, seed)
+    search = Search(population, offspring, Space(num_slots), 3, seed)
     survivors, expected_id = (), 0
     for number in range(4):
         proposals = search.ask()
@@ -215,10 +261,37 @@ def test_no_duplicate_is_proposed_and_none_is_missing(seed, num_slots, populatio
         survivors = search.tell([measure(proposal, number, fails_often) for proposal in proposals])
 
 
+@EVERY_SPACE
+def test_every_proposal_is_a_genome_of_the_space(space):
+    for generation in run(3, 6, space):
+        for one in generation.individuals:
+            assert space.repair(one.genome) == one.genome and parse(to_text(canonical(one.genome)))
+
+
+def test_children_that_need_repair_are_counted():
+    assert [generation.repaired for name in ("paper", "extended") for generation in run(3, 4, SPACES[name])] == [0] * 8
+    counts = [generation.repaired for generation in run(3, 4, SPACES["own decks"])]
+    assert counts[0] == 0 < counts[1] <= counts[2] <= counts[3]
+    still = Rates(operator_mutation=0.0, featurizer_mutation=0.0, featurizer_crossover=0.0)
+    assert run(3, 4, Space(3, "extended", "all", still))[-1].repaired == 0, "whole classes only change hands"
+
+
+def test_lower_levels_evolve():
+    space = SPACES["own decks"]
+    first, *_, last = ({split(one.genome)[0] for one in each.individuals} for each in run(3, 6, space))
+    assert last - first, "the same decks as at the beginning"
+
+
+def test_the_space_of_a_run_is_as_configured():
+    assert space_of(RunConfig(slots=5)) == Space(5) and space_of(RunConfig()) == Space(8)
+    config = RunConfig(slots=6, deck="extended", levels="all", backbone_mutation=0.3, featurizer_crossover=1)
+    assert space_of(config) == Space(6, "extended", "all", Rates(backbone_mutation=0.3, featurizer_crossover=1))
+
+
 def test_an_exhausted_space_ends_in_fewer_proposals_and_a_warning(caplog):
     rng = np.random.default_rng(0)
-    space = {canonical(sample(1, rng)) for _ in range(5_000)}
-    search = Search(len(space) - 2, 5, 1, 3, seed=0)
+    space = {canonical(Space(1).sample(rng)) for _ in range(5_000)}
+    search = Search(len(space) - 2, 5, Space(1), 3, seed=0)
     search.tell([measure(proposal, 0) for proposal in search.ask()])
     assert not caplog.records
     with caplog.at_level(logging.WARNING):
@@ -226,7 +299,7 @@ def test_an_exhausted_space_ends_in_fewer_proposals_and_a_warning(caplog):
     assert len(proposals) == 2 and "2 new ones instead of 5" in caplog.text
     search.tell([measure(proposal, 1) for proposal in proposals])
 
-    full = Search(len(space), 5, 1, 3, seed=0)
+    full = Search(len(space), 5, Space(1), 3, seed=0)
     survivors = full.tell([measure(proposal, 0) for proposal in full.ask()])
     assert {canonical(survivor.genome) for survivor in survivors} == space
     for _ in range(2):
@@ -235,19 +308,18 @@ def test_an_exhausted_space_ends_in_fewer_proposals_and_a_warning(caplog):
 
 
 def test_a_search_that_found_nothing_new_can_still_go_on(monkeypatch):
-    space = {canonical(sample(1, np.random.default_rng(i))) for i in range(2_000)}
-    search = Search(len(space), 5, 1, 3, seed=0)
+    space = {canonical(Space(1).sample(np.random.default_rng(i))) for i in range(2_000)}
+    search = Search(len(space), 5, Space(1), 3, seed=0)
     last = advance(search, 0)
-    search = Search.restore(len(space), 5, 1, 3, 0, last)
+    search = Search.restore(len(space), 5, Space(1), 3, 0, last)
     assert search.ask() == [] and search.tell([]) == last.individuals
     monkeypatch.setattr(operators, "canonical", lambda genome: object())  # now everything is new
     survivors = advance(search, 1).individuals
     assert len(survivors) == len(space) and search.next_id == len(space) + 5
 
 
-def test_every_gene_of_an_unmutated_child_is_a_parents(monkeypatch):
-    monkeypatch.setattr(operators, "mutate", lambda genome, rng: genome)
-    search = Search(20, 20, 6, 3, seed=0)
+def test_every_gene_of_an_unmutated_child_is_a_parents():
+    search = Search(20, 20, Space(6, rates=Rates(backbone_mutation=0.0)), 3, seed=0)
     genome = {i.id: i.genome for i in advance(search, 0).individuals}
     for proposal in search.ask():
         assert 1 <= len(proposal.parents) <= 2
@@ -255,9 +327,9 @@ def test_every_gene_of_an_unmutated_child_is_a_parents(monkeypatch):
         assert all(child in parents for child, *parents in inherited)
 
 
-def test_where_mating_finds_nothing_new_fresh_samples_fill_the_generation(monkeypatch):
-    monkeypatch.setattr(operators, "mutate", lambda genome, rng: genome)
-    search = Search(3, 10, 1, 3, seed=0)  # one slot: crossover alone makes no new class
+def test_where_mating_finds_nothing_new_fresh_samples_fill_the_generation():
+    one_slot = Space(1, rates=Rates(backbone_mutation=0.0))  # in which crossover alone makes no new class
+    search = Search(3, 10, one_slot, 3, seed=0)
     advance(search, 0)
     proposals = search.ask()
     assert len(proposals) == 10 and all(proposal.parents == () for proposal in proposals)

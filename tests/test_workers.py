@@ -16,7 +16,7 @@ import pytest
 from tiny import SETTINGS, make_corpus, make_task
 
 from star.evaluation import evaluate
-from star.genome import sample
+from star.genome import Space
 from star.records import Evaluation, Status, Task
 from star.spec import UserError
 from star.workers import Evaluate, RayPool, SerialPool, ray_pool
@@ -198,7 +198,7 @@ def test_one_connection_to_ray_in_a_process(pool):
 @pytest.mark.ray
 def test_the_same_bits_as_in_this_process(pool, train):
     rng = np.random.default_rng(0)
-    tasks = [make_task(sample(3, rng)) for _ in range(5)]
+    tasks = [make_task(Space(3).sample(rng)) for _ in range(5)]
     with SerialPool(train) as serial:
         expected = {task.hash: (evaluation, weights) for task, evaluation, weights in serial.run(tasks)}
     results = {task.hash: (evaluation, weights) for task, evaluation, weights in pool.run(tasks)}

@@ -15,10 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from star.checkpoint.files import BLANK_SEAL, is_sealed, seal
+from star.genome import check
 from star.records import Evaluation, Generation, Genome, Individual, ReferenceBox, Status, Task
 from star.spec import UserError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 HASH = re.compile(r"[0-9a-f]{16}")
 
 INDIVIDUAL_COLUMNS = pa.schema(
@@ -53,6 +54,7 @@ GENERATION_FACTS = (
     "next_id",
     "evaluations",
     "duplicates_avoided",
+    "repaired",
     "failures",
     "hypervolume",
     "reference",
@@ -172,9 +174,9 @@ def _entries(rows: list[Row], facts: Row) -> list[Entry]:
 
 def _is_generation(generation: Generation) -> bool:
     ids = [individual.id for individual in generation.individuals]
-    counts = (generation.number, generation.next_id, generation.evaluations, generation.duplicates_avoided)
+    counts = ("number", "next_id", "evaluations", "duplicates_avoided", "repaired")
     return (
-        all(map(_is_count, counts))
+        all(_is_count(getattr(generation, name)) for name in counts)
         and all(name in set(Status) and _is_count(count) for name, count in generation.failures.items())
         and isinstance(generation.hypervolume, float | int)
         and _is_reference(generation.reference)
@@ -216,8 +218,11 @@ def _is_entry(entry: Entry) -> bool:
 
 
 def _is_genome(genome: Genome, hash: str) -> bool:
-    whole_slots = len(genome) > 0 and len(genome) % 5 == 0
-    return whole_slots and all(gene >= 0 for gene in genome) and HASH.fullmatch(hash) is not None
+    try:
+        check(genome)
+    except UserError:
+        return False
+    return HASH.fullmatch(hash) is not None
 
 
 def _is_count(value: object) -> bool:

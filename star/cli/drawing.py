@@ -1,6 +1,8 @@
-"""A backbone as text: one line a slot, one column for everything that slots share."""
+"""A backbone as text: one line a slot, one column for everything that slots share; and its operators as equations."""
 
+from star.genome import class_text, genes_of
 from star.spec import Slot
+from star.structures.equations import feature_equations, operator_equation
 
 
 def draw(slots: tuple[Slot, ...]) -> list[str]:
@@ -10,6 +12,25 @@ def draw(slots: tuple[Slot, ...]) -> list[str]:
     """
     columns = [_column(members, len(slots)) for members in _groups(slots)]
     return ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)] if columns else [""] * len(slots)
+
+
+def distinct_operators(slots: tuple[Slot, ...]) -> list[Slot]:
+    """The first slot of every operator."""
+    found: dict[int, Slot] = {}
+    for slot in slots:
+        found.setdefault(slot.class_id, slot)
+    return list(found.values())
+
+
+def explain(slot: Slot) -> list[str]:
+    """The operator of a slot: its name and codes, its equation, how each of its features is made."""
+    known = f"class {slot.class_id}, " if slot.class_id > 0 else ""
+    equations = operator_equation(slot.liv).split(",  ")
+    features = [f"{role} = {text}" for role, text in feature_equations(slot.liv).items()]
+    return [
+        f"{slot.liv.name} ({known}codes {class_text(genes_of(slot.liv))})",
+        *(f"    {line}" for line in (*equations, *features)),
+    ]
 
 
 def _groups(slots: tuple[Slot, ...]) -> list[dict[int, str]]:

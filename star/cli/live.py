@@ -68,9 +68,10 @@ class Watcher:
     def generation_finished(self, generation: Generation) -> None:
         alive = [one for one in generation.individuals if one.status is Status.OK]
         failed = sum(generation.failures.values())
+        failures = f", {failed} failed ({failed / generation.evaluations:.1%})" if failed else ""
         parts = [
             f"generation {generation.number}/{self._generations}",
-            f"{generation.evaluations} proxies{f', {failed} failed' if failed else ''}",
+            f"{generation.evaluations} proxies{failures}",
             _best_and_median([quality_of(one.objectives) for one in alive]),
             f"hypervolume {generation.hypervolume:.4f}",
             f"front {len(generation.front)}",

@@ -8,12 +8,14 @@ from rich.table import Table
 
 from star.cli.console import print_json, si, stderr, stdout, table
 from star.records import Generation, Status
+from star.report.failures import describe_failures
 from star.report.front import FrontRow, front_rows
 from star.spec import UserError
 
 Directory = Annotated[Path, typer.Argument(help="The directory of a run.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON value on standard output.")]
 
+OWN = "~"  # before what tells apart the operators of one structure that are in no table
 HEADS = {"quality_bpb": "bits/byte", "params": "params", "cache_bytes": "cache"}  # in the order of columns
 
 
@@ -41,6 +43,7 @@ def status(run: Directory, json: Json = False) -> None:
         "evaluations": len(evaluations),
         "failures": failures,
         "duplicates_avoided": generation.duplicates_avoided if generation else 0,
+        "repaired": generation.repaired if generation else 0,
         "hypervolume": generation.hypervolume if generation else None,
         "front_size": len(front_rows(generation)) if generation else 0,
         "wall_seconds": timing.wall_seconds if timing else None,
@@ -52,14 +55,12 @@ def status(run: Directory, json: Json = False) -> None:
     if json:
         print_json(found)
         return
-    for name, value in found.items():
-        if value not in ([], {}, None):
+    for name, value in (found | {"failures": describe_failures(failures, len(evaluations))}).items():
+        if value not in ([], None):
             print(f"{name.replace('_', ' '):20}{_plain(value)}")
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{count} {name}" for name, count in value.items())
     if isinstance(value, list):
         return "; ".join(value)
     if isinstance(value, bool):
@@ -68,7 +69,7 @@ def _plain(value: Any) -> str:
 
 
 def front(run: Directory, json: Json = False) -> None:
-    """List the Pareto front of a run, best quality first."""
+    """List the Pareto front of a run, best quality first. ~ marks an operator of a genome's own; --json names it."""
     rows = front_rows(latest(run))
     if json:
         print_json([row.as_json() for row in rows])
@@ -132,7 +133,8 @@ def front_table(front: list[FrontRow]) -> Table:
     rows = table(">id", ">born", *(f">{HEADS.get(column, column)}" for column in columns), "operators, slot by slot")
     for row in front:
         figures = [_figure(column, row.objectives[column]) for column in columns]
-        rows.add_row(str(row.id), str(row.generation), *figures, " ".join(row.classes))
+        names = [name.partition(OWN)[0] + OWN * (OWN in name) for name in row.classes]
+        rows.add_row(str(row.id), str(row.generation), *figures, " ".join(names))
     return rows
 
 

@@ -12,6 +12,7 @@ from star.cli.console import count, duration, print_json, stderr, stdout
 from star.cli.live import Watcher
 from star.cli.results import front_table, latest
 from star.config import RunConfig, from_toml
+from star.report.failures import describe_failures
 from star.report.front import front_rows
 from star.spec import UserError
 
@@ -64,6 +65,15 @@ def evolve(
     slots: Annotated[
         int | None, typer.Option("--slots", help="Depth of the backbone; the scale's if not given.")
     ] = None,
+    deck: Annotated[
+        str | None, typer.Option("--deck", help="The operator classes: paper, or extended by later ones.")
+    ] = None,
+    levels: Annotated[
+        str | None, typer.Option("--levels", help="What evolves: backbone, or all: the operators too.")
+    ] = None,
+    window: Annotated[
+        int | None, typer.Option("--window", help="Tokens of banded attention; a quarter of the scale's if not given.")
+    ] = None,
     corpus: Annotated[
         list[str] | None,
         typer.Option("--corpus", help="A .txt, .jsonl or .parquet file or a directory; may be repeated."),
@@ -91,6 +101,9 @@ def evolve(
         "context": context,
         "dtype": dtype,
         "slots": slots,
+        "deck": deck,
+        "levels": levels,
+        "window": window,
         "corpus": tuple(corpus) if corpus else None,
         "tokens": tokens,
         "timeout": timeout,
@@ -161,12 +174,13 @@ def _print_end(path: Path, summary: "Summary") -> None:
     wall = summary.wall_seconds
     if wall:
         print(
-            f"\n{summary.evaluations} proxies, {sum(summary.failures.values())} failed, "
-            f"{count(summary.duplicates_avoided, 'duplicate')} avoided; "
+            f"\n{summary.evaluations} proxies, {count(summary.duplicates_avoided, 'duplicate')} avoided, "
+            f"{count(summary.repaired, 'mutant')} repaired; "
             f"{duration(wall)} with {count(summary.workers, 'worker')}\n"
             f"overhead {summary.overhead_seconds / wall:.1%}: the time in which no proxy was training; "
             f"workers busy {summary.worker_utilisation:.1%}"
         )
+    print(f"failed  {describe_failures(summary.failures, summary.evaluations)}")
     print(f"report  {path / 'report.html'}\nmodels  {path / 'export'}")
 
 

@@ -13,17 +13,9 @@ from star.evolve.summary import Clock
 from star.genome import canonical, decode, genome_hash
 from star.objectives import find_objectives
 from star.records import Evaluation, Generation, Genome, Individual, Status, Task
-from star.search import Proposal, Search, front_mask, hypervolume, objective_matrix, reference_box
-from star.spec import TokenMixing
+from star.search import Proposal, Search, front_mask, hypervolume, objective_matrix, reference_box, space_of
+from star.structures import rules_of
 from star.workers import Pool
-
-# What a slot takes to train, measured at nano on a CPU: it orders tasks, nothing else.
-RELATIVE_TIME = {
-    TokenMixing.DIAGONAL: 1,
-    TokenMixing.TOEPLITZ: 1,
-    TokenMixing.LOW_RANK: 2,
-    TokenMixing.SEMI_SEPARABLE: 4,
-}
 
 
 class Evolution:
@@ -118,6 +110,7 @@ class Evolution:
             next_id=self._search.next_id,
             evaluations=trained + (self.latest.evaluations if self.latest else 0),
             duplicates_avoided=duplicates + (self.latest.duplicates_avoided if self.latest else 0),
+            repaired=self._search.repaired,
             failures={name: failures[name] for name in sorted(failures) if name != Status.OK},
             hypervolume=hypervolume(values, self._reference),
             reference=self._reference,
@@ -139,7 +132,7 @@ class Evolution:
 
     def _make_search(self) -> Search:
         config, latest = self._config, self.latest
-        sizes = (config.population, config.offspring, config.slots, len(self._columns), config.seed)
+        sizes = (config.population, config.offspring, space_of(config), len(self._columns), config.seed)
         return Search(*sizes) if latest is None else Search.restore(*sizes, latest)
 
     def _without_weights(self) -> list[Task]:
@@ -174,7 +167,7 @@ def _make_task(genome: Genome, run_seed: int) -> Task:
     return Task(genome=genome, hash=hash, seed=derive_seed(run_seed, hash))
 
 
-def _longest_first(task: Task) -> tuple[int, str]:
+def _longest_first(task: Task) -> tuple[float, str]:
     """Orders tasks so that no worker begins a long proxy when the others have nothing left."""
     livs = [slot.liv for slot in decode(task.genome)]
-    return -sum(RELATIVE_TIME[liv.token_mixing] * (1 + liv.differential) for liv in livs), task.hash
+    return -sum(rules_of(liv).relative_time * (1 + liv.differential) for liv in livs), task.hash

@@ -110,6 +110,7 @@ def _make_pool(config: RunConfig, corpus: Corpus) -> Pool:
         target=target_scale(config),
         context=config.context,
         dtype_bytes=DTYPE_BYTES[config.dtype],
+        measures_latency=any(objective.needs_latency for objective in find_objectives(config.objectives)),
     )
     train = partial(evaluate, settings=settings, corpus=corpus)
     if config.serial:

@@ -15,6 +15,7 @@ class Summary(Timing):
     evaluations: int
     failures: dict[str, int]
     duplicates_avoided: int
+    repaired: int
     hypervolume: float
     front_size: int
 
@@ -49,6 +50,7 @@ class Clock:
             evaluations=generation.evaluations,
             failures=generation.failures,
             duplicates_avoided=generation.duplicates_avoided,
+            repaired=generation.repaired,
             hypervolume=generation.hypervolume,
             front_size=len(generation.front),
             workers=self._workers,

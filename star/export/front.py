@@ -8,9 +8,9 @@ from star.checkpoint import RunDirectory
 from star.checkpoint.files import disk_errors_told, write_atomic
 from star.config import DTYPE_BYTES, RunConfig, from_toml, read_record, trained_scale
 from star.export.single_file import ExportHeader, export_model
-from star.genome import decode, to_text
+from star.genome import decode, split, to_text
 from star.objectives import find_objectives
-from star.records import Individual
+from star.records import Genome, Individual
 from star.spec import ModelSpec, UserError
 
 TITLE = "# Pareto front of "
@@ -99,6 +99,11 @@ def _facts(individual: Individual, run: RunDirectory, config: RunConfig) -> tupl
     )
 
 
+def _brief(genome: Genome) -> str:
+    classes, backbone = split(genome)
+    return f"`{to_text(backbone)}`" + (f" over {len(classes)} classes of its own" if classes else "")
+
+
 def format_number(value: float) -> str:
     """A count in full, anything else to four decimals."""
     return f"{value:,.0f}" if value == int(value) else f"{value:,.4f}"
@@ -111,7 +116,7 @@ def _readme(run: RunDirectory, front: list[Individual], columns: list[str], note
         counts = Counter(slot.liv.name for slot in decode(one.genome)).most_common()
         operators = ", ".join(f"{count} {name}" for name, count in counts)
         values = [format_number(one.objectives[column]) for column in columns]
-        rows.append([f"[{one.id}]({one.id}/model.py)", *values, operators, f"`{to_text(one.genome)}`"])
+        rows.append([f"[{one.id}]({one.id}/model.py)", *values, operators, _brief(one.genome)])
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     use = USE.format(id=front[0].id) if front else ""
     remarks = "\n".join(f"- {note}" for note in notes)

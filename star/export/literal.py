@@ -84,15 +84,28 @@ def keep_rows(definition: Definition, codes: set[frozenset[str]]) -> Definition:
     table = getattr(definition.node, "value", None)
     if not definition.is_assignment or not isinstance(table, ast.Dict) or None in table.keys:
         return definition
-    dropped: set[int] = set()
-    for key, value in zip(table.keys, table.values, strict=True):
-        members = key.elts if isinstance(key, ast.Tuple) else [key]
-        if all(isinstance(member, ast.Attribute) for member in members):
-            wanted = {ast.unparse(member) for member in members}
-            if not any(wanted <= record for record in codes):
-                dropped |= set(range(key.lineno - 1, value.end_lineno))
-    lines = definition.source.splitlines()
-    return replace(definition, source="\n".join(line for i, line in enumerate(lines) if i not in dropped))
+    rows = list(zip(table.keys, table.values, strict=True))
+    kept = [row for row in rows if _is_wanted(row[0], codes)]
+    if len(kept) == len(rows):
+        return definition
+    source = definition.source
+    if table.lineno == table.end_lineno:
+        texts = (": ".join(str(ast.get_source_segment(source, part)) for part in row) for row in kept)
+        source = source.replace(str(ast.get_source_segment(source, table)), f"{{{', '.join(texts)}}}", 1)
+    else:  # one row a line, or more lines
+        gone = {
+            line for key, value in rows if (key, value) not in kept for line in range(key.lineno, value.end_lineno + 1)
+        }
+        source = "\n".join(line for i, line in enumerate(source.splitlines(), start=1) if i not in gone)
+    return replace(definition, source=source)
+
+
+def _is_wanted(key: ast.expr, codes: set[frozenset[str]]) -> bool:
+    members = key.elts if isinstance(key, ast.Tuple) else [key]
+    if not all(isinstance(member, ast.Attribute) for member in members):
+        return True
+    wanted = {ast.unparse(member) for member in members}
+    return any(wanted <= record for record in codes)
 
 
 def plain_shape(definition: Definition) -> Definition:

@@ -69,11 +69,13 @@ def model_source(spec: ModelSpec, header: ExportHeader) -> str:
 
 def _head(spec: ModelSpec, header: ExportHeader) -> str:
     cost = price(spec.slots, spec.dims, header.context, header.dtype_bytes)
+    layers = itemise(spec.slots, spec.dims, header.context, header.dtype_bytes)
+    active = f", {cost.active_params:,} of them at work on one token" if cost.active_params < cost.params else ""
     facts = [
         ("genome", to_text(header.genome)),
         ("hash", genome_hash(header.genome)),
         *header.facts,
-        ("parameters", f"{cost.params:,} in this file, {cost.embedding_params:,} of them the embedding"),
+        ("parameters", f"{cost.params:,} in this file, {cost.embedding_params:,} of them the embedding{active}"),
         (
             "cache",
             f"{cost.cache_bytes:,} bytes at {header.context:,} tokens and {header.dtype_bytes} bytes an "
@@ -81,10 +83,11 @@ def _head(spec: ModelSpec, header: ExportHeader) -> str:
         ),
     ]
     rows = [f"{label:<12}{text}" for label, text in facts]
-    rows += ["", f"{'slot':>4}  {'class':<14}{'parameters':>12}{'cache bytes':>14}  shares with slots"]
-    for layer in itemise(spec.slots, spec.dims, header.context, header.dtype_bytes):
+    width = max(14, *(2 + len(layer.name) for layer in layers)) if layers else 14
+    rows += ["", f"{'slot':>4}  {'class':<{width}}{'parameters':>12}{'cache bytes':>14}  shares with slots"]
+    for layer in layers:
         shares = ", ".join(map(str, layer.shares_with))
-        row = f"{layer.slot:>4}  {layer.name:<14}{layer.params:>12,}{layer.cache_bytes:>14,}  {shares}"
+        row = f"{layer.slot:>4}  {layer.name:<{width}}{layer.params:>12,}{layer.cache_bytes:>14,}  {shares}"
         rows.append(row.rstrip())
     body = "\n".join(f"    {row}".rstrip() for row in rows)
     return (

@@ -50,19 +50,12 @@ def load(path: str | Path = WEIGHTS) -> LanguageModel:
     return model.eval()
 
 
-@torch.no_grad()
 def generate(model: LanguageModel, prompt: bytes, num_bytes: int, temperature: float, seed: int = 0) -> bytes:
     """`prompt` and `num_bytes` more, each drawn from softmax(logits / temperature); the likeliest at 0."""
     chance = torch.Generator().manual_seed(seed)
-    text = list(prompt or b"\n")
-    for _ in range(num_bytes):
-        window = torch.tensor([text[-SPEC.dims.seq_len :]])
-        logits = model(window)[0, -1, :256].float()  # tokens are bytes
-        if temperature > 0:
-            text.append(int(torch.multinomial(torch.softmax(logits / temperature, 0), 1, generator=chance)))
-        else:
-            text.append(int(logits.argmax()))
-    return bytes(text)
+    tokens = torch.tensor([list(prompt or b"\n")])
+    text = model.generate(tokens, num_bytes, temperature, chance)[0].tolist()
+    return bytes(token for token in text if token < 256)  # a vocabulary may hold more than it was trained on
 
 
 def main() -> None:

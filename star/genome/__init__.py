@@ -1,27 +1,34 @@
-"""Genomes: architectures as integers. The alphabet, the deck of operator classes, text, decoding, variation."""
+"""Genomes: integers that spell an architecture, how they are written, decoded, repaired and varied."""
 
-from star.genome.alphabet import GENES, GENES_PER_SLOT, Gene, gene_bounds
-from star.genome.codec import parse, to_text
-from star.genome.deck import FEATURIZERS, PAPER, PAPER_CODES, class_name
+from star.genome.alphabet import GENES, GENES_PER_SLOT, Gene
+from star.genome.codec import class_text, join, parse, split, to_text
+from star.genome.deck import CLASSES, DECK, DECKS, EMPTY, FEATURIZERS, PAPER, class_name
 from star.genome.decoding import canonical, decode, genome_hash
-from star.genome.variation import crossover, mutate, repair, sample
+from star.genome.operator import genes_of
+from star.genome.space import LEVELS, Rates, Space, check
 
 __all__ = [
+    "CLASSES",
+    "DECK",
+    "DECKS",
+    "EMPTY",
     "FEATURIZERS",
     "GENES",
     "GENES_PER_SLOT",
+    "LEVELS",
     "PAPER",
-    "PAPER_CODES",
     "Gene",
+    "Rates",
+    "Space",
     "canonical",
+    "check",
     "class_name",
-    "crossover",
+    "class_text",
     "decode",
-    "gene_bounds",
+    "genes_of",
     "genome_hash",
-    "mutate",
+    "join",
     "parse",
-    "repair",
-    "sample",
+    "split",
     "to_text",
 ]

@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from star.genome.deck import PAPER
+from star.genome.deck import CLASSES
 
 GENES_PER_SLOT = 5
 
@@ -31,9 +29,9 @@ def num_groups(num_slots: int) -> int:
 GENES = (
     Gene(
         "class",
-        1,
-        max(PAPER),
-        "operator class: a row of the deck, which gives operator and featurizer genome",
+        0,
+        max(CLASSES),
+        "operator class: a row of the deck, which gives operator and featurizer genome; 0 leaves the slot empty",
     ),
     Gene("featurizer-sharing group", 1, 0, "which slots of this class may share featurizer weights"),
     Gene("featurizer-sharing strategy", 1, 2, "1 no weights are shared, 2 all weights are shared"),
@@ -46,10 +44,3 @@ GENES = (
     ),
 )
 assert len(GENES) == GENES_PER_SLOT
-
-
-def gene_bounds(num_slots: int) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest value of every integer of a genome, each of shape (5 num_slots,)."""
-    low = np.array([gene.low for gene in GENES] * num_slots)
-    high = np.array([gene.highest(num_slots) for gene in GENES] * num_slots)
-    return low, high

@@ -4,39 +4,66 @@ Sharing connects slots of one class only. Slots that name the same feature-shari
 covers a feature group use the tensor computed by the shallowest of them; slots that name the same
 featurizer-sharing group with strategy 2 compute with the weights of the shallowest of them that computes that
 feature at all. Every vector within its gene's range therefore has a meaning, and genes without effect (a
-group of one, a strategy that no partner answers) are spelled 1 in canonical form.
+group of one, a strategy that no partner answers) are spelled 1 in canonical form. Empty slots vanish in it, and a deck
+of a genome's own keeps only what is used and is in no table.
 """
 
 from functools import lru_cache
 from hashlib import sha256
+from typing import NamedTuple
 
-from star.genome.codec import to_text
-from star.genome.deck import PAPER, SHAREABLE
+from star.genome.codec import join, split, to_text
+from star.genome.deck import DECK, EMPTY, NUMBERS
+from star.genome.operator import ClassGenes, describe_class, genes_of
 from star.records import Genome
-from star.spec import Slot
+from star.spec import LivSpec, Slot
+from star.structures import rules_of
 
-# (class, feature-sharing strategy) -> indices of the feature groups that it names.
-NAMED_GROUPS = {
-    (class_id, strategy): tuple(SHAREABLE[liv.token_mixing][which] for which in whiches)
-    for class_id, liv in PAPER.items()
-    for strategy, whiches in {1: (), 2: (0,), 3: (1,), 4: (0, 1)}.items()
-}
+
+class _Operator(NamedTuple):
+    """An operator as decoding needs it: its number, 0 if it is in no table, and what each sharing strategy names."""
+
+    class_id: int
+    liv: LivSpec
+    named: dict[int, tuple[int, ...]]
+
+
+def _operator(class_id: int, liv: LivSpec) -> _Operator:
+    roles = [group.role for group in liv.groups]
+    first, *rest = (roles.index(role) for role in rules_of(liv).shareable if role in roles)
+    second = tuple(rest)
+    return _Operator(class_id, liv, {1: (), 2: (first,), 3: second or (first,), 4: (first, *second)})
+
+
+_DECK = {number: _operator(number, liv) for number, liv in DECK.items()}
+
+
+@lru_cache(maxsize=65_536)
+def _own_operator(genes: ClassGenes) -> _Operator:
+    liv = describe_class(genes)
+    number = NUMBERS.get(genes_of(liv))
+    return _DECK[number] if number else _operator(0, liv)
 
 
 def decode(genome: Genome) -> tuple[Slot, ...]:
-    """The slots that a genome describes, with the owner of every feature and every weight resolved."""
+    """The slots that a genome describes, empty ones left out, with the owner of every feature and weight resolved."""
+    classes, backbone = split(genome)
+    table = {number: _own_operator(genes) for number, genes in enumerate(classes, start=1)} if classes else _DECK
+    invented: dict[str, int] = {}
     producers: dict[tuple[int, int, int], int] = {}
     owners: dict[tuple[int, int, int], int] = {}
-    slots = []
-    genes = iter(genome)
-    for i, (class_id, weight_group, weight_strategy, group, strategy) in enumerate(
-        zip(genes, genes, genes, genes, genes, strict=True)
-    ):
-        liv = PAPER[class_id]
+    slots: list[Slot] = []
+    genes = iter(backbone)
+    for number, weight_group, weight_strategy, group, strategy in zip(genes, genes, genes, genes, genes, strict=True):
+        if number == EMPTY:
+            continue
+        class_id, liv, named = table[number]
+        class_id = class_id or invented.setdefault(liv.name, -1 - len(invented))
+        i = len(slots)
         features = weights = (i,) * len(liv.groups)
         if strategy > 1:
             shared = list(features)
-            for index in NAMED_GROUPS[class_id, strategy]:
+            for index in named[strategy]:
                 shared[index] = producers.setdefault((class_id, group, index), i)
             features = tuple(shared)
         if weight_strategy == 2:
@@ -58,19 +85,35 @@ def canonical(genome: Genome) -> Genome:
     first appearance; all genes without effect become 1. Idempotent; decoding is unchanged by it.
     """
     slots = decode(genome)
+    if not slots:
+        return (EMPTY, 1, 1, 1, 1)
+    classes = (
+        tuple(dict.fromkeys(genes_of(slot.liv) for slot in slots)) if any(slot.class_id < 0 for slot in slots) else ()
+    )
     weight_labels = _label_groups(slots, [slot.weights_from for slot in slots])
     feature_labels = _label_groups(slots, [slot.features_from for slot in slots])
     result: list[int] = []
     for i, slot in enumerate(slots):
-        first, second = (_is_shared(slots, i, index) for index in SHAREABLE[slot.liv.token_mixing])
         result += (
-            slot.class_id,
+            classes.index(genes_of(slot.liv)) + 1 if classes else slot.class_id,
             weight_labels[i] or 1,
             2 if weight_labels[i] else 1,
             feature_labels[i] or 1,
-            1 + first + 2 * second,
+            _strategy(slots, i),
         )
-    return tuple(result)
+    return join(classes, tuple(result))
+
+
+def _strategy(slots: tuple[Slot, ...], i: int) -> int:
+    """The feature-sharing strategy that names what slot i really shares."""
+    named = _named(slots[i])
+    first, second = (any(_is_shared(slots, i, index) for index in named[which]) for which in (2, 3))
+    return (4 if named[2] != named[3] else 2) if first and second else 1 + first + 2 * second
+
+
+def _named(slot: Slot) -> dict[int, tuple[int, ...]]:
+    operator = _DECK[slot.class_id] if slot.class_id > 0 else _own_operator(genes_of(slot.liv))
+    return operator.named
 
 
 def _is_shared(slots: tuple[Slot, ...], i: int, index: int) -> bool:

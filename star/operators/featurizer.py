@@ -1,48 +1,90 @@
-"""The featurizer: what makes the feature groups C, B, V, A, K of an operator from its input.
+"""The featurizer: what makes the feature groups C, B, V, A, ... of an operator from its input.
 
-    feature = short_convolution(x W)        with the convolution only where the group's token mixing is Toeplitz
-    kernel  = weight                        explicit
-    kernel  = f(position)                   implicit
+    feature = mix(map(x))       map: dense, one block a head, latent, normalised, compressed; mix: a short kernel if any
+    kernel  = weight            explicit
+    kernel  = f(position)       implicit
 
-(channel mixing before token mixing as in Primer, So et al. 2021, arXiv:2109.08668).
+(channel mixing before token mixing as in Primer, So et al. 2021, arXiv:2109.08668; four taps and swish as in Mamba,
+Gu and Dao 2023, arXiv:2312.00752; normalised heads as in Qwen3, arXiv:2505.09388).
 """
 
 import math
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
+from star.operators.memory import Kept, Memory
 from star.ops.convolution import short_convolution
-from star.ops.shapes import BTD, BTE, TD, WD
+from star.ops.shapes import BTD, BTE, WD
 from star.spec import (
     IMPLICIT_FREQUENCIES,
     IMPLICIT_HIDDEN,
-    SHORT_TAPS,
+    KERNEL_TAPS,
     Dimensions,
     FeatureChannelMixing,
     FeatureGroup,
     FeatureTokenMixing,
+    LivSpec,
+    Structure,
 )
+
+NORM_EPS = 1e-6
 
 
 class Feature(nn.Module):
-    """A feature computed from the input: a linear map, dense or latent, then perhaps a short convolution."""
+    """A feature computed from the input: a map of its channels, then perhaps a short convolution."""
 
     def __init__(self, group: FeatureGroup, dims: Dimensions) -> None:
         super().__init__()
         width = group.width(dims)
-        if group.channel_mixing is FeatureChannelMixing.LATENT:
-            rank = dims.latent_rank
-            self.channels = nn.Sequential(linear(dims.d_model, rank), linear(rank, width))
-        else:
-            self.channels = linear(dims.d_model, width)
+        self.name = f"{group.role} columns"
+        self.channels = CHANNEL_MAPS[group.channel_mixing](dims, width)
+        self.norm = None
+        if group.channel_mixing in NORM_WIDTHS:
+            self.norm = nn.RMSNorm(NORM_WIDTHS[group.channel_mixing](dims, width), eps=NORM_EPS)
         self.kernel = None
-        if group.token_mixing is FeatureTokenMixing.TOEPLITZ:
-            self.kernel = short_kernel(width)
+        if group.token_mixing in KERNEL_TAPS:
+            self.kernel = short_kernel(KERNEL_TAPS[group.token_mixing], width)
+        self.is_activated = group.token_mixing is FeatureTokenMixing.ACTIVATED_TOEPLITZ
 
-    def forward(self, x: BTD) -> BTE:
+    def keeps(self) -> dict[str, Kept]:
+        """The columns of its kernel."""
+        return {} if self.kernel is None else {self.name: Kept(tuple(self.kernel.shape))}
+
+    def forward(self, x: BTD, memory: Memory | None) -> BTE:
         y = self.channels(x)
-        return y if self.kernel is None else short_convolution(y, self.kernel)
+        if self.kernel is not None:
+            columns = y if memory is None else memory.slide(self.name, y)
+            y = short_convolution(columns, self.kernel)[:, -x.shape[1] :]
+        if self.is_activated:
+            y = F.silu(y)
+        return y if self.norm is None else self.norm(y.unflatten(2, (-1, *self.norm.normalized_shape))).flatten(2)
+
+
+class DeferredFeature(NamedTuple):
+    """What a feature of experts is made of: the input (B, T, D) and a matrix for each expert, (E, W, D). It is computed
+    by the mixer, which knows the experts that each token goes through."""
+
+    x: torch.Tensor
+    weight: torch.Tensor
+
+
+class ExpertFeature(nn.Module):
+    """A feature that every expert makes by a matrix of its own."""
+
+    def __init__(self, group: FeatureGroup, dims: Dimensions, num_experts: int) -> None:
+        super().__init__()
+        shape = num_experts, group.width(dims), dims.d_model
+        self.weight = nn.Parameter(torch.randn(shape) * dims.d_model**-0.5)
+
+    def keeps(self) -> dict[str, Kept]:
+        """Nothing."""
+        return {}
+
+    def forward(self, x: BTD, memory: Memory | None) -> DeferredFeature:
+        return DeferredFeature(x, self.weight)
 
 
 class ExplicitKernel(nn.Module):
@@ -50,9 +92,13 @@ class ExplicitKernel(nn.Module):
 
     def __init__(self, group: FeatureGroup, dims: Dimensions) -> None:
         super().__init__()
-        self.kernel = short_kernel(dims.d_model)
+        self.kernel = short_kernel(group.expansion, dims.d_model)
 
-    def forward(self, x: BTD) -> WD:
+    def keeps(self) -> dict[str, Kept]:
+        """Nothing."""
+        return {}
+
+    def forward(self, x: BTD, memory: Memory | None) -> WD:
         return self.kernel
 
 
@@ -70,14 +116,31 @@ class ImplicitKernel(nn.Module):
         self.hidden = linear(2 * IMPLICIT_FREQUENCIES + 1, IMPLICIT_HIDDEN, bias=True)
         self.out = linear(IMPLICIT_HIDDEN, dims.d_model, bias=True)
 
-    def forward(self, x: BTD) -> TD:
+    def keeps(self) -> dict[str, Kept]:
+        """Nothing."""
+        return {}
+
+    def forward(self, x: BTD, memory: Memory | None) -> WD:
+        num_tokens = x.shape[1] + (memory.position if memory else 0)
         like = {"device": x.device, "dtype": self.out.weight.dtype}
-        t = torch.arange(x.shape[1], **like)[:, None]
+        t = torch.arange(num_tokens, **like)[:, None]
         turns = t * (2 * math.pi / self.seq_len) * torch.arange(1, IMPLICIT_FREQUENCIES + 1, **like)
         inputs = torch.cat((t / self.seq_len, turns.cos(), turns.sin()), dim=1)
         rates = self.seq_len ** -torch.linspace(0, 1, self.out.out_features, **like)
         window = rates.sqrt() * torch.exp(-rates * t)
         return window * self.out(torch.sin(self.hidden(inputs)))
+
+
+class GroupedLinear(nn.Module):
+    """A block-diagonal map: each head's channels to an equal share of the outputs."""
+
+    def __init__(self, num_heads: int, head_dim: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(num_heads, width // num_heads, head_dim) * head_dim**-0.5)
+
+    def forward(self, x: BTD) -> BTE:
+        heads = x.unflatten(2, (self.weight.shape[0], -1))
+        return torch.einsum("bthk,hvk->bthv", heads, self.weight).flatten(2)
 
 
 def linear(fan_in: int, fan_out: int, bias: bool = False) -> nn.Linear:
@@ -87,17 +150,58 @@ def linear(fan_in: int, fan_out: int, bias: bool = False) -> nn.Linear:
     return layer
 
 
-def short_kernel(width: int) -> nn.Parameter:
+def dense(dims: Dimensions, width: int) -> nn.Module:
+    """One matrix."""
+    return linear(dims.d_model, width)
+
+
+def latent(dims: Dimensions, width: int) -> nn.Module:
+    """A product of two thin matrices."""
+    return nn.Sequential(linear(dims.d_model, dims.latent_rank), linear(dims.latent_rank, width))
+
+
+def grouped(dims: Dimensions, width: int) -> nn.Module:
+    """One block for each head."""
+    return GroupedLinear(dims.num_heads, dims.head_dim, width)
+
+
+def short_kernel(taps: int, width: int) -> nn.Parameter:
     """A short kernel with taps from U(-1, 1) / sqrt(taps). Starting from the identity instead costs a stack of
     gated convolutions half a bit per byte at the nano budget: the past then enters at the learning rate's pace."""
-    bound = SHORT_TAPS**-0.5
-    return nn.Parameter(torch.empty(SHORT_TAPS, width).uniform_(-bound, bound))
+    bound = taps**-0.5
+    return nn.Parameter(torch.empty(taps, width).uniform_(-bound, bound))
 
 
-FEATURES = {
-    (FeatureTokenMixing.DIAGONAL, FeatureChannelMixing.DENSE): Feature,
-    (FeatureTokenMixing.TOEPLITZ, FeatureChannelMixing.DENSE): Feature,
-    (FeatureTokenMixing.DIAGONAL, FeatureChannelMixing.LATENT): Feature,
-    (FeatureTokenMixing.TOEPLITZ, FeatureChannelMixing.DIAGONAL): ExplicitKernel,
-    (FeatureTokenMixing.IMPLICIT_TOEPLITZ, FeatureChannelMixing.DIAGONAL): ImplicitKernel,
+CHANNEL_MAPS = {
+    FeatureChannelMixing.DENSE: dense,
+    FeatureChannelMixing.GROUPED: grouped,
+    FeatureChannelMixing.LATENT: latent,
+    FeatureChannelMixing.NORMALISED: dense,
+    FeatureChannelMixing.COMPRESSED: dense,
 }
+
+NORM_WIDTHS = {
+    FeatureChannelMixing.NORMALISED: lambda dims, width: dims.head_dim,
+    FeatureChannelMixing.COMPRESSED: lambda dims, width: width,
+}
+
+# Features that are no function of the input but kernels, for groups whose channels are not mixed.
+KERNELS = {
+    FeatureTokenMixing.TOEPLITZ: ExplicitKernel,
+    FeatureTokenMixing.IMPLICIT_TOEPLITZ: ImplicitKernel,
+}
+
+
+# Structures of experts, each of which makes C and V by matrices of its own.
+EXPERT_FEATURES = {
+    Structure.ROUTED: ExpertFeature,
+}
+
+
+def make_feature(group: FeatureGroup, dims: Dimensions, liv: LivSpec) -> nn.Module:
+    """The module that makes a feature group of an operator."""
+    if group.role in "CV" and liv.structure in EXPERT_FEATURES:
+        return EXPERT_FEATURES[liv.structure](group, dims, liv.group("R").expansion)
+    if group.channel_mixing is FeatureChannelMixing.DIAGONAL:
+        return KERNELS[group.token_mixing](group, dims)
+    return Feature(group, dims)

@@ -3,27 +3,42 @@
     y = W mix(C(x), B(x), V(x), ...)
 
 The featurizer makes the features, the token-mixing structure assembles them, W is the channel map back to the
-residual stream. To add a token-mixing structure: one file beside this one, one row in MIXERS, its roles in the
-deck and its formulas in star/cost.py.
+residual stream. docs/guides/add-operator.md shows how to add a structure: one row in MIXERS is the last step.
 """
+
+from typing import Any
 
 import torch
 from torch import nn
 
 from star.operators.attention import Attention
 from star.operators.convolution import GatedConvolution
-from star.operators.featurizer import FEATURES
+from star.operators.delta import DeltaRule
+from star.operators.featurizer import make_feature
+from star.operators.gated_linear_attention import GatedLinearAttention
+from star.operators.gated_recurrence import GatedRecurrence
+from star.operators.latent_attention import LatentAttention
+from star.operators.linear_attention import LinearAttention
+from star.operators.memory import Kept, Memory
 from star.operators.memoryless import Memoryless
 from star.operators.recurrence import Recurrence
+from star.operators.routed import Routed
+from star.operators.state_space import StateSpace
 from star.ops.shapes import BTD
-from star.spec import ChannelMixing, Dimensions, LivSpec, Nonlinearity, Sparsity, TokenMixing
+from star.spec import Dimensions, LivSpec, Structure
 
-# (token mixing, sparsity, nonlinearity, channel mixing) -> the module that computes this structure.
 MIXERS = {
-    (TokenMixing.DIAGONAL, Sparsity.NONE, Nonlinearity.SWISH, ChannelMixing.DENSE): Memoryless,
-    (TokenMixing.LOW_RANK, Sparsity.NONE, Nonlinearity.SOFTMAX, ChannelMixing.GROUPED): Attention,
-    (TokenMixing.TOEPLITZ, Sparsity.NONE, Nonlinearity.NONE, ChannelMixing.DIAGONAL): GatedConvolution,
-    (TokenMixing.SEMI_SEPARABLE, Sparsity.NONE, Nonlinearity.NONE, ChannelMixing.DIAGONAL): Recurrence,
+    Structure.MEMORYLESS: Memoryless,
+    Structure.ROUTED: Routed,
+    Structure.ATTENTION: Attention,
+    Structure.LATENT_ATTENTION: LatentAttention,
+    Structure.CONVOLUTION: GatedConvolution,
+    Structure.LINEAR_ATTENTION: LinearAttention,
+    Structure.SELECTIVE_SCAN: Recurrence,
+    Structure.STATE_SPACE: StateSpace,
+    Structure.GATED_LINEAR: GatedLinearAttention,
+    Structure.DELTA_RULE: DeltaRule,
+    Structure.GATED_RECURRENCE: GatedRecurrence,
 }
 
 
@@ -48,17 +63,42 @@ class Liv(nn.Module):
             if owner and not ready:
                 self.featurizer[group.role] = owner.featurizer[group.role]
             elif not ready:
-                make = FEATURES[group.token_mixing, group.channel_mixing]
-                self.featurizer[group.role] = made[group.role] = make(group, dims)
-        self.mixer = MIXERS[liv.token_mixing, liv.sparsity, liv.nonlinearity, liv.channel_mixing](liv, dims)
+                self.featurizer[group.role] = made[group.role] = make_feature(group, dims, liv)
+        self.mixer = MIXERS[liv.structure](liv, dims)
         self.mixer.start(made)
-        self.out = nn.Linear(self.mixer.width, dims.d_model, bias=False)
-        nn.init.zeros_(self.out.weight)  # every slot begins as the identity
+        self.out = self.mixer.make_out(dims)
 
-    def forward(self, x: BTD, shared: dict[str, torch.Tensor]) -> tuple[BTD, dict[str, torch.Tensor]]:
-        """Output, and the features for later slots to reuse; `shared` holds those that this one reuses."""
-        features = {role: shared[role] if role in shared else self.featurizer[role](x) for role in self.roles}
-        return self.out(self.mixer(*features.values())), features
+    def forward(
+        self, x: BTD, shared: dict[str, Any], memory: tuple[Memory, ...] | None = None
+    ) -> tuple[BTD, dict[str, Any]]:
+        """Output, and the features for later slots to reuse; `shared` holds those that this one reuses. With a
+        memory, x continues the tokens that it remembers."""
+        own = memory[0] if memory else None
+        features = {}
+        for role in self.roles:
+            features[role] = shared[role] if role in shared else self._make(role, x, own)
+        return self.out(self.mixer(*features.values(), memory=own)), features
+
+    def _make(self, role: str, x: BTD, memory: Memory | None) -> Any:
+        feature = self.featurizer[role](x, memory)
+        return self.mixer.prepare(role, feature, memory.position if memory else 0)
+
+    def keeps(self, context: int) -> dict[str, Kept]:
+        """What decoding up to `context` tokens keeps, by name."""
+        kept = self.mixer.keeps(context)
+        for feature in self.featurizer.values():
+            kept |= feature.keeps()
+        return kept
+
+    def new_memory(self, batch_size: int, context: int, keepers: dict[str, tuple[Memory, ...]]) -> tuple[Memory, ...]:
+        """An empty memory, without the tensors that earlier slots keep: `keepers` has their memories."""
+        weight = next(self.parameters())
+        tensors = {
+            name: torch.zeros(batch_size, *one.shape, device=weight.device, dtype=weight.dtype)
+            for name, one in self.keeps(context).items()
+            if name not in keepers
+        }
+        return (Memory(tensors, {name: memory[0] for name, memory in keepers.items()}),)
 
 
 class Differential(nn.Module):
@@ -76,9 +116,20 @@ class Differential(nn.Module):
         self.b = Liv(liv, dims, tuple(owner and owner.b for owner in owners), reused)
 
     def forward(
-        self, x: BTD, shared: dict[str, tuple[torch.Tensor, torch.Tensor]]
-    ) -> tuple[BTD, dict[str, tuple[torch.Tensor, torch.Tensor]]]:
+        self, x: BTD, shared: dict[str, Any], memory: tuple[Memory, ...] | None = None
+    ) -> tuple[BTD, dict[str, Any]]:
         """As for one operator; every shared feature is a pair."""
-        y_a, features_a = self.a(x, {role: pair[0] for role, pair in shared.items()})
-        y_b, features_b = self.b(x, {role: pair[1] for role, pair in shared.items()})
+        first, second = (memory[:1], memory[1:]) if memory else (None, None)
+        y_a, features_a = self.a(x, {role: pair[0] for role, pair in shared.items()}, first)
+        y_b, features_b = self.b(x, {role: pair[1] for role, pair in shared.items()}, second)
         return y_a - y_b, {role: (features_a[role], features_b[role]) for role in features_a}
+
+    def keeps(self, context: int) -> dict[str, Kept]:
+        """What each copy keeps."""
+        return self.a.keeps(context)
+
+    def new_memory(self, batch_size: int, context: int, keepers: dict[str, tuple[Memory, ...]]) -> tuple[Memory, ...]:
+        """The memories of both copies."""
+        first = {name: memory[:1] for name, memory in keepers.items()}
+        second = {name: memory[1:] for name, memory in keepers.items()}
+        return self.a.new_memory(batch_size, context, first) + self.b.new_memory(batch_size, context, second)

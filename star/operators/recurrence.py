@@ -3,8 +3,8 @@
     step_t = softplus(A_t + bias),  h_t = exp(-step_t rate) h_{t-1} + step_t V_t B_t,  y_t = C_t . h_t + skip V_t
 
 rate > 0 is a parameter of shape (D, N); B_t and C_t, of width N, serve every channel. The selective state space
-model S6 of Mamba (Gu and Dao 2023, arXiv:2312.00752) with the features made side by side as in Mamba-2, and
-without Mamba's output gate: the operator genome says that this structure has no nonlinearity.
+model S6 of Mamba (Gu and Dao 2023, arXiv:2312.00752) with the features made side by side as in Mamba-2. Where the
+operator genome names a nonlinearity there is Mamba's output gate, y_t swish(Z_t).
 """
 
 import math
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from star.operators.memory import Kept, Memory
 from star.operators.mixer import Mixer
 from star.ops.scan import selective_scan, selective_scan_naive
 from star.ops.shapes import BTD, BTN, DN, D
@@ -24,20 +25,24 @@ STEP_RANGE = (1e-3, 1e-1)  # initial step sizes, spread evenly in the logarithm 
 
 
 class Recurrence(Mixer):
-    """The recurrence over features C, B (B, T, N), V, A (B, T, D)."""
+    """The recurrence over features C, B (B, T, N), V, A and perhaps Z (B, T, D)."""
 
     def __init__(self, liv: LivSpec, dims: Dimensions) -> None:
         super().__init__()
-        self.width = dims.d_model
+        self.width = liv.group("V").width(dims)
+        self.num_states = liv.group("B").expansion
         low, high = (math.log(step) for step in STEP_RANGE)
         steps = torch.linspace(low, high, self.width).exp()
-        self.log_rate = nn.Parameter(torch.arange(1.0, liv.state_size + 1).log().repeat(self.width, 1))
+        self.log_rate = nn.Parameter(torch.arange(1.0, self.num_states + 1).log().repeat(self.width, 1))
         self.step_bias = nn.Parameter(steps + torch.log(-torch.expm1(-steps)))  # softplus of it is `steps`
         self.skip = nn.Parameter(torch.ones(self.width))
 
-    def forward(self, c: BTN, b: BTN, v: BTD, a: BTD) -> BTD:
+    def keeps(self, context: int) -> dict[str, Kept]:
+        return {"state": Kept((self.width, self.num_states))}
+
+    def forward(self, c: BTN, b: BTN, v: BTD, a: BTD, z: BTD | None = None, memory: Memory | None = None) -> BTD:
         step, rate = F.softplus(a + self.step_bias), self.log_rate.exp()
-        state = v.new_zeros(v.shape[0], *rate.shape)
+        state = v.new_zeros(v.shape[0], *rate.shape) if memory is None else memory.state("state")
         outputs = []
         for s_part, v_part, b_part, c_part in zip(*(x.split(SEGMENT, dim=1) for x in (step, v, b, c)), strict=True):
             arguments = (s_part, v_part, b_part, c_part, rate, state)
@@ -46,7 +51,10 @@ class Recurrence(Mixer):
             else:
                 y, state = selective_scan(*arguments)
             outputs.append(y)
-        return torch.cat(outputs, dim=1) + self.skip * v
+        if memory is not None:
+            memory.keep_state("state", state)
+        y = torch.cat(outputs, dim=1) + self.skip * v
+        return y if z is None else y * F.silu(z)
 
 
 def recurrence_naive(c: BTN, b: BTN, v: BTD, a: BTD, log_rate: DN, step_bias: D, skip: D) -> BTD:

@@ -20,6 +20,12 @@ class FrontRow:
     classes: tuple[str, ...]
     objectives: dict[str, float]
 
+    @property
+    def brief_genome(self) -> str:
+        """Its text without the deck of its own that it may have: how many classes that holds stands in its place."""
+        deck, slash, backbone = self.genome.rpartition("/")
+        return f"{deck.count('+') + 1} own/{backbone}" if slash else self.genome
+
     def as_json(self) -> dict[str, object]:
         """The row for machines: one key a field, and one for each objective in place of `objectives`."""
         return {

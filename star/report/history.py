@@ -1,7 +1,9 @@
 """All that a report shows of a run, read once."""
 
+from collections import Counter
 from dataclasses import dataclass
 from statistics import median
+from typing import NamedTuple
 
 from star import catalogue
 from star.checkpoint import RunDirectory
@@ -10,7 +12,14 @@ from star.genome import decode, genome_hash
 from star.objectives import Objective, find_objectives
 from star.records import Generation, Individual, Status
 from star.report.front import FrontRow, front_rows
-from star.spec import UserError
+from star.spec import Slot, TokenMixing, UserError
+
+
+class Kind(NamedTuple):
+    """What a chart counts a slot as: its class, or what operators of one structure that are in no table go under."""
+
+    name: str
+    token_mixing: TokenMixing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,16 +58,17 @@ class History:
                 rows.append((generation.number, min(values), median(values)))
         return rows
 
-    def classes_by_generation(self) -> list[tuple[int, dict[int, int]]]:
-        """Generation, and how many slots of its population each operator class fills."""
-        rows = []
-        for generation in self.generations:
-            counts: dict[int, int] = {}
-            for individual in generation.individuals:
-                for slot in decode(individual.genome):
-                    counts[slot.class_id] = counts.get(slot.class_id, 0) + 1
-            rows.append((generation.number, counts))
-        return rows
+    def kinds_by_generation(self) -> list[tuple[int, dict[Kind, int]]]:
+        """Generation, and how many slots of its population each kind of operator fills."""
+        return [
+            (generation.number, Counter(kind_of(slot) for one in generation.individuals for slot in decode(one.genome)))
+            for generation in self.generations
+        ]
+
+
+def kind_of(slot: Slot) -> Kind:
+    """The kind of a slot's operator."""
+    return Kind(slot.liv.name if slot.class_id > 0 else f"other {slot.liv.structure}", slot.liv.token_mixing)
 
 
 def read_history(run: RunDirectory) -> History:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from star.checkpoint import RunDirectory
 from star.checkpoint.files import disk_errors_told, write_atomic
-from star.genome import PAPER, decode, to_text
+from star.genome import DECK, DECKS, EMPTY, decode, to_text
 from star.records import Individual
 from star.report.axes import human, in_table
+from star.report.failures import describe_failures
 from star.report.figure import draw_front
 from star.report.front import FrontRow
-from star.report.history import History, read_history
+from star.report.history import History, Kind, kind_of, read_history
 from star.report.panels import make_panels
 from star.report.svg import line_chart, pair_chart, share_chart
 from star.report.theme import SCRIPT, STYLE
@@ -23,6 +24,9 @@ HUES = {
     TokenMixing.LOW_RANK: 214,
     TokenMixing.TOEPLITZ: 28,
     TokenMixing.SEMI_SEPARABLE: 160,
+    TokenMixing.HOUSEHOLDER: 345,
+    TokenMixing.NORM_PRESERVING: 70,
+    TokenMixing.KEY_DECAY: 115,
 }
 
 
@@ -54,9 +58,13 @@ def render(history: History) -> str:
     )
 
 
-def class_colors() -> dict[str, str]:
-    """A colour for every operator class: a hue for its token mixing, a shade for its place among those."""
-    families = {mixing: [liv.name for liv in PAPER.values() if liv.token_mixing is mixing] for mixing in HUES}
+def class_colors(history: History) -> dict[str, str]:
+    """A colour for every class of the run's deck and every other kind of operator that came up: a hue for its token
+    mixing, a shade for its place among those."""
+    deck = [DECK[number] for number in DECKS[history.config.deck] if number != EMPTY]
+    found = {kind for _, counts in history.kinds_by_generation() for kind in counts}
+    kinds = dict.fromkeys([*(Kind(liv.name, liv.token_mixing) for liv in deck), *sorted(found)])
+    families = {mixing: [kind.name for kind in kinds if kind.token_mixing is mixing] for mixing in HUES}
     return {
         name: f"hsl({HUES[mixing]} 58% {36 + 42 * place / max(1, len(members) - 1):.0f}%)"
         for mixing, members in families.items()
@@ -66,14 +74,15 @@ def class_colors() -> dict[str, str]:
 
 def _facts(history: History) -> str:
     last, config = history.last, history.config
-    failures = ", ".join(f"{count} {status}" for status, count in sorted(last.failures.items()))
     facts = {
         "generation": f"{last.number} of {config.generations}",
         "proxies trained": f"{last.evaluations:,}",
-        "failed": failures or "none",
+        "failed": describe_failures(last.failures, last.evaluations),
         "duplicates avoided": f"{last.duplicates_avoided:,}",
+        "children repaired": f"{last.repaired:,}",
         "on the front": f"{len(history.front):,} of {len(last.individuals):,}",
         "hypervolume": f"{last.hypervolume:.4g}",
+        "deck": config.deck if config.levels == "backbone" else f"{config.deck}, evolving on all levels",
         "scale": config.scale if config.scale == config.target else f"{config.scale}, costs at {config.target}",
         "context": f"{config.context:,} tokens",
         "corpus": ", ".join(config.corpus),
@@ -101,10 +110,10 @@ def _fronts(history: History) -> str:
 def _progress(history: History) -> str:
     numbers = [generation.number for generation in history.generations]
     volumes = [generation.hypervolume for generation in history.generations]
-    quality, colors = history.quality_by_generation(), class_colors()
+    quality, colors = history.quality_by_generation(), class_colors(history)
     shares = [
-        (number, {PAPER[class_id].name: count for class_id, count in counts.items()})
-        for number, counts in history.classes_by_generation()
+        (number, {kind.name: count for kind, count in counts.items()})
+        for number, counts in history.kinds_by_generation()
     ]
     used = {name for _, counts in shares for name in counts}
     colors = {name: color for name, color in colors.items() if name in used}
@@ -126,7 +135,7 @@ def _table(history: History) -> str:
         return ""
     best = {column: min((row.objectives[column] for row in rows), default=0) for _, column, _ in names}
     slots = {one.id: decode(one.genome) for one in history.last.individuals}
-    colors = class_colors()
+    colors = class_colors(history)
     body = []
     for row in rows:
         numbers = "".join(
@@ -136,7 +145,8 @@ def _table(history: History) -> str:
         )
         body.append(
             f'<tr data-id="{row.id}"><td class="number">{row.id}</td><td>{_strip(slots[row.id], colors)}</td>{numbers}'
-            f'<td class="number">{row.generation}</td><td>{_parents(row)}</td><td><code>{row.genome}</code></td></tr>'
+            f'<td class="number">{row.generation}</td><td>{_parents(row)}</td>'
+            f'<td><code title="{row.genome}">{row.brief_genome}</code></td></tr>'
         )
     heads = "".join(f'<th class="number">{escape(title)}</th>' for title, *_ in names)
     return (
@@ -152,9 +162,10 @@ def _strip(slots: tuple[Slot, ...], colors: dict[str, str]) -> str:
     cells = []
     for i, slot in enumerate(slots):
         shares = sorted({*slot.weights_from, *slot.features_from} - {i})
+        color = colors[kind_of(slot).name]
         tip = f"slot {i}: {slot.liv.name}" + (f"\nshares with slot {', '.join(map(str, shares))}" if shares else "")
         mark = ' class="shared"' if shares else ""
-        cells.append(f'<i{mark} style="background:{colors[slot.liv.name]}" data-tip="{escape(tip, quote=True)}"></i>')
+        cells.append(f'<i{mark} style="background:{color}" data-tip="{escape(tip, quote=True)}"></i>')
     return f'<div class="strip">{"".join(cells)}</div>'
 
 

@@ -41,6 +41,7 @@ code { font: .82rem ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
 .strip { display: flex; gap: 2px; } .strip i { width: 15px; height: 15px; border-radius: 3px; }
 .strip i.shared { box-shadow: inset 0 0 0 2px var(--card), inset 0 0 0 3px var(--ink); }
 #tip { position: fixed; pointer-events: none; display: none; white-space: pre-wrap; max-width: 30rem; z-index: 2;
+  overflow-wrap: anywhere;
   background: var(--ink); color: var(--paper); padding: .5rem .7rem; border-radius: 7px; font-size: .82rem; }
 """
 

@@ -8,6 +8,7 @@ from star.search.front import (
     reference_box,
 )
 from star.search.nsga2 import Proposal, Search
+from star.search.space import space_of
 
 __all__ = [
     "Proposal",
@@ -17,4 +18,5 @@ __all__ = [
     "is_sound",
     "objective_matrix",
     "reference_box",
+    "space_of",
 ]

@@ -1,9 +1,8 @@
 """pymoo's NSGA-II (Deb et al. 2002) over genomes.
 
-Ours are the operators (uniform sampling, 2-point crossover, mutation of 10 % of the integers, repair) and the
-elimination of duplicates by canonical form; pymoo's are binary tournament and (mu + lambda) survival by rank
-and crowding. What the next `ask` depends on is plain: the survivors in their order with rank and crowding,
-and the state of one generator.
+Ours are the operators (sampling, crossover, mutation and repair, as `star.genome.Space` has them) and the elimination
+of duplicates by canonical form; pymoo's are binary tournament and (mu + lambda) survival by rank and crowding. What
+the next `ask` depends on is plain: the survivors in their order with rank and crowding, and the state of one generator.
 """
 # pymoo annotates what `setup` and the first `tell` fill as None, and NSGA2's parts as its default parts.
 # pyright: reportOptionalMemberAccess=false, reportArgumentType=false, reportCallIssue=false
@@ -21,7 +20,7 @@ from pymoo.core.problem import Problem
 from pymoo.core.termination import NoTermination
 from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
 
-from star.genome import GENES_PER_SLOT
+from star.genome import Space
 from star.records import Generation, Genome, Individual
 from star.search.front import is_sound, objective_values
 from star.search.operators import Distinct, FilledMating, FirstGeneration, Fresh, GenomeRepair, genome_of
@@ -48,22 +47,23 @@ class Search:
     `population` samples. Every random draw comes from one generator seeded by `seed`.
     """
 
-    def __init__(self, population: int, offspring: int, num_slots: int, num_objectives: int, seed: int) -> None:
-        assert min(population, offspring, num_slots, num_objectives) > 0 <= seed
+    def __init__(self, population: int, offspring: int, space: Space, num_objectives: int, seed: int) -> None:
+        assert min(population, offspring, num_objectives) > 0 <= seed
         self._distinct = Distinct()
-        fresh = Fresh(num_slots, self._distinct)
+        self._repair = GenomeRepair(space)
+        fresh = Fresh(space, self._distinct)
         self._algorithm = NSGA2(
             pop_size=population,
             n_offsprings=offspring,
             sampling=FirstGeneration(fresh),
-            repair=GenomeRepair(),
+            repair=self._repair,
             eliminate_duplicates=self._distinct,
-            mating=FilledMating(fresh, self._distinct),
+            mating=FilledMating(space, fresh, self._repair, self._distinct),
             survival=RankAndCrowding(),
             output=None,
         )
         # The one constraint is that the evaluation did not fail.
-        self._problem = Problem(n_var=num_slots * GENES_PER_SLOT, n_obj=num_objectives, n_ieq_constr=1, vtype=int)
+        self._problem = Problem(n_var=space.length, n_obj=num_objectives, n_ieq_constr=1, vtype=int)
         self._algorithm.setup(self._problem, seed=seed, termination=NoTermination())
         self._survivors: tuple[Individual, ...] = ()
         self._asked: tuple[int, ...] | None = None
@@ -73,6 +73,11 @@ class Search:
     def duplicates_avoided(self) -> int:
         """Samples and children dropped so far because their canonical form was there already."""
         return self._distinct.avoided
+
+    @property
+    def repaired(self) -> int:
+        """Children so far, dropped ones included, that were no genome of the space until they were repaired."""
+        return self._repair.count
 
     def ask(self) -> list[Proposal]:
         """The next generation to evaluate, no two of it or of the population with one canonical form.
@@ -121,22 +126,22 @@ class Search:
         cls,
         population: int,
         offspring: int,
-        num_slots: int,
+        space: Space,
         num_objectives: int,
         seed: int,
         generation: Generation,
     ) -> Self:
         """The search as it was after the `tell` that gave `generation`.
 
-        UserError if the generation does not belong to a search of these sizes.
+        UserError if the generation does not belong to a search of this space.
         """
-        search = cls(population, offspring, num_slots, num_objectives, seed)
+        search = cls(population, offspring, space, num_objectives, seed)
         algorithm = search._algorithm
         for individual in generation.individuals:
-            if len(individual.genome) != search._problem.n_var:
+            if len(individual.genome) != space.length or space.repair(individual.genome) != individual.genome:
                 raise UserError(
-                    f"generation {generation.number} holds genomes of {len(individual.genome)} integers, but "
-                    f"{num_slots} slots need {search._problem.n_var}: the run was made with other slots"
+                    f"generation {generation.number} holds a genome that {space.num_slots} slots, deck {space.deck} "
+                    f"and levels {space.levels} cannot give: the run was made with others"
                 )
         try:
             algorithm.random_state.bit_generator.state = json.loads(generation.rng_state)
@@ -147,6 +152,7 @@ class Search:
         algorithm.is_initialized = True
         search._survivors = generation.individuals
         search._distinct.avoided = generation.duplicates_avoided
+        search._repair.count = generation.repaired
         search.next_id = generation.next_id
         return search
 

@@ -19,7 +19,7 @@ from pymoo.core.repair import Repair
 from pymoo.core.sampling import Sampling
 from pymoo.operators.selection.tournament import TournamentSelection
 
-from star.genome import canonical, crossover, mutate, repair, sample
+from star.genome import Space, canonical
 from star.records import Genome
 
 FRESH_ROUNDS = 1_000  # fruitless draws before the space counts as exhausted
@@ -51,12 +51,12 @@ class Distinct(DuplicateElimination):
 class Fresh(InfillCriterion):
     """Uniform samples, drawn until there are as many distinct ones as wanted."""
 
-    def __init__(self, num_slots: int, distinct: Distinct) -> None:
+    def __init__(self, space: Space, distinct: Distinct) -> None:
         super().__init__(eliminate_duplicates=distinct, n_max_iterations=FRESH_ROUNDS)
-        self.num_slots = num_slots
+        self.space = space
 
     def _do(self, problem, pop, n_offsprings, random_state=None):
-        genomes = [sample(self.num_slots, random_state) for _ in range(n_offsprings)]
+        genomes = [self.space.sample(random_state) for _ in range(n_offsprings)]
         return Population.new(X=np.array(genomes, dtype=np.int64))
 
 
@@ -74,12 +74,12 @@ class FirstGeneration(Sampling):
 class FilledMating(Mating):
     """Tournament, crossover, mutation; where these find nothing new any more, fresh samples fill the rest."""
 
-    def __init__(self, fresh: Fresh, distinct: Distinct) -> None:
+    def __init__(self, space: Space, fresh: Fresh, repair: "GenomeRepair", distinct: Distinct) -> None:
         super().__init__(
             TournamentSelection(func_comp=binary_tournament),
-            TwoPointCrossover(),
-            GenomeMutation(),
-            repair=GenomeRepair(),
+            TwoPointCrossover(space),
+            GenomeMutation(space),
+            repair=repair,
             eliminate_duplicates=distinct,
         )
         self.fresh = fresh
@@ -94,8 +94,9 @@ class FilledMating(Mating):
 class TwoPointCrossover(Crossover):
     """Two children of two parents, whose ids are written on the children."""
 
-    def __init__(self) -> None:
+    def __init__(self, space: Space) -> None:
         super().__init__(n_parents=2, n_offsprings=2, prob=1.0)
+        self.space = space
 
     def do(self, problem, pop, random_state=None, algorithm=None):
         children = super().do(problem, pop, random_state=random_state)
@@ -105,19 +106,30 @@ class TwoPointCrossover(Crossover):
 
     def _do(self, problem, X, random_state=None):
         first, second = X.tolist()
-        pairs = [crossover(tuple(a), tuple(b), random_state) for a, b in zip(first, second, strict=True)]
+        pairs = [self.space.crossover(tuple(a), tuple(b), random_state) for a, b in zip(first, second, strict=True)]
         return np.array(pairs, dtype=np.int64).swapaxes(0, 1)
 
 
 class GenomeMutation(Mutation):
-    """Each integer of each genome replaced with the probability that `star.genome` sets."""
+    """Integers of each genome replaced with the probabilities of the space."""
+
+    def __init__(self, space: Space) -> None:
+        super().__init__()
+        self.space = space
 
     def _do(self, problem, X, random_state=None, algorithm=None):
-        return np.array([mutate(tuple(row), random_state) for row in X.tolist()], dtype=np.int64)
+        return np.array([self.space.mutate(tuple(row), random_state) for row in X.tolist()], dtype=np.int64)
 
 
 class GenomeRepair(Repair):
-    """Every integer brought into the range of its gene."""
+    """The nearest genome of the space; counts those that were none before."""
+
+    def __init__(self, space: Space) -> None:
+        super().__init__()
+        self.space = space
+        self.count = 0
 
     def _do(self, problem, X, random_state=None, algorithm=None):
-        return np.array([repair(row) for row in X.tolist()], dtype=np.int64)
+        repaired = np.array([self.space.repair(row) for row in X.tolist()], dtype=np.int64)
+        self.count += int((repaired != X).any(axis=1).sum())
+        return repaired

@@ -1,0 +1,90 @@
+"""What the codes of the lower two levels of a genome mean, in words: the literal tables behind `star genes`."""
+
+from star.spec import (
+    EVERY_CHANNEL,
+    EVERY_HEAD,
+    GATED_RATIO,
+    WITHIN_HEAD,
+    ChannelMixing,
+    FeatureChannelMixing,
+    FeatureTokenMixing,
+    Nonlinearity,
+    Sparsity,
+    TokenMixing,
+)
+
+COPIES = {1: "plain", 2: "differential: y = a(x) - b(x), two copies with weights of their own"}
+
+# Gene of the operator genome -> code -> meaning; then the same for the genes of one feature group.
+OPERATOR_GENOME = {
+    "token mixing": {
+        TokenMixing.DIAGONAL: "diagonal: every token on its own",
+        TokenMixing.LOW_RANK: "low rank: products of queries and keys",
+        TokenMixing.TOEPLITZ: "scaled Toeplitz: a convolution between two gates",
+        TokenMixing.SEMI_SEPARABLE: "semi-separable: a linear recurrence that decays",
+        TokenMixing.HOUSEHOLDER: "semi-separable, erasing along a key before it writes: the delta rule",
+        TokenMixing.NORM_PRESERVING: "semi-separable, the input scaled by what the decay leaves free",
+        TokenMixing.KEY_DECAY: "semi-separable, with a decay for each key channel",
+    },
+    "sparsity": {
+        Sparsity.NONE: "none but causality",
+        Sparsity.BANDED: "banded: a window of the last tokens, a quarter of the scale's context unless told",
+    },
+    "nonlinearity": {
+        Nonlinearity.NONE: "none",
+        Nonlinearity.SOFTMAX: "softmax over tokens",
+        Nonlinearity.RELU: "ReLU of the gate",
+        Nonlinearity.SWISH: "swish of the gate",
+        Nonlinearity.GELU: "GELU of the gate",
+        Nonlinearity.SQUARED_RELU: "squared ReLU",
+    },
+    "channel mixing": {
+        ChannelMixing.DIAGONAL: "diagonal: every channel on its own",
+        ChannelMixing.DENSE: "dense",
+        ChannelMixing.GROUPED: "grouped: heads",
+        ChannelMixing.ROUTED: "routed: the best of several experts",
+        ChannelMixing.ROUTED_SHARED: "routed, beside experts that serve every token",
+        ChannelMixing.LATENT: "heads that read keys and values from one latent vector",
+    },
+}
+FEATURIZER_GENOME = {
+    "token mixing": {
+        FeatureTokenMixing.DIAGONAL: "none",
+        FeatureTokenMixing.TOEPLITZ: "a short kernel of 3 taps; for K a kernel that is a parameter",
+        FeatureTokenMixing.IMPLICIT_TOEPLITZ: "for K a kernel as long as the context, a function of the position",
+        FeatureTokenMixing.ACTIVATED_TOEPLITZ: "a short kernel of 4 taps, then swish",
+    },
+    "channel mixing": {
+        FeatureChannelMixing.DIAGONAL: "no map: for K, which is no function of the input",
+        FeatureChannelMixing.DENSE: "one matrix",
+        FeatureChannelMixing.GROUPED: "one block for each head",
+        FeatureChannelMixing.LATENT: "a product of two thin matrices, of rank d / 16",
+        FeatureChannelMixing.NORMALISED: "one matrix, then each head to unit mean square with a gain",
+        FeatureChannelMixing.COMPRESSED: "one matrix, then the whole to unit mean square with a gain",
+    },
+    "expansion": {
+        "n": "the feature is n d wide; for K the number of taps, for R the number of experts",
+        GATED_RATIO: "8/3 d wide; for K three taps",
+    },
+    "repeat": {
+        "n": "the width is divided by n: in attention one key/value head serves n query heads; "
+        "for R the number of experts that a token goes through",
+        EVERY_CHANNEL: "one vector, as long as the expansion says, serves every channel: the states of a recurrence",
+        WITHIN_HEAD: "one number serves every channel of a head",
+        EVERY_HEAD: "one head serves every head",
+    },
+}
+
+# Feature group -> what it is to the operators that have it.
+ROLES = {
+    "C": "what reads: query, gate",
+    "B": "what is matched or written under: key, input gate",
+    "V": "what is read: value",
+    "A": "decay or step",
+    "W": "how strongly the delta rule writes",
+    "Z": "gate of the output",
+    "K": "kernel of a convolution",
+    "R": "router",
+    "S": "C of the experts that serve every token",
+    "U": "V of the experts that serve every token",
+}

@@ -1,0 +1,76 @@
+"""Semi-separable token mixing with Householder transitions: the gated delta rule.
+
+    S_i = a_i (I - w_i k_i k_i^T) S_{i-1} + w_i k_i V_i^T,   y_i = norm(q_i S_i / sqrt(K)) swish(Z_i)        per head
+
+    k = B / |B|,  q = C / |C|,  a = exp(-rate softplus(A + bias)),  w = sigmoid(W)
+
+Before a value is written under a key, what the key held is erased. The norm is to unit mean square with a gain that all
+heads share; the gate is there only where the operator genome names a nonlinearity. Yang et al. 2024, arXiv:2412.06464.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from star.operators.featurizer import NORM_EPS
+from star.operators.memory import Kept, Memory
+from star.operators.mixer import Mixer
+from star.operators.recurrence import STEP_RANGE
+from star.operators.state_space import RATE_RANGE
+from star.ops.delta import gated_delta_rule, gated_delta_rule_naive
+from star.ops.shapes import BTD, BTH, BTHK, H, K
+from star.spec import Dimensions, LivSpec
+
+LEAST_SQUARE = 1e-6  # added to the squared length of keys and queries
+
+
+class DeltaRule(Mixer):
+    """The recurrence over features C, B, V (B, T, D), A, W (B, T, H) and perhaps Z (B, T, D)."""
+
+    def __init__(self, liv: LivSpec, dims: Dimensions) -> None:
+        super().__init__()
+        self.head_dim = dims.head_dim
+        self.width = dims.d_model
+        self.num_heads = dims.num_heads
+        low, high = (math.log(step) for step in STEP_RANGE)
+        steps = torch.linspace(low, high, self.num_heads).exp()
+        self.log_rate = nn.Parameter(torch.linspace(*RATE_RANGE, self.num_heads).log())
+        self.step_bias = nn.Parameter(steps + torch.log(-torch.expm1(-steps)))  # softplus of it is `steps`
+        self.norm = nn.RMSNorm(self.head_dim, eps=NORM_EPS)
+
+    def keeps(self, context: int) -> dict[str, Kept]:
+        return {"state": Kept((self.num_heads, self.head_dim, self.head_dim))}
+
+    def forward(
+        self, c: BTD, b: BTD, v: BTD, a: BTH, w: BTH, z: BTD | None = None, memory: Memory | None = None
+    ) -> BTD:
+        q, k, v = (x.unflatten(2, (-1, self.head_dim)) for x in (c, b, v))
+        log_decay = -self.log_rate.exp() * F.softplus(a + self.step_bias)
+        if memory is None:
+            start = v.new_zeros(v.shape[0], self.num_heads, self.head_dim, self.head_dim)
+        else:
+            start = memory.state("state")
+        y, last = gated_delta_rule(unit(q) * self.head_dim**-0.5, unit(k), v, log_decay, torch.sigmoid(w), start)
+        if memory is not None:
+            memory.keep_state("state", last)
+        y = self.norm(y).flatten(2)
+        return y if z is None else y * F.silu(z)
+
+
+def unit(x: BTHK) -> BTHK:
+    """Every head to length 1."""
+    return x * torch.rsqrt(x.square().sum(3, keepdim=True) + LEAST_SQUARE)
+
+
+def delta_rule_naive(c: BTD, b: BTD, v: BTD, a: BTH, w: BTH, z: BTD, log_rate: H, step_bias: H, gain: K) -> BTD:
+    """The same, one token after another."""
+    head_dim = gain.shape[0]
+    q, k, v = (x.unflatten(2, (-1, head_dim)) for x in (c, b, v))
+    q, k = (x / (x.square().sum(3, keepdim=True) + LEAST_SQUARE).sqrt() for x in (q, k))
+    log_decay = -log_rate.exp() * torch.log1p(torch.exp(a + step_bias))
+    start = v.new_zeros(v.shape[0], v.shape[2], head_dim, head_dim)
+    y, _ = gated_delta_rule_naive(q / head_dim**0.5, k, v, log_decay, 1 / (1 + torch.exp(-w)), start)
+    y = y / (y.square().mean(3, keepdim=True) + NORM_EPS).sqrt() * gain
+    return y.flatten(2) * z / (1 + torch.exp(-z))

@@ -1,0 +1,76 @@
+"""What an operator keeps between two decoded tokens: the cache, seen from one operator.
+
+Three kinds of tensor: the *history* of a feature, one row a token; the last *columns* that a short kernel sees; the
+*state* of a recurrence. Where slots share features, one keeps what all of them need and the others look there.
+"""
+
+from typing import NamedTuple
+
+import torch
+
+from star.ops.shapes import BTD
+
+
+class Kept(NamedTuple):
+    """One tensor to keep: its shape without the batch, and the roles whose features alone determine it ("" if it is
+    the operator's own affair)."""
+
+    shape: tuple[int, ...]
+    roles: str = ""
+
+
+class Memory:
+    """The tensors that one operator keeps, by name, each (B, ...); zero before the first token.
+
+    Args:
+        tensors: those that it keeps itself.
+        keepers: name -> the memory of an earlier slot that keeps this one in our place.
+    """
+
+    def __init__(self, tensors: dict[str, torch.Tensor], keepers: dict[str, "Memory"]) -> None:
+        self.tensors = tensors
+        self.keepers = keepers
+        self.position = 0  # tokens that came before those of the present pass
+        self.before: dict[str, torch.Tensor] = {}  # what this pass found, for later slots that look here
+
+    def begin(self, position: int) -> None:
+        """A new pass begins, over the tokens from `position` on."""
+        self.position = position
+        self.before = {}
+
+    def extend(self, name: str, new: BTD) -> torch.Tensor:
+        """The tokens kept so far that the present ones may need, and the present ones, which are kept too."""
+        if name in self.keepers:
+            return self.keepers[name].before[name]
+        kept, end = self.tensors[name], self.position + new.shape[1]
+        if end <= kept.shape[1]:
+            kept[:, self.position : end] = new
+            history = kept[:, :end]
+        else:  # more tokens than fit: the oldest go
+            history = torch.cat((kept[:, : self.position], new), dim=1)
+            kept.copy_(history[:, -kept.shape[1] :])
+        self.before[name] = history
+        return history
+
+    def slide(self, name: str, new: BTD) -> torch.Tensor:
+        """The present tokens after the columns before them: as many as there are taps, less one; zeros at first."""
+        if name in self.keepers:
+            return self.keepers[name].before[name]
+        kept = self.tensors[name]
+        columns = torch.cat((kept, new), dim=1)
+        kept.copy_(columns[:, -kept.shape[1] :])
+        self.before[name] = columns[:, 1:]
+        return columns[:, 1:]
+
+    def state(self, name: str) -> torch.Tensor:
+        """The state before the present tokens."""
+        if name in self.keepers:
+            return self.keepers[name].before[name]
+        if name not in self.before:
+            self.before[name] = self.tensors[name].clone()
+        return self.before[name]
+
+    def keep_state(self, name: str, state: torch.Tensor) -> None:
+        """Keep the state after the present tokens, unless an earlier slot does."""
+        if name not in self.keepers:
+            self.tensors[name].copy_(state)

@@ -1,0 +1,50 @@
+"""Scaled Toeplitz token mixing: gated convolutions, short or as long as the sequence."""
+
+import math
+from types import MappingProxyType
+
+from star.spec import ChannelMixing, Dimensions, FeatureTokenMixing, LivSpec, Nonlinearity, Structure, TokenMixing
+from star.structures.structure import CacheEntry, Choices, StructureRules
+
+GATES = {Nonlinearity.NONE: "C_i", Nonlinearity.SWISH: "swish(C_i)", Nonlinearity.GELU: "gelu(C_i)"}
+
+
+class ConvolutionRules(StructureRules):
+    """A convolution of B V with the kernel K, gated by C."""
+
+    structure = Structure.CONVOLUTION
+    token_mixing = TokenMixing.TOEPLITZ
+    channel_mixing = ChannelMixing.DIAGONAL
+    nonlinearities = tuple(GATES)
+    conditions = MappingProxyType({"K": "an implicit kernel has no taps to count, so its expansion is 3"})
+
+    def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
+        gates = tuple(Choices(role, (1, 3, 7), (2, 3, 4)) for role in "CBV")
+        return (*gates, Choices("K", (3, 6), (1,), (3, 4, 7)))
+
+    def settle(self, rows: dict[str, list[int]]) -> None:
+        if rows["K"][0] == FeatureTokenMixing.IMPLICIT_TOEPLITZ:
+            rows["K"][2] = 3
+
+    def params(self, liv: LivSpec, dims: Dimensions) -> int:
+        return dims.d_model**2
+
+    def keeps(self, liv: LivSpec, dims: Dimensions) -> tuple[CacheEntry, ...]:
+        kernel = liv.group("K")
+        if kernel.token_mixing is FeatureTokenMixing.IMPLICIT_TOEPLITZ:
+            return (CacheEntry("BV", growing=dims.d_model),)
+        return (CacheEntry("BV", fixed=kernel.expansion * dims.d_model),)
+
+    def flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:
+        """As in the base class; a long convolution is three real Fourier transforms of twice the length, 2.5 n log2 n
+        each, and the product of two spectra."""
+        d, kernel = dims.d_model, liv.group("K")
+        if kernel.token_mixing is FeatureTokenMixing.IMPLICIT_TOEPLITZ:
+            length = 2 * tokens
+            mixing = d * (round(7.5 * length * math.log2(length)) + 3 * length)
+        else:
+            mixing = 2 * tokens * kernel.expansion * d
+        return mixing + 2 * tokens * d * d
+
+    def equation(self, liv: LivSpec) -> str:
+        return f"y_i = {GATES[liv.nonlinearity]} * sum over j <= i of K_(i-j) * B_j * V_j"

@@ -1,0 +1,103 @@
+"""What a feature group costs, and its equation: the map of the channels, then the mixing of tokens."""
+
+from star.spec import (
+    EVERY_CHANNEL,
+    EVERY_HEAD,
+    GATED_RATIO,
+    IMPLICIT_FREQUENCIES,
+    IMPLICIT_HIDDEN,
+    KERNEL_TAPS,
+    WITHIN_HEAD,
+    Dimensions,
+    FeatureChannelMixing,
+    FeatureGroup,
+    FeatureTokenMixing,
+)
+
+
+def feature_params(group: FeatureGroup, dims: Dimensions) -> int:
+    """Parameters that make one feature group.
+
+    With d = d_model and w its width: dense d w; grouped d w / heads; latent (d + w) ceil(d / 16); normalised d w and a
+    gain for each channel of a head; compressed d w + w; a short kernel of t taps t w more; an explicit kernel t d; an
+    implicit one (2 F + 1) E + E + E d + d with F frequencies and hidden width E.
+    """
+    d, width = dims.d_model, group.width(dims)
+    if group.token_mixing is FeatureTokenMixing.IMPLICIT_TOEPLITZ:
+        inputs = 2 * IMPLICIT_FREQUENCIES + 1
+        return inputs * IMPLICIT_HIDDEN + IMPLICIT_HIDDEN + IMPLICIT_HIDDEN * d + d
+    if group.channel_mixing is FeatureChannelMixing.DIAGONAL:
+        return group.expansion * d
+    return _map_params(group, dims) + KERNEL_TAPS.get(group.token_mixing, 0) * width
+
+
+def _map_params(group: FeatureGroup, dims: Dimensions) -> int:
+    d, width = dims.d_model, group.width(dims)
+    match group.channel_mixing:
+        case FeatureChannelMixing.GROUPED:
+            return d * width // dims.num_heads
+        case FeatureChannelMixing.LATENT:
+            return (d + width) * dims.latent_rank
+        case FeatureChannelMixing.NORMALISED:
+            return d * width + dims.head_dim
+        case FeatureChannelMixing.COMPRESSED:
+            return d * width + width
+        case _:
+            return d * width
+
+
+def kept_columns(group: FeatureGroup, dims: Dimensions) -> int:
+    """Elements that a short kernel on a feature keeps: the last columns of the feature."""
+    if group.channel_mixing is FeatureChannelMixing.DIAGONAL:
+        return 0
+    return KERNEL_TAPS.get(group.token_mixing, 0) * group.width(dims)
+
+
+def feature_flops(group: FeatureGroup, dims: Dimensions, tokens: int) -> int:
+    """Multiplications and additions that make a feature group for a sequence of `tokens`: two for every weight of its
+    maps and kernel and token; norms and activations are not counted. A kernel costs what its network does."""
+    d, width = dims.d_model, group.width(dims)
+    if group.token_mixing is FeatureTokenMixing.IMPLICIT_TOEPLITZ:
+        return 2 * tokens * IMPLICIT_HIDDEN * (2 * IMPLICIT_FREQUENCIES + 1 + d)
+    match group.channel_mixing:
+        case FeatureChannelMixing.DIAGONAL:
+            return 0
+        case FeatureChannelMixing.GROUPED:
+            weights = d * width // dims.num_heads
+        case FeatureChannelMixing.LATENT:
+            weights = (d + width) * dims.latent_rank
+        case _:
+            weights = d * width
+    return 2 * tokens * (weights + KERNEL_TAPS.get(group.token_mixing, 0) * width)
+
+
+def feature_equation(group: FeatureGroup) -> str:
+    """How a feature is made from the input x, as text."""
+    if group.token_mixing is FeatureTokenMixing.IMPLICIT_TOEPLITZ:
+        return "f(position)"
+    if group.channel_mixing is FeatureChannelMixing.DIAGONAL:
+        return f"a parameter of {group.expansion} taps"
+    maps = {FeatureChannelMixing.GROUPED: "x blockdiag(W)", FeatureChannelMixing.LATENT: "x W1 W2"}
+    text = maps.get(group.channel_mixing, "x W")
+    if group.token_mixing is FeatureTokenMixing.TOEPLITZ:
+        text = f"conv3({text})"
+    elif group.token_mixing is FeatureTokenMixing.ACTIVATED_TOEPLITZ:
+        text = f"swish(conv4({text}))"
+    norms = {FeatureChannelMixing.NORMALISED: "norm_head", FeatureChannelMixing.COMPRESSED: "norm"}
+    return f"{norms[group.channel_mixing]}({text})" if group.channel_mixing in norms else text
+
+
+def feature_width(group: FeatureGroup) -> str:
+    """How many channels a feature has, with d for d_model, as text; empty for a kernel."""
+    if group.channel_mixing is FeatureChannelMixing.DIAGONAL:
+        return ""
+    if group.role == "R":
+        return f"{group.expansion} experts, {group.repeat} for each token"
+    special = {
+        EVERY_CHANNEL: f"{group.expansion} numbers for all channels",
+        WITHIN_HEAD: "one number for each head",
+        EVERY_HEAD: "one head for all heads",
+    }
+    times = "8/3 " if group.expansion == GATED_RATIO else f"{group.expansion} " if group.expansion > 1 else ""
+    part = f" / {group.repeat}" if group.repeat > 1 else ""
+    return special.get(group.repeat, f"width {times}d{part}")

@@ -1,0 +1,58 @@
+"""Comparing one of our operators with a public implementation that holds the same weights."""
+
+import torch
+
+from star.operators.liv import Liv
+from star.spec import Dimensions, LivSpec
+
+
+def build(liv: LivSpec, dims: Dimensions) -> Liv:
+    """An operator that shares nothing, with an output map that says something, of the default type."""
+    count = len(liv.groups)
+    operator = Liv(liv, dims, (None,) * count, (False,) * count).to(torch.get_default_dtype())
+    for name, parameter in operator.named_parameters():
+        if name.endswith("out.weight"):
+            torch.nn.init.normal_(parameter, std=0.2)
+        elif parameter.ndim == 1:
+            torch.nn.init.normal_(parameter, mean=1, std=0.2)  # gains, biases, rates: something else than all alike
+    return operator
+
+
+def assert_equal(ours, theirs, x, pairs, atol=1e-10):
+    """Equal outputs, and equal gradients of a random projection: for the input, and for each (our parameter, the tensor
+    in which the reference holds it, how to bring that tensor into our shape)."""
+    outputs, gradients = [], []
+    places = [x.clone().requires_grad_() for _ in range(2)]
+    weight = torch.randn_like(x)
+    for function, place, held in zip(
+        (ours, theirs), places, zip(*[pair[:2] for pair in pairs], strict=True), strict=True
+    ):
+        y = function(place)
+        outputs.append(y)
+        gradients.append(torch.autograd.grad((y * weight).sum(), [place, *held]))
+    torch.testing.assert_close(*outputs, rtol=0, atol=atol)
+    torch.testing.assert_close(gradients[0][0], gradients[1][0], rtol=0, atol=atol * 100)
+    for (_, _, reshape), one, other in zip(pairs, gradients[0][1:], gradients[1][1:], strict=True):
+        torch.testing.assert_close(one, reshape(other), rtol=0, atol=atol * 100)
+
+
+def load(pairs) -> None:
+    """Give each of our parameters the weights of the reference."""
+    with torch.no_grad():
+        for parameter, tensor, reshape in pairs:
+            parameter.copy_(reshape(tensor))
+
+
+def rows(start: int, stop: int):
+    """Rows of a matrix that holds several."""
+    return lambda tensor: tensor[start:stop]
+
+
+def taps(start: int, stop: int):
+    """Channels of a depthwise convolution (channels, 1, taps) as our kernel (taps, channels), present token first."""
+    return lambda tensor: tensor[start:stop, 0].flip(1).T
+
+
+def same(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor itself."""
+    return tensor
