@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from star.genome import sample, to_text
+from star.genome import Space, to_text
 
 SLOTS = 24
 STAR = Path(sys.executable).with_name("star")
@@ -24,7 +24,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--genomes", type=int, default=20_000)
     rng = np.random.default_rng(0)
-    genomes = [sample(SLOTS, rng) for _ in range(parser.parse_args().genomes)]
+    space = Space(SLOTS)
+    genomes = [space.sample(rng) for _ in range(parser.parse_args().genomes)]
     with tempfile.TemporaryDirectory() as folder:
         for kind, column in (("integers", genomes), ("texts", [to_text(genome) for genome in genomes])):
             path = Path(folder) / f"{kind}.parquet"

@@ -1,0 +1,77 @@
+"""Tables and the head of a page of measurements."""
+
+import platform
+import shlex
+import sys
+from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).parents[3]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of text under a title. `note` says how to read it."""
+
+    title: str
+    note: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+    def markdown(self) -> str:
+        """The table, all columns but the first aligned to the right."""
+        rule = ("---", *["--:"] * (len(self.columns) - 1))
+        lines = [f"| {' | '.join(row)} |" for row in (self.columns, rule, *self.rows)]
+        return "\n".join([f"## {self.title}", "", self.note, "", *lines])
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What was run, where, how to read it, and the tables."""
+
+    title: str
+    reading: str
+    tables: list[Table]
+    device: torch.device
+
+    def markdown(self) -> str:
+        """The whole page."""
+        parts = [f"# {self.title}", self._head(), self.reading, *(table.markdown() for table in self.tables)]
+        return "\n\n".join(parts) + "\n"
+
+    def deliver(self, path: Path | None) -> None:
+        """Write the page, or print it if there is no path."""
+        if path is None:
+            print(self.markdown(), end="")
+        else:
+            path.write_text(self.markdown(), encoding="utf-8")
+
+    def _head(self) -> str:
+        script = Path(sys.argv[0]).resolve()
+        shown = script.relative_to(ROOT) if script.is_relative_to(ROOT) else script
+        head = {
+            "Command": f"`{shlex.join(['python', str(shown), *sys.argv[1:]])}`",
+            "Machine": describe(self.device),
+            "Versions": f"torch {torch.__version__}, transformers {version('transformers')}",
+            "Date": date.today().isoformat(),
+        }
+        return "\n".join(f"- {key}: {value}" for key, value in head.items())
+
+
+def describe(device: torch.device) -> str:
+    """The processor that the times are of."""
+    threads = torch.get_num_threads()
+    cpu = f"{cpu_model()}, {threads} thread{'s' if threads > 1 else ''}"
+    return f"{torch.cuda.get_device_name(device)}, driven by {cpu}" if device.type == "cuda" else cpu
+
+
+def cpu_model() -> str:
+    """What the system calls the processor."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,58 @@
+"""What is timed of an operator: a training step, and one token of decoding."""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import nn
+
+from measuring.clock import Action
+from star.operators.liv import Liv
+from star.spec import Dimensions, LivSpec
+
+
+def build(liv: LivSpec, dims: Dimensions, device: torch.device) -> Liv:
+    """An operator that shares nothing. Its maps back would start at zero, and zero is no number to time with."""
+    count = len(liv.groups)
+    operator = Liv(liv, dims, (None,) * count, (False,) * count).to(device)
+    for name, parameter in operator.named_parameters():
+        if name.endswith("out.weight"):
+            nn.init.normal_(parameter, std=dims.d_model**-0.5)
+    return operator
+
+
+def training_step(
+    run: Callable[[torch.Tensor], torch.Tensor], parameters: Iterable[nn.Parameter], x: torch.Tensor
+) -> Action:
+    """Forward, and backward to the input and every parameter."""
+    leaves = [x.detach().requires_grad_(), *parameters]
+    weight = torch.randn_like(x)
+
+    def step() -> None:
+        for leaf in leaves:
+            leaf.grad = None
+        run(leaves[0]).backward(weight)
+
+    return step
+
+
+def operator_step(liv: LivSpec, dims: Dimensions, x: torch.Tensor) -> Action:
+    """The training step of one of our operators."""
+    operator = build(liv, dims, x.device)
+    return training_step(lambda x: operator(x, {})[0], operator.parameters(), x)
+
+
+@torch.no_grad()
+def decoding_step(liv: LivSpec, dims: Dimensions, context: int, device: torch.device) -> Action:
+    """One token, the last of `context`, after a cache of all before it."""
+    operator = build(liv, dims, device).eval()
+    memories = operator.new_memory(1, context, {})
+    prompt = torch.randn(1, context, dims.d_model, device=device)
+
+    @torch.no_grad()
+    def read(start: int, stop: int) -> None:
+        for memory in memories:
+            memory.begin(start)
+        operator(prompt[:, start:stop], {}, memories)
+
+    read(0, context - 1)
+    return lambda: read(context - 1, context)
