@@ -17,10 +17,14 @@ MOST_ROWS = 65_536  # operator classes that a pricer remembers
 
 
 class Cost(NamedTuple):
-    """Totals of a model. `params` holds `embedding_params`; the tied head adds none. `active_params` are those that
-    one token goes through, all but the experts that it is not routed to. `flops` are those of a forward pass over
-    `context` tokens, the head included: see `star.structures` for what is counted; `flops_per_token` is their share of
-    one token. A training step costs three times as many: every product has two gradients."""
+    """Totals of a model. `params` holds `embedding_params`; the tied head adds none.
+
+    `active_params` are those that one token goes through, all but the experts that it is not routed to; where slots
+    share experts, and a token may be routed to other ones in each, it is the least number. `cache_bytes_per_token` are
+    those that one more token adds. `flops` are those of a forward pass over `context` tokens, the head included: see
+    `star.structures` for what is counted; `flops_per_token` is their share of one token. A training step costs three
+    times as many: every product has two gradients.
+    """
 
     params: int
     embedding_params: int
@@ -70,7 +74,7 @@ class _Row(NamedTuple):
     whole: _Share
     group_params: tuple[int, ...]
     group_idle: tuple[int, ...]
-    group_flops: tuple[int, ...]
+    group_flops: tuple[int, ...]  # that sharing the feature saves
     entries: tuple[_Entry, ...]
 
 
@@ -85,6 +89,7 @@ def _row(liv: LivSpec, dims: Dimensions, tokens: int) -> _Row:
     params = tuple(copies * rules.group_params(liv, group, dims) for group in liv.groups)
     idle = tuple(copies * rules.idle_group_params(liv, group, dims) for group in liv.groups)
     flops = tuple(copies * rules.group_flops(liv, group, dims, tokens) for group in liv.groups)
+    saved = tuple(0 if role in rules.deferred else cost for role, cost in zip(roles, flops, strict=True))
     whole = _Share(
         params=sum(params) + copies * rules.params(liv, dims) + dims.d_model,  # and a norm
         idle=sum(idle) + copies * rules.idle_params(liv, dims),
@@ -93,7 +98,7 @@ def _row(liv: LivSpec, dims: Dimensions, tokens: int) -> _Row:
         growing=sum(one.growing for one in entries),
         banded=sum(one.banded for one in entries),
     )
-    return _Row(whole, params, idle, flops, tuple(entry for entry in entries if any(entry[1:])))
+    return _Row(whole, params, idle, saved, tuple(entry for entry in entries if any(entry[1:])))
 
 
 def _entry(one: CacheEntry, roles: list[str], copies: int) -> _Entry:
@@ -170,12 +175,13 @@ def price(slots: tuple[Slot, ...], dims: Dimensions, context: int | None = None,
     embedding = dims.vocab_size * dims.d_model
     params = total.params + embedding + dims.d_model
     flops = total.flops + 2 * embedding * tokens  # the head
+    elements = _elements(total, tokens, dims)
     return Cost(
         params=params,
         embedding_params=embedding,
         active_params=params - total.idle,
-        cache_bytes=_elements(total, tokens, dims) * dtype_bytes,
-        cache_bytes_per_token=total.growing * dtype_bytes,
+        cache_bytes=elements * dtype_bytes,
+        cache_bytes_per_token=(_elements(total, tokens + 1, dims) - elements) * dtype_bytes,
         flops=flops,
         flops_per_token=flops / tokens,
     )

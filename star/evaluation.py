@@ -49,7 +49,8 @@ def evaluate(task: Task, settings: EvaluationSettings, corpus: Corpus) -> tuple[
     shared weight once; a failure has no weights. Raises no Exception: each becomes a status.
     """
     torch.set_num_threads(1)
-    started, training = time.perf_counter(), math.inf
+    started = time.perf_counter()
+    training = ended = math.inf
     objectives: dict[str, float] = {}
     weights: dict[str, np.ndarray] = {}
     curve: tuple[float, ...] = ()
@@ -58,6 +59,7 @@ def evaluate(task: Task, settings: EvaluationSettings, corpus: Corpus) -> tuple[
         model, cost = _build(task, settings)
         training = time.perf_counter()
         result = fit(model, corpus, settings.scale.recipe, task.seed)
+        ended = time.perf_counter()
         curve = result.loss_curve
         latency = measure_latency(model, settings.context) if settings.measures_latency else None
         outcome = Outcome(cost=cost, fit=result, latency=latency)
@@ -66,14 +68,14 @@ def evaluate(task: Task, settings: EvaluationSettings, corpus: Corpus) -> tuple[
         weights = {name: array.detach().float().numpy() for name, array in model.named_parameters()}
     except Exception as error:  # whatever a genome does, the search goes on
         status, message = classify(error), describe(error)
-    ended = time.perf_counter()
+    stopped = time.perf_counter()
     return Evaluation(
         hash=task.hash,
         status=status,
         objectives=objectives,
         loss_curve=curve,
-        train_seconds=max(0.0, ended - training),
-        seconds=ended - started,
+        train_seconds=max(0.0, min(ended, stopped) - training),
+        seconds=stopped - started,
         worker=f"{platform.node()}:{os.getpid()}",
         error=message,
     ), weights

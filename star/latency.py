@@ -24,7 +24,8 @@ class Latency:
 
 @torch.no_grad()
 def measure_latency(model: LanguageModel, context: int) -> Latency:
-    """Latency at batch 1 and up to `context` tokens, on the device where the model is."""
+    """Latency at batch 1 and up to `context` tokens, on the device where the model is. Leaves it in evaluation mode."""
+    model.eval()
     device = next(model.parameters()).device
     steps = min(STEPS, context - 1)
     prompt = torch.zeros(1, context, dtype=torch.long, device=device)

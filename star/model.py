@@ -50,6 +50,12 @@ class Cache:
                 memory.begin(self.position)
         self.position += num_tokens
 
+    def settle(self) -> None:
+        """Drop what only the pass that is over needed."""
+        for slot in self.memories:
+            for memory in slot:
+                memory.end()
+
 
 class LanguageModel(nn.Module):
     """A decoder-only language model of any genome."""
@@ -84,6 +90,8 @@ class LanguageModel(nn.Module):
             if i in self.producers:
                 features[i] = made
             x = x + y
+        if cache is not None:
+            cache.settle()
         return nn.functional.linear(self.final_norm(x), self.embedding.weight)
 
     def new_cache(self, context: int, batch_size: int = 1) -> Cache:

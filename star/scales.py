@@ -25,6 +25,7 @@ class Recipe:
     valid_tokens: int = 16_384
     dtype: str = "float32"
     balance: str = "bias"  # of experts: "bias" of their selection, or "loss": an auxiliary loss
+    balance_rate: float = 1e-2  # of that bias, a step; long trainings use 1e-3 (Wang et al. 2024, arXiv:2408.15664)
 
     @property
     def steps(self) -> int:
@@ -83,6 +84,7 @@ SCALES: dict[str, Scale] = {
                 learning_rate=8e-4,
                 valid_tokens=4_194_304,
                 dtype="bfloat16",
+                balance_rate=1e-3,
             ),
         ),
         # The paper's: 48 slots of width 2,048, 0.75 M tokens a step, 40 B tokens. Its rate is not known.
@@ -98,6 +100,7 @@ SCALES: dict[str, Scale] = {
                 learning_rate=4e-4,
                 valid_tokens=4_194_304,
                 dtype="bfloat16",
+                balance_rate=1e-3,
             ),
         ),
     )

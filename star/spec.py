@@ -125,7 +125,7 @@ class Dimensions:
                 raise UserError(f"{name} must be a positive integer, not {getattr(self, name)}")
         if self.d_model % self.head_dim:
             raise UserError(f"head_dim {self.head_dim} does not divide d_model {self.d_model}")
-        if not 0 <= self.window <= self.seq_len:
+        if self.window and not 1 <= self.window <= self.seq_len:
             raise UserError(f"window is {self.window}, but must lie between 1 and the context of {self.seq_len} tokens")
 
     @property

@@ -19,9 +19,6 @@ from star.spec import UserError
 CURVE_POINTS = 32
 OPTIMIZERS = ("adamw", "muon")
 BALANCES = ("bias", "loss")
-# How far the biases that select experts move after every step (Wang et al. 2024, arXiv:2408.15664). The authors' 1e-3
-# is for many thousand steps; in the hundred of a short proxy it moves nothing.
-BALANCE_RATE = 1e-2
 BALANCE_WEIGHT = 1e-2  # of the auxiliary loss (Fedus et al. 2021, arXiv:2101.03961)
 
 
@@ -163,7 +160,7 @@ def _add_balance(loss: Tensor, experts: list[Routed], recipe: Recipe) -> Tensor:
 def _rebalance(experts: list[Routed], recipe: Recipe) -> None:
     if recipe.balance == "bias":
         for module in experts:
-            module.rebalance(BALANCE_RATE)
+            module.rebalance(recipe.balance_rate)
 
 
 def _update(optimizers: list[torch.optim.Optimizer], rate: float) -> None:

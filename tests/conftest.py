@@ -58,3 +58,12 @@ def lifted(monkeypatch):
     yield
     monkeypatch.undo()
     torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
+def double_precision():
+    """Two forms that differ in the order of sums alone leave no room for a wrong formula in float64."""
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(0)
+    yield
+    torch.set_default_dtype(torch.float32)

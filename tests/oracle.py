@@ -1,4 +1,4 @@
-"""Comparing one of our operators with a public implementation that holds the same weights."""
+"""Comparing two forms of one function, and one of our operators with a public implementation of the same weights."""
 
 import torch
 
@@ -56,3 +56,19 @@ def taps(start: int, stop: int):
 def same(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor itself."""
     return tensor
+
+
+def with_gradients(form, tensors):
+    """What `form` returns, and the gradients of a projection of all of it with respect to every tensor."""
+    tensors = [t.detach().requires_grad_() for t in tensors]
+    results = form(*tensors)
+    generator = torch.Generator().manual_seed(1)
+    weights = [torch.randn(result.shape, generator=generator).to(result) for result in results]
+    projection = sum((result * weight).sum() for result, weight in zip(results, weights, strict=True))
+    return [*results, *torch.autograd.grad(projection, tensors, materialize_grads=True)]
+
+
+def assert_same(one, other, tensors, atol=1e-10):
+    """Equal results and equal gradients."""
+    for a, b in zip(with_gradients(one, tensors), with_gradients(other, tensors), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=atol)

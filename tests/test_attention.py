@@ -31,6 +31,8 @@ from star.spec import Dimensions, Sparsity, Structure
 from star.structures import rules_of
 from star.structures.feature import kept_columns
 
+pytestmark = pytest.mark.usefixtures("double_precision")
+
 DIMS = Dimensions(d_model=32, head_dim=8, vocab_size=11, seq_len=80)
 WIDE = Dimensions(d_model=64, head_dim=8, vocab_size=11, seq_len=80, window=20)
 LENGTHS = (1, 2, 63, 64, 65)
@@ -43,15 +45,6 @@ LIVS = OF_THE_DECK | {
     "MLA with kernels": build_liv("", (2, 2, 2, 6), ((7, 3, 2, 1), (3, 2, 1, 9), (7, 6, 1, 2))),
     "GQA with kernels": build_liv("", (2, 2, 2, 3), ((3, 4, 1, 1), (7, 5, 1, 2), (1, 4, 1, 2))),
 }
-
-
-@pytest.fixture(autouse=True)
-def double_precision():
-    """Two forms that differ in the order of sums alone leave no room for a wrong formula in float64."""
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def assert_same(one, other, tensors, atol=1e-10):

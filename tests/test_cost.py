@@ -117,7 +117,7 @@ def test_cache_of_each_class(class_id, elements):
     for context in (1, 256, 5000):
         cost = price(slots, SMALL, context=context, dtype_bytes=2)
         assert cost.cache_bytes == 2 * elements(context)
-        assert cost.cache_bytes_per_token == 2 * (elements(1001) - elements(1000))
+        assert cost.cache_bytes_per_token == 2 * (elements(context + 1) - elements(context))
 
 
 @pytest.mark.parametrize("class_id", [19, 20, 40])

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from oracle import assert_same, with_gradients
 from transformers.models.qwen3_next.modeling_qwen3_next import (
     torch_chunk_gated_delta_rule,
     torch_recurrent_gated_delta_rule,
@@ -10,16 +11,10 @@ from transformers.models.qwen3_next.modeling_qwen3_next import (
 
 from star.ops.delta import gated_delta_rule, gated_delta_rule_naive
 
+pytestmark = pytest.mark.usefixtures("double_precision")
+
 LENGTHS = (1, 2, 63, 64, 65, 200)
 BATCH, HEADS, KEYS, VALUES = 2, 3, 6, 4
-
-
-@pytest.fixture(autouse=True)
-def double_precision():
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def make_inputs(num_tokens, keys=KEYS):
@@ -28,22 +23,6 @@ def make_inputs(num_tokens, keys=KEYS):
     log_decay, beta = -torch.rand(BATCH, num_tokens, HEADS), 2 * torch.rand(BATCH, num_tokens, HEADS)
     values, start = torch.randn(BATCH, num_tokens, HEADS, VALUES), torch.randn(BATCH, HEADS, keys, VALUES)
     return [q, F.normalize(k, dim=-1), values, log_decay, beta, start]
-
-
-def with_gradients(form, tensors):
-    """What `form` returns, and the gradients of a projection of all of it with respect to every tensor."""
-    tensors = [t.detach().requires_grad_() for t in tensors]
-    results = form(*tensors)
-    generator = torch.Generator().manual_seed(1)
-    weights = [torch.randn(result.shape, generator=generator).to(result) for result in results]
-    projection = sum((result * weight).sum() for result, weight in zip(results, weights, strict=True))
-    return [*results, *torch.autograd.grad(projection, tensors)]
-
-
-def assert_same(one, other, tensors, atol=1e-10):
-    """Equal results and equal gradients."""
-    for a, b in zip(with_gradients(one, tensors), with_gradients(other, tensors), strict=True):
-        torch.testing.assert_close(a, b, rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize("num_tokens", LENGTHS)

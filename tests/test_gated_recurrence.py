@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from oracle import assert_same, with_gradients
 from transformers import RecurrentGemmaConfig
 from transformers.models.recurrent_gemma.modeling_recurrent_gemma import RecurrentGemmaRglru
 
@@ -12,37 +13,15 @@ from star.ops.gated_recurrence import (
     linear_recurrence_naive,
 )
 
+pytestmark = pytest.mark.usefixtures("double_precision")
+
 LENGTHS = (1, 2, 63, 64, 65, 200)
 BATCH, WIDTH = 2, 6
-
-
-@pytest.fixture(autouse=True)
-def double_precision():
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def make_inputs(num_tokens, width=WIDTH):
     """v, input_gate, recurrence_gate, rate, start."""
     return [*torch.randn(3, BATCH, num_tokens, width), torch.randn(width) - 3, torch.randn(BATCH, width)]
-
-
-def with_gradients(form, tensors):
-    """What `form` returns, and the gradients of a projection of all of it with respect to every tensor."""
-    tensors = [t.detach().requires_grad_() for t in tensors]
-    results = form(*tensors)
-    generator = torch.Generator().manual_seed(1)
-    weights = [torch.randn(result.shape, generator=generator).to(result) for result in results]
-    projection = sum((result * weight).sum() for result, weight in zip(results, weights, strict=True))
-    return [*results, *torch.autograd.grad(projection, tensors, allow_unused=True, materialize_grads=True)]
-
-
-def assert_same(one, other, tensors, atol=1e-10):
-    """Equal results and equal gradients."""
-    for a, b in zip(with_gradients(one, tensors), with_gradients(other, tensors), strict=True):
-        torch.testing.assert_close(a, b, rtol=0, atol=atol)
 
 
 def without_a_past(form):

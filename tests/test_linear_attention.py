@@ -4,22 +4,17 @@ import math
 
 import pytest
 import torch
+from oracle import assert_same
 from transformers import MiniMaxConfig
 from transformers.models.mamba2.modeling_mamba2 import mamba2_chunk_scan
 from transformers.models.minimax.modeling_minimax import MiniMaxLightningAttention
 
 from star.ops.linear_attention import linear_attention, linear_attention_naive
 
+pytestmark = pytest.mark.usefixtures("double_precision")
+
 LENGTHS = (1, 2, 63, 64, 65, 200)
 BATCH, HEADS, KEYS, VALUES = 2, 4, 3, 5
-
-
-@pytest.fixture(autouse=True)
-def double_precision():
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def make_inputs(num_tokens, per_channel=False, groups=HEADS):
@@ -28,18 +23,6 @@ def make_inputs(num_tokens, per_channel=False, groups=HEADS):
     log_decay = -torch.rand(BATCH, num_tokens, HEADS, KEYS)
     values, start = torch.randn(BATCH, num_tokens, HEADS, VALUES), torch.randn(BATCH, HEADS, KEYS, VALUES)
     return [q, k, values, log_decay if per_channel else log_decay[..., 0], start]
-
-
-def assert_same(one, other, tensors, atol=1e-10):
-    """Equal results, and equal gradients of a random projection of all results with respect to every tensor."""
-    tensors = [t.detach().requires_grad_() for t in tensors]
-    outcomes = [f(*tensors) for f in (one, other)]
-    weights = [torch.randn_like(result) for result in outcomes[0]]
-    for results in outcomes:
-        projection = sum((result * weight).sum() for result, weight in zip(results, weights, strict=True))
-        results += torch.autograd.grad(projection, tensors)
-    for a, b in zip(*outcomes, strict=True):
-        torch.testing.assert_close(a, b, rtol=0, atol=atol)
 
 
 def fast(*inputs):

@@ -22,9 +22,9 @@ from star.report.axes import GENERATIONS, Axis, axis_over, human, in_table
 from star.report.failures import describe_failures
 from star.report.front import front_rows
 from star.report.history import read_history
-from star.report.page import class_colors, render, write_report
+from star.report.page import HUES, class_colors, render, write_report
 from star.report.panels import make_panels, staircase
-from star.spec import UserError
+from star.spec import TokenMixing, UserError
 
 CONFIG = RunConfig(population=16, generations=3, slots=5)
 COLUMNS = ("quality_bpb", "params", "cache_bytes")
@@ -203,6 +203,11 @@ def test_operators_of_no_table_count_under_their_structure(own):
         new = Counter(f"other {liv.structure}" for liv in livs if "~" in liv.name)
         assert {kind.name: count for kind, count in counts.items() if kind.name.startswith("other ")} == new
     assert new, "nothing evolved"
+
+
+def test_every_token_mixing_has_a_hue():
+    assert set(HUES) == set(TokenMixing)
+    assert len(set(HUES.values())) == len(HUES)
 
 
 def test_every_class_has_a_colour_of_its_own(history, own):

@@ -21,7 +21,9 @@ from star.operators.featurizer import make_feature
 from star.operators.routed import Routed, count_choices, find_balance_loss, route, routed_naive
 from star.scales import Recipe
 from star.spec import Dimensions, ModelSpec, Nonlinearity, Slot, UserError
-from star.training import BALANCE_RATE, BALANCES, fit, make_optimizers, measure
+from star.training import BALANCES, fit, make_optimizers, measure
+
+pytestmark = pytest.mark.usefixtures("double_precision")
 
 DIMS = Dimensions(d_model=16, head_dim=4, vocab_size=256, seq_len=32)
 MOE, MOE_SHARED = 33, 34
@@ -29,14 +31,6 @@ RECIPE = Recipe(
     tokens=5 * 4 * 16, batch_size=4, seq_len=16, optimizer="muon", learning_rate=1e-2, matrix_learning_rate=1e-2
 )
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-10}
-
-
-@pytest.fixture(autouse=True)
-def double_precision():
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def make_liv(experts=4, chosen=2, nonlinearity=Nonlinearity.SWISH, shared=False):
@@ -260,7 +254,7 @@ def test_bias_evens_the_load_of_a_skewed_router():
             mixer(*features.values())
         assert mixer.load.sum() == 1000
         excess.append((mixer.load.max() * 8 / 1000).item())
-        mixer.rebalance(BALANCE_RATE)
+        mixer.rebalance(1e-2)
         assert not mixer.load.any()
     assert np.mean(excess[:5]) > 1.6
     assert np.mean(excess[-50:]) < 1.2
@@ -394,7 +388,7 @@ def test_biases_move_once_a_step_by_the_load_of_that_step(monkeypatch):
     monkeypatch.setattr(Routed, "rebalance", note)
     model, _ = build(MOE)
     result = fit(model, make_corpus(), RECIPE, seed=0)
-    assert seen == [(4 * 16 * 2, BALANCE_RATE)] * (5 * 2)
+    assert seen == [(4 * 16 * 2, RECIPE.balance_rate)] * (5 * 2)
     for layer in model.layers:
         assert layer.mixer.selection_bias.any()
         assert not layer.mixer.load.any() and layer.mixer.balance_loss is None

@@ -52,7 +52,11 @@ def evolve(
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Two runs with one seed end alike.")] = None,
     objectives: Annotated[
-        str | None, typer.Option("--objectives", help=f"What to minimise: {','.join(DEFAULT.objectives)}, or some.")
+        str | None,
+        typer.Option(
+            "--objectives",
+            help=f"What to minimise; {','.join(DEFAULT.objectives)} if not given. Also: flops, latency, prefill.",
+        ),
     ] = None,
     scale: Annotated[str | None, typer.Option("--scale", help="What is trained: nano, micro, 125m, 1b.")] = None,
     target: Annotated[
@@ -175,7 +179,7 @@ def _print_end(path: Path, summary: "Summary") -> None:
     if wall:
         print(
             f"\n{summary.evaluations} proxies, {count(summary.duplicates_avoided, 'duplicate')} avoided, "
-            f"{count(summary.repaired, 'mutant')} repaired; "
+            f"children repaired: {summary.repaired}; "
             f"{duration(wall)} with {count(summary.workers, 'worker')}\n"
             f"overhead {summary.overhead_seconds / wall:.1%}: the time in which no proxy was training; "
             f"workers busy {summary.worker_utilisation:.1%}"

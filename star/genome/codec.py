@@ -3,9 +3,9 @@
 A word is the five genes run together. The last four must be single digits for that, so the class is whatever
 stands before them (`142111` is class 14); a slot with a larger gene is written with dots, `14.10.2.1.1`.
 
-A genome with a deck of its own begins with it and a slash: classes joined by plus signs, each its operator genome and a
-word for each feature group, `12123,1211,1211,1211+11142,1231,1231/11111-21111`. There the classes count from 1, and the
-first digit of an operator genome says how many copies there are: 2 is differential.
+A genome with a deck of its own begins with it and a slash: classes joined by plus signs, each a word of its copies (2
+is differential) and structure codes, then a word for each feature group. There the classes count from 1, as in
+`12123,1211,1211,1211+11142,1231,1231/11111-21111`.
 """
 
 from collections.abc import Sequence
@@ -61,7 +61,7 @@ def to_text(genome: Genome) -> str:
 
 @lru_cache(maxsize=65_536)
 def class_text(genes: ClassGenes) -> str:
-    """One class of a deck: its operator genome and a word for each feature group, joined by commas."""
+    """One class of a deck: a word of its copies and codes and one for each feature group, joined by commas."""
     _, codes, rows = split_class(genes)
     words = [genes[:GENES_PER_OPERATOR], *rows[: len(choices_of(find_rules(codes), codes[2]))]]
     return ",".join(("." if max(word) > 9 else "").join(map(str, word)) for word in words)
@@ -108,7 +108,7 @@ def _split_word(word: str, number: int) -> list[int]:
             f"slot {number} ({word[:40]!r}) of the genome is not five genes: write the digits of class, "
             "featurizer group, featurizer strategy, feature group and feature strategy, as in 21211"
         )
-    return [int(part[:9]) for part in parts]
+    return [_number(part) for part in parts]
 
 
 def _parse_deck(text: str) -> tuple[ClassGenes, ...]:
@@ -131,12 +131,17 @@ def _read_class(text: str) -> ClassGenes:
     right = [GENES_PER_OPERATOR] + [GENES_PER_GROUP] * (len(rows) - 1)
     if lengths != right or len(rows) > MAX_GROUPS + 1 or not all(map(_are_numbers, rows)):
         raise UserError(
-            "it is not an operator genome of five digits and four for each feature group, as in "
+            "it is not five digits (copies and structure codes) and four for each feature group, as in "
             "12123,1211,1211,1211; a word with a number above 9 is written with dots, 7.2.16.0"
         )
-    (copies, *codes), *groups = [[int(part[:9]) for part in row] for row in rows]
+    (copies, *codes), *groups = [[_number(part) for part in row] for row in rows]
     return genes_of(build_liv("", codes, groups, is_differential(copies)))
 
 
 def _are_numbers(parts: list[str]) -> bool:
     return all(part.isascii() and part.isdigit() for part in parts)
+
+
+def _number(digits: str) -> int:
+    """The number that digits spell; of one that is longer than any gene, the beginning."""
+    return int(digits.lstrip("0")[:9] or "0")

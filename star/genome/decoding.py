@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from star.genome.codec import join, split, to_text
-from star.genome.deck import DECK, EMPTY, NUMBERS
+from star.genome.deck import DECK, EMPTY, NUMBERS, PAPER
 from star.genome.operator import ClassGenes, describe_class, genes_of
 from star.records import Genome
 from star.spec import LivSpec, Slot
@@ -21,10 +21,12 @@ from star.structures import rules_of
 
 
 class _Operator(NamedTuple):
-    """An operator as decoding needs it: its number, 0 if it is in no table, and what each sharing strategy names."""
+    """An operator as decoding needs it: its number, 0 if it is in no table, its genes, and what each sharing strategy
+    names."""
 
     class_id: int
     liv: LivSpec
+    genes: ClassGenes
     named: dict[int, tuple[int, ...]]
 
 
@@ -32,7 +34,7 @@ def _operator(class_id: int, liv: LivSpec) -> _Operator:
     roles = [group.role for group in liv.groups]
     first, *rest = (roles.index(role) for role in rules_of(liv).shareable if role in roles)
     second = tuple(rest)
-    return _Operator(class_id, liv, {1: (), 2: (first,), 3: second or (first,), 4: (first, *second)})
+    return _Operator(class_id, liv, genes_of(liv), {1: (), 2: (first,), 3: second or (first,), 4: (first, *second)})
 
 
 _DECK = {number: _operator(number, liv) for number, liv in DECK.items()}
@@ -40,16 +42,16 @@ _DECK = {number: _operator(number, liv) for number, liv in DECK.items()}
 
 @lru_cache(maxsize=65_536)
 def _own_operator(genes: ClassGenes) -> _Operator:
-    liv = describe_class(genes)
-    number = NUMBERS.get(genes_of(liv))
-    return _DECK[number] if number else _operator(0, liv)
+    operator = _operator(0, describe_class(genes))
+    number = NUMBERS.get(operator.genes)
+    return _DECK[number] if number else operator
 
 
 def decode(genome: Genome) -> tuple[Slot, ...]:
     """The slots that a genome describes, empty ones left out, with the owner of every feature and weight resolved."""
     classes, backbone = split(genome)
     table = {number: _own_operator(genes) for number, genes in enumerate(classes, start=1)} if classes else _DECK
-    invented: dict[str, int] = {}
+    invented: dict[ClassGenes, int] = {}
     producers: dict[tuple[int, int, int], int] = {}
     owners: dict[tuple[int, int, int], int] = {}
     slots: list[Slot] = []
@@ -57,8 +59,8 @@ def decode(genome: Genome) -> tuple[Slot, ...]:
     for number, weight_group, weight_strategy, group, strategy in zip(genes, genes, genes, genes, genes, strict=True):
         if number == EMPTY:
             continue
-        class_id, liv, named = table[number]
-        class_id = class_id or invented.setdefault(liv.name, -1 - len(invented))
+        class_id, liv, own_genes, named = table[number]
+        class_id = class_id or invented.setdefault(own_genes, -1 - len(invented))
         i = len(slots)
         features = weights = (i,) * len(liv.groups)
         if strategy > 1:
@@ -85,11 +87,14 @@ def canonical(genome: Genome) -> Genome:
     first appearance; all genes without effect become 1. Idempotent; decoding is unchanged by it.
     """
     slots = decode(genome)
+    return _spell(slots, written_out=any(slot.class_id < 0 for slot in slots))
+
+
+def _spell(slots: tuple[Slot, ...], written_out: bool) -> Genome:
+    """The canonical spelling of slots, their classes as numbers of the table or written out in a deck of its own."""
     if not slots:
         return (EMPTY, 1, 1, 1, 1)
-    classes = (
-        tuple(dict.fromkeys(genes_of(slot.liv) for slot in slots)) if any(slot.class_id < 0 for slot in slots) else ()
-    )
+    classes = tuple(dict.fromkeys(genes_of(slot.liv) for slot in slots)) if written_out else ()
     weight_labels = _label_groups(slots, [slot.weights_from for slot in slots])
     feature_labels = _label_groups(slots, [slot.features_from for slot in slots])
     result: list[int] = []
@@ -150,5 +155,11 @@ def _label_groups(slots: tuple[Slot, ...], sources: list[tuple[int, ...]]) -> li
 
 
 def genome_hash(genome: Genome) -> str:
-    """16 hexadecimal digits that name the architecture: SHA-256 of the canonical text."""
-    return sha256(to_text(canonical(genome)).encode()).hexdigest()[:16]
+    """16 hexadecimal digits that name the architecture: SHA-256 of its canonical text.
+
+    Classes beyond the paper's are written out for it, whether they are in the table or not, so that the name of an
+    architecture outlives additions to the table.
+    """
+    slots = decode(genome)
+    text = to_text(_spell(slots, written_out=any(slot.class_id not in PAPER for slot in slots)))
+    return sha256(text.encode()).hexdigest()[:16]

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from star.operators.featurizer import NORM_EPS
-from star.operators.memory import Kept, Memory
+from star.operators.memory import Kept, Memory, start_state
 from star.operators.mixer import Mixer
 from star.operators.recurrence import STEP_RANGE
 from star.operators.state_space import RATE_RANGE
@@ -23,7 +23,7 @@ from star.ops.delta import gated_delta_rule, gated_delta_rule_naive
 from star.ops.shapes import BTD, BTH, BTHK, H, K
 from star.spec import Dimensions, LivSpec
 
-LEAST_SQUARE = 1e-6  # added to the squared length of keys and queries
+L2_EPS = 1e-6  # added to the squared length of keys and queries
 
 
 class DeltaRule(Mixer):
@@ -48,27 +48,25 @@ class DeltaRule(Mixer):
     ) -> BTD:
         q, k, v = (x.unflatten(2, (-1, self.head_dim)) for x in (c, b, v))
         log_decay = -self.log_rate.exp() * F.softplus(a + self.step_bias)
-        if memory is None:
-            start = v.new_zeros(v.shape[0], self.num_heads, self.head_dim, self.head_dim)
-        else:
-            start = memory.state("state")
-        y, last = gated_delta_rule(unit(q) * self.head_dim**-0.5, unit(k), v, log_decay, torch.sigmoid(w), start)
+        start = start_state(memory, v, self.num_heads, self.head_dim, self.head_dim)
+        q, k = l2_normalise(q) * self.head_dim**-0.5, l2_normalise(k)
+        y, last = gated_delta_rule(q, k, v, log_decay, torch.sigmoid(w), start)
         if memory is not None:
             memory.keep_state("state", last)
         y = self.norm(y).flatten(2)
         return y if z is None else y * F.silu(z)
 
 
-def unit(x: BTHK) -> BTHK:
+def l2_normalise(x: BTHK) -> BTHK:
     """Every head to length 1."""
-    return x * torch.rsqrt(x.square().sum(3, keepdim=True) + LEAST_SQUARE)
+    return x * torch.rsqrt(x.square().sum(3, keepdim=True) + L2_EPS)
 
 
 def delta_rule_naive(c: BTD, b: BTD, v: BTD, a: BTH, w: BTH, z: BTD, log_rate: H, step_bias: H, gain: K) -> BTD:
     """The same, one token after another."""
     head_dim = gain.shape[0]
     q, k, v = (x.unflatten(2, (-1, head_dim)) for x in (c, b, v))
-    q, k = (x / (x.square().sum(3, keepdim=True) + LEAST_SQUARE).sqrt() for x in (q, k))
+    q, k = (x / (x.square().sum(3, keepdim=True) + L2_EPS).sqrt() for x in (q, k))
     log_decay = -log_rate.exp() * torch.log1p(torch.exp(a + step_bias))
     start = v.new_zeros(v.shape[0], v.shape[2], head_dim, head_dim)
     y, _ = gated_delta_rule_naive(q / head_dim**0.5, k, v, log_decay, 1 / (1 + torch.exp(-w)), start)

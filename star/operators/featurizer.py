@@ -1,8 +1,8 @@
 """The featurizer: what makes the feature groups C, B, V, A, ... of an operator from its input.
 
-    feature = mix(map(x))       map: dense, one block a head, latent, normalised, compressed; mix: a short kernel if any
-    kernel  = weight            explicit
-    kernel  = f(position)       implicit
+    feature = norm(mix(map(x)))     map: dense, one block a head, latent; mix: a short kernel; norm: by head or of all
+    kernel  = weight                explicit
+    kernel  = f(position)           implicit
 
 (channel mixing before token mixing as in Primer, So et al. 2021, arXiv:2109.08668; four taps and swish as in Mamba,
 Gu and Dao 2023, arXiv:2312.00752; normalised heads as in Qwen3, arXiv:2505.09388).
@@ -122,13 +122,15 @@ class ImplicitKernel(nn.Module):
 
     def forward(self, x: BTD, memory: Memory | None) -> WD:
         num_tokens = x.shape[1] + (memory.position if memory else 0)
-        like = {"device": x.device, "dtype": self.out.weight.dtype}
+        # Half precision cannot tell positions apart.
+        dtype = self.out.weight.dtype
+        like = {"device": x.device, "dtype": torch.promote_types(dtype, torch.float32)}
         t = torch.arange(num_tokens, **like)[:, None]
         turns = t * (2 * math.pi / self.seq_len) * torch.arange(1, IMPLICIT_FREQUENCIES + 1, **like)
         inputs = torch.cat((t / self.seq_len, turns.cos(), turns.sin()), dim=1)
         rates = self.seq_len ** -torch.linspace(0, 1, self.out.out_features, **like)
         window = rates.sqrt() * torch.exp(-rates * t)
-        return window * self.out(torch.sin(self.hidden(inputs)))
+        return (window * self.out(torch.sin(self.hidden(inputs.to(dtype))))).to(dtype)
 
 
 class GroupedLinear(nn.Module):

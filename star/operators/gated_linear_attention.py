@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from star.operators.featurizer import NORM_EPS
-from star.operators.memory import Kept, Memory
+from star.operators.memory import Kept, Memory, start_state
 from star.operators.mixer import Mixer
 from star.ops.linear_attention import linear_attention, linear_attention_naive
 from star.ops.shapes import BTD, D, K
@@ -36,10 +36,7 @@ class GatedLinearAttention(Mixer):
     def forward(self, c: BTD, b: BTD, v: BTD, a: BTD, z: BTD | None = None, memory: Memory | None = None) -> BTD:
         log_decay = F.logsigmoid(a + self.decay_bias) / TEMPERATURE
         q, k, v, log_decay = (x.unflatten(2, (-1, self.head_dim)) for x in (c, b, v, log_decay))
-        if memory is None:
-            start = v.new_zeros(v.shape[0], v.shape[2], self.head_dim, self.head_dim)
-        else:
-            start = memory.state("state")
+        start = start_state(memory, v, v.shape[2], self.head_dim, self.head_dim)
         y, last = linear_attention(q * self.head_dim**-0.5, k, v, log_decay, start)
         if memory is not None:
             memory.keep_state("state", last)

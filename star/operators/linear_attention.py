@@ -8,13 +8,13 @@ Decoding keeps the two sums, a matrix and a vector for each key/value head. Kath
 import torch
 import torch.nn.functional as F
 
-from star.operators.memory import Kept, Memory
+from star.operators.memory import Kept, Memory, start_state
 from star.operators.mixer import Mixer
 from star.ops.linear_attention import linear_attention
 from star.ops.shapes import BTD, BTE
 from star.spec import Dimensions, LivSpec
 
-LEAST_WEIGHT = 1e-6  # added to the sum of weights, which can underflow
+WEIGHT_EPS = 1e-6  # added to the sum of weights, which can underflow
 
 
 class LinearAttention(Mixer):
@@ -34,14 +34,12 @@ class LinearAttention(Mixer):
         repeat = q.shape[2] // self.num_kept
         v = F.pad(v, (0, 1), value=1.0)  # the last column sums the weights
         k, v = (x.repeat_interleave(repeat, dim=2) for x in (positive(k), v))
-        if memory is None:
-            start = v.new_zeros(v.shape[0], v.shape[2], self.head_dim, self.head_dim + 1)
-        else:
-            start = memory.state("state").repeat_interleave(repeat, dim=1)
+        start = start_state(memory, v, self.num_kept, self.head_dim, self.head_dim + 1)
+        start = start.repeat_interleave(repeat, dim=1)
         y, last = linear_attention(positive(q), k, v, v.new_zeros(v.shape[:3]), start)
         if memory is not None:
             memory.keep_state("state", last[:, ::repeat])
-        return (y[..., :-1] / (y[..., -1:] + LEAST_WEIGHT)).flatten(2)
+        return (y[..., :-1] / (y[..., -1:] + WEIGHT_EPS)).flatten(2)
 
 
 def positive(x: torch.Tensor) -> torch.Tensor:
@@ -58,5 +56,5 @@ def linear_attention_mixer_naive(c: BTD, b: BTE, v: BTE, head_dim: int) -> BTD:
         for head in range(q.shape[2]):
             keys, values = k[:, : i + 1, head // repeat], v[:, : i + 1, head // repeat]
             weights = ((F.elu(q[:, i, None, head]) + 1) * (F.elu(keys) + 1)).sum(2)
-            y[:, i, head] = (weights[..., None] * values).sum(1) / (weights.sum(1, keepdim=True) + LEAST_WEIGHT)
+            y[:, i, head] = (weights[..., None] * values).sum(1) / (weights.sum(1, keepdim=True) + WEIGHT_EPS)
     return y.flatten(2)

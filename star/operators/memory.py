@@ -30,13 +30,19 @@ class Memory:
     def __init__(self, tensors: dict[str, torch.Tensor], keepers: dict[str, "Memory"]) -> None:
         self.tensors = tensors
         self.keepers = keepers
+        for name, keeper in keepers.items():
+            keeper.is_read.add(name)
         self.position = 0  # tokens that came before those of the present pass
-        self.before: dict[str, torch.Tensor] = {}  # what this pass found, for later slots that look here
+        self.is_read: set[str] = set()  # names that later slots look up here
+        self.before: dict[str, torch.Tensor] = {}  # what the present pass found, for them
 
     def begin(self, position: int) -> None:
         """A new pass begins, over the tokens from `position` on."""
         self.position = position
-        self.before = {}
+
+    def end(self) -> None:
+        """The pass is over: nothing stays but what is kept."""
+        self.before.clear()
 
     def extend(self, name: str, new: BTD) -> torch.Tensor:
         """The tokens kept so far that the present ones may need, and the present ones, which are kept too."""
@@ -49,8 +55,7 @@ class Memory:
         else:  # more tokens than fit: the oldest go
             history = torch.cat((kept[:, : self.position], new), dim=1)
             kept.copy_(history[:, -kept.shape[1] :])
-        self.before[name] = history
-        return history
+        return self._show(name, history)
 
     def slide(self, name: str, new: BTD) -> torch.Tensor:
         """The present tokens after the columns before them: as many as there are taps, less one; zeros at first."""
@@ -59,18 +64,26 @@ class Memory:
         kept = self.tensors[name]
         columns = torch.cat((kept, new), dim=1)
         kept.copy_(columns[:, -kept.shape[1] :])
-        self.before[name] = columns[:, 1:]
-        return columns[:, 1:]
+        return self._show(name, columns[:, 1:])
 
     def state(self, name: str) -> torch.Tensor:
         """The state before the present tokens."""
         if name in self.keepers:
             return self.keepers[name].before[name]
-        if name not in self.before:
-            self.before[name] = self.tensors[name].clone()
-        return self.before[name]
+        state = self.tensors[name]
+        return self._show(name, state.clone()) if name in self.is_read else state
 
     def keep_state(self, name: str, state: torch.Tensor) -> None:
         """Keep the state after the present tokens, unless an earlier slot does."""
         if name not in self.keepers:
             self.tensors[name].copy_(state)
+
+    def _show(self, name: str, found: torch.Tensor) -> torch.Tensor:
+        if name in self.is_read:
+            self.before[name] = found
+        return found
+
+
+def start_state(memory: Memory | None, like: torch.Tensor, *shape: int) -> torch.Tensor:
+    """The state (B, *shape) before the present tokens: what is remembered, or zeros of the type of `like` (B, ...)."""
+    return like.new_zeros(like.shape[0], *shape) if memory is None else memory.state("state")

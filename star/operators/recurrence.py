@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from star.operators.memory import Kept, Memory
+from star.operators.memory import Kept, Memory, start_state
 from star.operators.mixer import Mixer
 from star.ops.scan import selective_scan, selective_scan_naive
 from star.ops.shapes import BTD, BTN, DN, D
@@ -42,7 +42,7 @@ class Recurrence(Mixer):
 
     def forward(self, c: BTN, b: BTN, v: BTD, a: BTD, z: BTD | None = None, memory: Memory | None = None) -> BTD:
         step, rate = F.softplus(a + self.step_bias), self.log_rate.exp()
-        state = v.new_zeros(v.shape[0], *rate.shape) if memory is None else memory.state("state")
+        state = start_state(memory, v, *rate.shape)
         outputs = []
         for s_part, v_part, b_part, c_part in zip(*(x.split(SEGMENT, dim=1) for x in (step, v, b, c)), strict=True):
             arguments = (s_part, v_part, b_part, c_part, rate, state)

@@ -110,7 +110,7 @@ def route(logits: torch.Tensor, bias: torch.Tensor, num_chosen: int) -> tuple[to
 
 
 def count_choices(chosen: torch.Tensor, num_experts: int) -> torch.Tensor:
-    """How many of the choices fell on each expert, (E,). Unlike `bincount` it does not make the device wait."""
+    """How many of the choices fell on each expert, (E,)."""
     flat = chosen.flatten()
     return flat.new_zeros(num_experts).index_add_(0, flat, torch.ones_like(flat))
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from star.operators.featurizer import NORM_EPS
-from star.operators.memory import Kept, Memory
+from star.operators.memory import Kept, Memory, start_state
 from star.operators.mixer import Mixer
 from star.operators.recurrence import STEP_RANGE
 from star.ops.linear_attention import linear_attention, linear_attention_naive
@@ -45,10 +45,7 @@ class StateSpace(Mixer):
     def forward(self, c: BTN, b: BTN, v: BTD, a: BTH, z: BTD | None = None, memory: Memory | None = None) -> BTD:
         heads = v.unflatten(2, (self.num_heads, -1))
         step = F.softplus(a + self.step_bias)
-        if memory is None:
-            start = v.new_zeros(v.shape[0], self.num_heads, self.num_states, heads.shape[3])
-        else:
-            start = memory.state("state")
+        start = start_state(memory, v, self.num_heads, self.num_states, heads.shape[3])
         y, last = linear_attention(
             c[:, :, None], b[:, :, None], heads * step[..., None], -step * self.log_rate.exp(), start
         )

@@ -19,7 +19,7 @@ from star.report.svg import line_chart, pair_chart, share_chart
 from star.report.theme import SCRIPT, STYLE
 from star.spec import Slot, TokenMixing
 
-HUES = {
+HUES = {  # one for every token mixing
     TokenMixing.DIAGONAL: 285,
     TokenMixing.LOW_RANK: 214,
     TokenMixing.TOEPLITZ: 28,

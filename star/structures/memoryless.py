@@ -1,8 +1,18 @@
 """Diagonal token mixing: gated units that look at one token, dense or routed to experts."""
 
+import math
 from types import MappingProxyType
 
-from star.spec import ChannelMixing, Dimensions, FeatureGroup, LivSpec, Nonlinearity, Structure, TokenMixing
+from star.spec import (
+    GATED_RATIO,
+    ChannelMixing,
+    Dimensions,
+    FeatureGroup,
+    LivSpec,
+    Nonlinearity,
+    Structure,
+    TokenMixing,
+)
 from star.structures.feature import feature_flops, feature_params
 from star.structures.structure import Choices, StructureRules, Tie
 
@@ -51,7 +61,14 @@ class RoutedRules(StructureRules):
     nonlinearities = tuple(NAMES)
     shareable = "CV"
     ties = (Tie("V", "C", (2, 3)), Tie("U", "S", (2, 3)))
-    conditions = MappingProxyType({"R": "a token goes through no more experts than there are"})
+    conditions = MappingProxyType(
+        {
+            "R": "a token goes through no more experts than there are",
+            "C": "a width is written in lowest terms",
+            "S": "a width is written in lowest terms",
+        }
+    )
+    deferred = "CV"
     relative_time = 3.0
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
@@ -64,6 +81,10 @@ class RoutedRules(StructureRules):
         return tuple(found)
 
     def settle(self, rows: dict[str, list[int]]) -> None:
+        for role in "CS":
+            if role in rows and rows[role][2] != GATED_RATIO:  # 4 / 8 is 1 / 2
+                common = math.gcd(*rows[role][2:])
+                rows[role][2:] = (gene // common for gene in rows[role][2:])
         super().settle(rows)
         router = rows["R"]
         router[3] = min(router[3], router[2])

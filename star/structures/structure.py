@@ -67,6 +67,7 @@ class StructureRules:
     shareable: str = "BV"  # the roles that feature sharing can name: first, second
     ties: tuple[Tie, ...] = ()
     conditions: Mapping[str, str] = MappingProxyType({})  # role -> what `settle` asks of its genes beyond ties
+    deferred: str = ""  # roles whose features each slot computes anew, even where it shares them
     relative_time: float = 1.0  # of a training step, a memoryless unit being 1
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
