@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help evolve smoke test test-slow check types bench clean
+.PHONY: help evolve smoke test test-slow check types oracles bench clean
 
 help:
 	@echo "make evolve   run the default search (population 64); options in ARGS=\"--generations 3\""
@@ -14,6 +14,7 @@ help:
 	@echo "make test     run the tests             make test-slow  run the long ones"
 	@echo "make check    lint, import contracts, tests"
 	@echo "make types    pyright (fetches node on its first run)"
+	@echo "make oracles  compare scans with flash-linear-attention's naive functions (fetches them)"
 	@echo "make bench    run the benchmarks in experiments/benchmarks"
 
 $(VENV)/bin/python:
@@ -50,6 +51,10 @@ check: $(VENV)/.star-dev
 
 types: $(VENV)/.star-dev
 	$(BIN)/pyright
+
+oracles: $(VENV)/.star-dev
+	$(PIP) --no-deps --target $(VENV)/oracles --upgrade fla-core==0.6.0 einops==0.8.1
+	$(BIN)/python experiments/oracles/fla.py $(VENV)/oracles
 
 bench: $(VENV)/.star-dev
 	@for script in $(wildcard experiments/benchmarks/*.py); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
