@@ -48,13 +48,17 @@ def refused(star):
     return command
 
 
-@pytest.fixture
-def lifted(monkeypatch):
-    """Everything in double precision, also what the reference would do in single: then errors alone are left."""
+@pytest.fixture(params=["float64", "float32"])
+def either_precision(request, monkeypatch):
+    """In double precision, even what a reference would do in single, so that errors alone are left; and in single."""
+    torch.manual_seed(0)
+    if request.param == "float32":
+        torch.set_default_dtype(torch.float32)
+        yield
+        return
     monkeypatch.setattr(torch, "float32", torch.float64)
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
     torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
     yield
     monkeypatch.undo()
     torch.set_default_dtype(torch.float32)

@@ -76,18 +76,21 @@ def make_oracle(width=16, heads=2):
 
 
 @pytest.mark.parametrize("num_tokens", LENGTHS)
-def test_is_the_public_module(num_tokens):
-    """A whole sequence, in values and the gradients of activations and weights; it works in single precision."""
-    torch.set_default_dtype(torch.float32)
+def test_is_the_public_module(num_tokens, either_precision, monkeypatch):
+    """A whole sequence, in values and the gradients of activations and weights."""
+    monkeypatch.setattr(
+        RecurrentGemmaRglru._rnn_scan, "__defaults__", (torch.get_default_dtype(),)
+    )  # it accumulates in
     module, ours, weights = make_oracle()
     x = torch.randn(BATCH, num_tokens, 16, requires_grad=True)
+    atol = 1e-10 if x.dtype == torch.float64 else 1e-5
     h, last = ours(x, None)
     expected = module(x, torch.arange(num_tokens)[None])
-    torch.testing.assert_close(h, expected, rtol=0, atol=1e-5)
-    torch.testing.assert_close(last, module.recurrent_states, rtol=0, atol=1e-5)
+    torch.testing.assert_close(h, expected, rtol=0, atol=atol)
+    torch.testing.assert_close(last, module.recurrent_states, rtol=0, atol=atol)
     weight = torch.randn_like(h)
     found, wanted = (torch.autograd.grad((y * weight).sum(), [x, *weights]) for y in (h, expected))
-    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found, wanted, rtol=atol, atol=atol)
 
 
 def test_is_the_public_module_token_by_token():

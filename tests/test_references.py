@@ -14,7 +14,7 @@ from star.spec import Dimensions
 DIMS = Dimensions(d_model=32, head_dim=8, vocab_size=11, seq_len=40)
 NUMBERS = {liv.name: number for number, liv in DECK.items()}
 
-pytestmark = pytest.mark.usefixtures("lifted")
+pytestmark = pytest.mark.usefixtures("either_precision")
 
 
 @pytest.mark.parametrize("num_tokens", [1, 2, 5, 40])
@@ -24,7 +24,7 @@ def test_short_convolution_of_lfm2(name, num_taps, num_tokens):
     config = Lfm2Config(
         hidden_size=32, conv_L_cache=num_taps, conv_bias=False, num_hidden_layers=1, layer_types=["conv"]
     )
-    reference = Lfm2ShortConv(config, layer_idx=0).double()
+    reference = Lfm2ShortConv(config, layer_idx=0).to(torch.get_default_dtype())
     made, held = operator.featurizer, reference.in_proj.weight
     pairs = [(made[role].channels.weight, held, rows(32 * i, 32 * i + 32)) for i, role in enumerate("BCV")]
     pairs += [
@@ -48,7 +48,7 @@ def test_short_convolution_of_lfm2(name, num_taps, num_tokens):
 def test_memoryless_units(name, module, config, activation, width):
     operator = build(DECK[NUMBERS[name]], DIMS)
     kind = config(hidden_size=32, intermediate_size=width, hidden_act=activation, num_attention_heads=4)
-    reference = module(kind).double()
+    reference = module(kind).to(torch.get_default_dtype())
     gate = reference.gate_proj if hasattr(reference, "gate_proj") else reference.up_proj
     pairs = [(operator.featurizer["C"].channels.weight, gate.weight, same)]
     if "V" in operator.featurizer:

@@ -42,7 +42,8 @@ CLASS_TABLE = """\
 ## Deck: the numbered operator classes
 
 The operator genome is featurizer class, token mixing, sparsity, nonlinearity, channel mixing. "Written out" is the same
-class in a deck of a genome's own. A differential class is y = a(x) - b(x), two copies of the operator with weights of
+class in a deck of a genome's own, where the first digit counts copies: `22123` is SA-2 as an operator genome, and
+differential attention written out. A differential class is y = a(x) - b(x), two copies of the operator with weights of
 their own; its number is in the last column but one. The deck `paper` holds 1 to 17, the deck `extended` all of them
 and 0.
 """
@@ -61,9 +62,10 @@ The four codes token mixing, sparsity, nonlinearity, channel mixing, read togeth
 combinations that mean something; any other is repaired to the nearest one: of the same token mixing, then with the
 fewest genes changed, then the least changed. In the equations i and j count tokens, `*` multiplies channel by channel,
 `.` is a product over the channels of a head, norms are to unit mean square, and small letters without an equation are
-parameters. The output map W follows, so that a slot adds W y_i to the residual stream; in the routed structures every
-expert has its own. Feature sharing names the first or second of two feature groups; an operator that has only one of
-them shares that one.
+parameters. How many experts there are and serve a token is R's to say: the numbers shown are those of the first class
+with these codes. The gate of a single expert is not normalised. The output map W follows, so that a slot adds W y_i to
+the residual stream; in the routed structures every expert has its own. Feature sharing names the first or second of two
+feature groups; an operator that has only one of them shares that one.
 """
 
 
