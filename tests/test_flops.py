@@ -51,8 +51,9 @@ def uncounted(liv, num_tokens):
         computed = num_tokens**2
         if liv.sparsity is Sparsity.BANDED and num_tokens > 2 * DIMS.band:  # every block with itself and the one before
             computed = -(-num_tokens // DIMS.band) * DIMS.band * 2 * DIMS.band
-        masked = computed - count_pairs(liv, DIMS, num_tokens)
-        found -= masked * DIMS.d_model * (6 if liv.structure is Structure.LATENT_ATTENTION else 4)
+        # Latent attention pads values to the width of keys, which torch counts and we do not.
+        priced, counted = (6, 8) if liv.structure is Structure.LATENT_ATTENTION else (4, 4)
+        found += (priced * count_pairs(liv, DIMS, num_tokens) - counted * computed) * DIMS.d_model
     return copies * found
 
 

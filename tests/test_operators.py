@@ -63,7 +63,7 @@ def test_memoryless(num_tokens):
 
 def test_recurrence_over_several_segments(monkeypatch):
     """Segments hand their last state on, forwards and backwards."""
-    monkeypatch.setattr("star.operators.recurrence.SEGMENT", 16)
+    monkeypatch.setattr("star.operators.recurrence.STATES_AT_ONCE", 2 * 16 * 32 * 16)  # 16 tokens
     mixer = Recurrence(DECK[5], DIMS)
     parameters = [p.detach() for p in (mixer.log_rate, mixer.step_bias, mixer.skip)]
 

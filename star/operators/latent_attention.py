@@ -62,7 +62,9 @@ class LatentAttention(Mixer):
         """Attention with the keys and values of every head."""
         keys, values = (up(v).unflatten(2, (-1, self.head_dim)) for up in (self.up_key, self.up_value))
         k = torch.cat((keys, b[:, :, None].expand_as(keys)), dim=3)
-        return attend(torch.cat((plain, turned), dim=3), k, values, self.window)
+        # The library's fast kernels want values as wide as keys.
+        y = attend(torch.cat((plain, turned), dim=3), k, F.pad(values, (0, self.head_dim)), self.window)
+        return y[..., : self.head_dim]
 
     def absorbed(self, plain: BTHK, turned: BTHK, b: torch.Tensor, v: torch.Tensor) -> BTHK:
         """The same for one query. As Q . W_K V = (W_K^T Q) . V, and W_V may stand before the sum, the latents serve as

@@ -20,7 +20,7 @@ from star.ops.scan import selective_scan, selective_scan_naive
 from star.ops.shapes import BTD, BTN, DN, D
 from star.spec import Dimensions, LivSpec
 
-SEGMENT = 512  # tokens whose states are held at once; longer sequences recompute them in the backward pass
+STATES_AT_ONCE = 1 << 22  # numbers held for the backward pass; longer sequences recompute them, part by part
 STEP_RANGE = (1e-3, 1e-1)  # initial step sizes, spread evenly in the logarithm over channels
 
 
@@ -44,12 +44,12 @@ class Recurrence(Mixer):
         step, rate = F.softplus(a + self.step_bias), self.log_rate.exp()
         state = start_state(memory, v, *rate.shape)
         outputs = []
-        for s_part, v_part, b_part, c_part in zip(*(x.split(SEGMENT, dim=1) for x in (step, v, b, c)), strict=True):
-            arguments = (s_part, v_part, b_part, c_part, rate, state)
-            if v.shape[1] > SEGMENT and torch.is_grad_enabled():
-                y, state = checkpoint(selective_scan, *arguments, use_reentrant=False)
+        part_length = max(1, STATES_AT_ONCE // state.numel())
+        for part in zip(*(x.split(part_length, dim=1) for x in (step, v, b, c)), strict=True):
+            if v.shape[1] > part_length and torch.is_grad_enabled():
+                y, state = checkpoint(selective_scan, *part, rate, state, use_reentrant=False)
             else:
-                y, state = selective_scan(*arguments)
+                y, state = selective_scan(*part, rate, state)
             outputs.append(y)
         if memory is not None:
             memory.keep_state("state", state)
