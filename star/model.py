@@ -96,9 +96,7 @@ class LanguageModel(nn.Module):
 
     def new_cache(self, context: int, batch_size: int = 1) -> Cache:
         """An empty cache for up to `context` tokens, of the parameters' type and device."""
-        first: dict[
-            tuple[str, tuple[int, ...]], int
-        ] = {}  # what is kept, of which slots' features -> the slot keeping it
+        first: dict[tuple[str, tuple[int, ...]], int] = {}  # (name, makers of its features) -> the slot that keeps it
         memories: list[tuple[Memory, ...]] = []
         for i, layer in enumerate(self.layers):
             keepers = {}

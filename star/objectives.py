@@ -1,7 +1,7 @@
 """What a search can minimise: a table of named functions of what is known of an architecture after its evaluation.
 
 Costs are those of the target; latency is measured on the proxy itself, on one thread of the machine that trained it,
-and so it is the one objective that two runs with one seed do not agree on.
+and two runs with one seed do not agree on it: a run that minimises `latency` or `prefill` does not repeat itself.
 """
 
 import math

@@ -39,8 +39,6 @@ CODES: tuple[tuple[str, type[IntEnum]], ...] = (
     ("channel mixing", ChannelMixing),
 )
 
-RULES: dict[tuple[int, ...], StructureRules] = {tuple(map(int, codes)): rules for codes, rules in MEANINGS.items()}
-
 # Every value that some structure allows, for each gene of a feature group.
 ALPHABET: tuple[tuple[int, ...], ...] = tuple(
     tuple(sorted({value for row in rows for value in row}))
@@ -52,12 +50,11 @@ ALPHABET: tuple[tuple[int, ...], ...] = tuple(
 
 def find_rules(codes: Sequence[int]) -> StructureRules:
     """The structure that four codes mean. UserError names the gene that none with the genes before it can have."""
-    rules = RULES.get(tuple(codes))
-    if rules:
-        return rules
-    like = list(RULES)
+    if tuple(codes) in MEANINGS:  # whose members are integers
+        return MEANINGS[as_codes(codes)]
+    like = list(MEANINGS)
     for place, (name, _) in enumerate(CODES):
-        allowed = sorted({known[place] for known in like})
+        allowed = sorted({int(known[place]) for known in like})
         if codes[place] not in allowed:
             raise UserError(f"{name} is {codes[place]}, but {_one_of(allowed)}")
         like = [known for known in like if known[place] == codes[place]]

@@ -13,42 +13,29 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from star.operators.attention import attend, look_back
+from star.operators.attention import Attention, attend, look_back
 from star.operators.featurizer import linear
-from star.operators.memory import Kept, Memory
-from star.operators.mixer import Mixer
+from star.operators.memory import Memory
 from star.ops.rotary import rotate
 from star.ops.shapes import BTD, BTE, BTHK
-from star.spec import Dimensions, FeatureChannelMixing, LivSpec, Sparsity
+from star.spec import Dimensions, LivSpec
 
 
-class LatentAttention(Mixer):
+class LatentAttention(Attention):
     """Latent attention over features C (B, T, 2 H K), B (B, T, K) and V (B, T, r)."""
 
     def __init__(self, liv: LivSpec, dims: Dimensions) -> None:
-        super().__init__()
-        self.head_dim = dims.head_dim
-        self.width = dims.d_model
-        self.window = dims.band if liv.sparsity is Sparsity.BANDED else None
-        self.kept_widths = {role: liv.group(role).width(dims) for role in "BV"}
-        self.is_dense = liv.group("C").channel_mixing is FeatureChannelMixing.DENSE
+        super().__init__(liv, dims)
         self.up_key = linear(self.kept_widths["V"], self.width)
         self.up_value = linear(self.kept_widths["V"], self.width)
 
     def start(self, made: dict[str, nn.Module]) -> None:
         """Let the rotary part of each head look back, as ordinary attention does."""
-        if "C" in made and self.is_dense:
+        if "C" in made and "C" in self.looks_back:
             heads = made["C"].channels.weight.detach().unflatten(0, (-1, 2 * self.head_dim))
             look_back(heads[:, self.head_dim :], 1, math.sqrt(2))
         if "B" in made:
             look_back(made["B"].channels.weight.detach()[None], 0, math.sqrt(2))
-
-    def prepare(self, role: str, feature: BTE, position: int) -> BTE:
-        return rotate(feature[:, :, None], position)[:, :, 0] if role == "B" else feature
-
-    def keeps(self, context: int) -> dict[str, Kept]:
-        length = min(context, self.window or context)
-        return {role: Kept((length, width), role) for role, width in self.kept_widths.items()}
 
     def forward(self, c: BTE, b: torch.Tensor, v: torch.Tensor, memory: Memory | None = None) -> BTD:
         plain, turned = c.unflatten(2, (-1, 2 * self.head_dim)).chunk(2, dim=3)  # (B, T, H, K) each

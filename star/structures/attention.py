@@ -15,7 +15,7 @@ class AttentionRules(StructureRules):
     nonlinearities = (Nonlinearity.SOFTMAX,)
     sparsities = (Sparsity.NONE, Sparsity.BANDED)
     ties = (Tie("V", "B", (3,)),)
-    relative_time = 2.0
+    relative_time = 4.0
     repeats_heads = True
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
@@ -37,8 +37,7 @@ class AttentionRules(StructureRules):
         return 4 * count_pairs(liv, dims, tokens) * d + 2 * tokens * d * d  # scores and values; output
 
     def equation(self, liv: LivSpec) -> str:
-        first = "i - window < j <= i" if liv.sparsity is Sparsity.BANDED else "j <= i"
-        return f"y_i = sum over {first} of softmax_j(rotate(C_i) . rotate(B_j) / sqrt(head_dim)) V_j"
+        return f"y_i = sum over {looked_at(liv)} of softmax_j(rotate(C_i) . rotate(B_j) / sqrt(head_dim)) V_j"
 
 
 class LatentAttentionRules(AttentionRules):
@@ -47,7 +46,7 @@ class LatentAttentionRules(AttentionRules):
     structure = Structure.LATENT_ATTENTION
     channel_mixing = ChannelMixing.LATENT
     ties = ()
-    relative_time = 3.0
+    relative_time = 5.0
     repeats_heads = False
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
@@ -64,9 +63,8 @@ class LatentAttentionRules(AttentionRules):
         return 6 * count_pairs(liv, dims, tokens) * dims.d_model + 2 * tokens * self.params(liv, dims)
 
     def equation(self, liv: LivSpec) -> str:
-        first = "i - window < j <= i" if liv.sparsity is Sparsity.BANDED else "j <= i"
         score = "(C_i . W_K V_j + rotate(C'_i) . rotate(B_j)) / sqrt(2 head_dim)"
-        return f"y_i = sum over {first} of softmax_j({score}) W_V V_j"
+        return f"y_i = sum over {looked_at(liv)} of softmax_j({score}) W_V V_j"
 
 
 class LinearAttentionRules(AttentionRules):
@@ -92,3 +90,8 @@ def count_pairs(liv: LivSpec, dims: Dimensions, tokens: int) -> int:
     """How many pairs of a token and one that it looks at, itself included, a sequence has."""
     window = min(tokens, dims.band) if liv.sparsity is Sparsity.BANDED else tokens
     return window * (window + 1) // 2 + (tokens - window) * window
+
+
+def looked_at(liv: LivSpec) -> str:
+    """Which tokens j token i looks at, as text."""
+    return "i - window < j <= i" if liv.sparsity is Sparsity.BANDED else "j <= i"

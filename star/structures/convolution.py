@@ -6,7 +6,7 @@ from types import MappingProxyType
 from star.spec import ChannelMixing, Dimensions, FeatureTokenMixing, LivSpec, Nonlinearity, Structure, TokenMixing
 from star.structures.structure import CacheEntry, Choices, StructureRules
 
-GATES = {Nonlinearity.NONE: "C_i", Nonlinearity.SWISH: "swish(C_i)", Nonlinearity.GELU: "gelu(C_i)"}
+GATED_C = {Nonlinearity.NONE: "C_i", Nonlinearity.SWISH: "swish(C_i)", Nonlinearity.GELU: "gelu(C_i)"}
 
 
 class ConvolutionRules(StructureRules):
@@ -15,7 +15,7 @@ class ConvolutionRules(StructureRules):
     structure = Structure.CONVOLUTION
     token_mixing = TokenMixing.TOEPLITZ
     channel_mixing = ChannelMixing.DIAGONAL
-    nonlinearities = tuple(GATES)
+    nonlinearities = tuple(GATED_C)
     conditions = MappingProxyType({"K": "an implicit kernel has no taps to count, so its expansion is 3"})
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
@@ -47,4 +47,4 @@ class ConvolutionRules(StructureRules):
         return mixing + 2 * tokens * d * d
 
     def equation(self, liv: LivSpec) -> str:
-        return f"y_i = {GATES[liv.nonlinearity]} * sum over j <= i of K_(i-j) * B_j * V_j"
+        return f"y_i = {GATED_C[liv.nonlinearity]} * sum over j <= i of K_(i-j) * B_j * V_j"

@@ -28,20 +28,20 @@ def feature_params(group: FeatureGroup, dims: Dimensions) -> int:
         return inputs * IMPLICIT_HIDDEN + IMPLICIT_HIDDEN + IMPLICIT_HIDDEN * d + d
     if group.channel_mixing is FeatureChannelMixing.DIAGONAL:
         return group.expansion * d
-    return _map_params(group, dims) + KERNEL_TAPS.get(group.token_mixing, 0) * width
+    gains = {FeatureChannelMixing.NORMALISED: dims.head_dim, FeatureChannelMixing.COMPRESSED: width}
+    kernel = KERNEL_TAPS.get(group.token_mixing, 0) * width
+    return _map_weights(group, dims) + gains.get(group.channel_mixing, 0) + kernel
 
 
-def _map_params(group: FeatureGroup, dims: Dimensions) -> int:
+def _map_weights(group: FeatureGroup, dims: Dimensions) -> int:
     d, width = dims.d_model, group.width(dims)
     match group.channel_mixing:
+        case FeatureChannelMixing.DIAGONAL:
+            return 0
         case FeatureChannelMixing.GROUPED:
             return d * width // dims.num_heads
         case FeatureChannelMixing.LATENT:
             return (d + width) * dims.latent_rank
-        case FeatureChannelMixing.NORMALISED:
-            return d * width + dims.head_dim
-        case FeatureChannelMixing.COMPRESSED:
-            return d * width + width
         case _:
             return d * width
 
@@ -56,19 +56,9 @@ def kept_columns(group: FeatureGroup, dims: Dimensions) -> int:
 def feature_flops(group: FeatureGroup, dims: Dimensions, tokens: int) -> int:
     """Multiplications and additions that make a feature group for a sequence of `tokens`: two for every weight of its
     maps and kernel and token; norms and activations are not counted. A kernel costs what its network does."""
-    d, width = dims.d_model, group.width(dims)
     if group.token_mixing is FeatureTokenMixing.IMPLICIT_TOEPLITZ:
-        return 2 * tokens * IMPLICIT_HIDDEN * (2 * IMPLICIT_FREQUENCIES + 1 + d)
-    match group.channel_mixing:
-        case FeatureChannelMixing.DIAGONAL:
-            return 0
-        case FeatureChannelMixing.GROUPED:
-            weights = d * width // dims.num_heads
-        case FeatureChannelMixing.LATENT:
-            weights = (d + width) * dims.latent_rank
-        case _:
-            weights = d * width
-    return 2 * tokens * (weights + KERNEL_TAPS.get(group.token_mixing, 0) * width)
+        return 2 * tokens * IMPLICIT_HIDDEN * (2 * IMPLICIT_FREQUENCIES + 1 + dims.d_model)
+    return 2 * tokens * (_map_weights(group, dims) + kept_columns(group, dims))
 
 
 def feature_equation(group: FeatureGroup) -> str:
@@ -79,10 +69,10 @@ def feature_equation(group: FeatureGroup) -> str:
         return f"a parameter of {group.expansion} taps"
     maps = {FeatureChannelMixing.GROUPED: "x blockdiag(W)", FeatureChannelMixing.LATENT: "x W1 W2"}
     text = maps.get(group.channel_mixing, "x W")
-    if group.token_mixing is FeatureTokenMixing.TOEPLITZ:
-        text = f"conv3({text})"
-    elif group.token_mixing is FeatureTokenMixing.ACTIVATED_TOEPLITZ:
-        text = f"swish(conv4({text}))"
+    if group.token_mixing in KERNEL_TAPS:
+        text = f"conv{KERNEL_TAPS[group.token_mixing]}({text})"
+    if group.token_mixing is FeatureTokenMixing.ACTIVATED_TOEPLITZ:
+        text = f"swish({text})"
     norms = {FeatureChannelMixing.NORMALISED: "norm_head", FeatureChannelMixing.COMPRESSED: "norm"}
     return f"{norms[group.channel_mixing]}({text})" if group.channel_mixing in norms else text
 

@@ -9,6 +9,7 @@ from star.spec import (
     Structure,
     TokenMixing,
 )
+from star.structures.convolution import GATED_C
 from star.structures.structure import CacheEntry, Choices, StructureRules, Tie
 
 MIXED = (1, 3, 7)
@@ -34,7 +35,7 @@ class SelectiveScanRules(StructureRules):
     channel_mixing = ChannelMixing.DIAGONAL
     nonlinearities = GATES
     ties = (Tie("C", "B", (2,)), Tie("A", "V", (2,)), Tie("Z", "V", (2,)))
-    relative_time = 4.0
+    relative_time = 16.0
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
         return (
@@ -67,7 +68,7 @@ class StateSpaceRules(SelectiveScanRules):
 
     structure = Structure.STATE_SPACE
     channel_mixing = ChannelMixing.GROUPED
-    relative_time = 3.0
+    relative_time = 6.0
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
         c, b, v, _, *gate = super().choices(nonlinearity)
@@ -91,7 +92,7 @@ class GatedLinearRules(StructureRules):
     token_mixing = TokenMixing.KEY_DECAY
     channel_mixing = ChannelMixing.GROUPED
     nonlinearities = GATES
-    relative_time = 4.0
+    relative_time = 6.0
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
         maps = tuple(Choices(role, MIXED, (2, 3, 4)) for role in "CBV")
@@ -112,14 +113,12 @@ class GatedLinearRules(StructureRules):
         return f"{text},  S_i = diag(a_i) S_(i-1) + B_i V_i^T,  a = sigmoid(A + bias)^(1/16)"
 
 
-class DeltaRuleRules(StructureRules):
+class DeltaRuleRules(GatedLinearRules):
     """The gated delta rule: every write first erases what its key held."""
 
     structure = Structure.DELTA_RULE
     token_mixing = TokenMixing.HOUSEHOLDER
-    channel_mixing = ChannelMixing.GROUPED
-    nonlinearities = GATES
-    relative_time = 5.0
+    relative_time = 9.0
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
         maps = tuple(Choices(role, MIXED, (2, 3, 4)) for role in "CBV")
@@ -128,9 +127,6 @@ class DeltaRuleRules(StructureRules):
 
     def params(self, liv: LivSpec, dims: Dimensions) -> int:
         return 2 * dims.num_heads + dims.head_dim + dims.d_model**2  # rate and step bias of each head; gain; output
-
-    def keeps(self, liv: LivSpec, dims: Dimensions) -> tuple[CacheEntry, ...]:
-        return (CacheEntry("", fixed=dims.d_model * dims.head_dim),)
 
     def flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:
         d = dims.d_model
@@ -150,8 +146,8 @@ class GatedRecurrenceRules(StructureRules):
     structure = Structure.GATED_RECURRENCE
     token_mixing = TokenMixing.NORM_PRESERVING
     channel_mixing = ChannelMixing.DIAGONAL
-    nonlinearities = (Nonlinearity.NONE, Nonlinearity.SWISH, Nonlinearity.GELU)
-    relative_time = 2.0
+    nonlinearities = tuple(GATED_C)
+    relative_time = 3.0
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
         c, v = (Choices(role, MIXED, (2, 3, 4)) for role in "CV")
@@ -168,8 +164,8 @@ class GatedRecurrenceRules(StructureRules):
         return tokens * (2 * dims.d_model + 2 * dims.d_model**2)
 
     def equation(self, liv: LivSpec) -> str:
-        gate = {Nonlinearity.SWISH: "swish(C_i)", Nonlinearity.GELU: "gelu(C_i)"}.get(liv.nonlinearity, "C_i")
         return (
-            f"y_i = {gate} * h_i,  h_i = a_i * h_(i-1) + sqrt(1 - a_i^2) * sigmoid(B_i + bias) * V_i,  "
+            f"y_i = {GATED_C[liv.nonlinearity]} * h_i,  "
+            "h_i = a_i * h_(i-1) + sqrt(1 - a_i^2) * sigmoid(B_i + bias) * V_i,  "
             "a = exp(-8 softplus(r) sigmoid(A + bias'))"
         )

@@ -68,7 +68,8 @@ class StructureRules:
     ties: tuple[Tie, ...] = ()
     conditions: Mapping[str, str] = MappingProxyType({})  # role -> what `settle` asks of its genes beyond ties
     deferred: str = ""  # roles whose features each slot computes anew, even where it shares them
-    relative_time: float = 1.0  # of a training step, a memoryless unit being 1
+    repeats_heads: bool = False  # a repeat counts query heads that one key/value head serves
+    relative_time: float = 1.0  # of a training step to a memoryless unit's: docs/benchmarks.md, nano, 128 tokens
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
         """The feature groups in their order, each with the values its genes may take."""
@@ -131,8 +132,6 @@ class StructureRules:
                 raise UserError(
                     f"{liv.name}: the repeat of {group.role} is {group.repeat}, but must divide d_model {dims.d_model}"
                 )
-
-    repeats_heads: bool = False
 
 
 def check_heads(name: str, group: FeatureGroup, dims: Dimensions) -> None:
