@@ -214,7 +214,7 @@ def test_nothing_is_trained_twice(tmp_path, config, monkeypatch):
 
 
 def test_the_longest_proxies_begin_first():
-    texts = ["91111", "91111-91111", "71111-11111", "51111", "141111", "291111-481111"]
+    texts = ["91111", "91111-91111", "71111-11111", "51111", "291111-481111", "141111"]
     tasks = [make_task(parse(text)) for text in texts]
     assert sorted(tasks, key=_longest_first) == tasks[::-1]
 
