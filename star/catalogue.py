@@ -1,44 +1,72 @@
-"""Named architectures: the TOML files of genomes/. One holds a period of a backbone, its title and its source:
+"""Named architectures: the TOML files of genomes/. One holds a period of a backbone, its title and its source; a
+published model also the sizes it was built at, and the figures that are known of it:
 
-    title    = "Transformer++"
-    citation = "Touvron et al. 2023, arXiv:2302.13971"
-    genome   = "11111-91111"
+    title    = "Llama-3 8B"
+    citation = "Grattafiori et al. 2024, arXiv:2407.21783"
+    genome   = "31111-91111"
     note     = "..."                # optional
 
-A backbone of any depth repeats the period and cuts the end off.
+    [scale]                         # optional: slots, and the sizes of star.spec.Dimensions
+    slots = 64
+    d_model = 4096
+    head_dim = 128
+    vocab_size = 128256
+    seq_len = 8192
+
+    [style]                         # optional: star.spec.Style
+    tied = false
+
+    [operators.GMemless]            # optional, by class: star.spec.Variant
+    d_ff = 14336
+
+    [published]                     # optional: figures to check a price against
+    params = 8030261248
+
+A backbone of any depth repeats the period and cuts the end off. docs/guides/add-model.md describes one model so.
 """
 
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, TypeVar, get_args, get_origin
 
-from star.genome import GENES_PER_SLOT, canonical, join, parse, split
+from star.genome import decode, parse, tile
 from star.records import Genome
-from star.scales import nearest
-from star.spec import UserError
+from star.scales import SCALES, Scale, nearest
+from star.spec import Dimensions, Style, UserError, Variant
+from star.structures import check_variant
 
 _PACKAGE = Path(__file__).parent
 _FOLDERS = (_PACKAGE / "_genomes", _PACKAGE.parent / "genomes")  # in a wheel; in a checkout
-_KEYS = {"title": True, "citation": True, "genome": True, "note": False}  # key -> must be there
+_TEXTS = {"title": True, "citation": True, "genome": True, "note": False}  # key -> must be there
+_TABLES = ("scale", "style", "operators", "published")
+_FIGURES = ("params", "active_params", "embedding_params", "cache_bytes_4096", "cache_bytes_131072")
+_SIZES = ("slots", "d_model", "num_heads", "head_dim", "vocab_size", "seq_len", "window")
+_OPTIONAL = ("num_heads", "head_dim", "window")
+_MOST_SLOTS = 10_000
+_KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", tuple: "a list"}
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedGenome:
-    """An architecture with a name. `genome` is one period of it; `at` gives a backbone of a chosen depth."""
+    """An architecture with a name. `genome` is one period of it; `at` gives a backbone of a chosen depth. `scale` are
+    the sizes it was published at and `published` figures that are known of it."""
 
     name: str
     title: str
     citation: str
     genome: Genome
     note: str = ""
+    scale: Scale | None = None
+    published: Mapping[str, int] = field(default_factory=dict)
 
     def at(self, num_slots: int) -> Genome:
-        """The period repeated to `num_slots` slots, in canonical form. Sharing groups keep their numbers, so
-        slots that share within a period share with their copies too."""
-        classes, period = split(self.genome)
-        length = num_slots * GENES_PER_SLOT
-        repeats = -(-length // len(period))
-        return canonical(join(classes, (period * repeats)[:length]))
+        """The period repeated to `num_slots` slots, in canonical form; each copy shares within itself."""
+        return tile(self.genome, num_slots)
 
 
 def names() -> list[str]:
@@ -48,13 +76,7 @@ def names() -> list[str]:
 
 def load(name_or_path: str | Path) -> NamedGenome:
     """The genome of that name, or in that .toml file. UserError if there is none or the file is not one."""
-    path = Path(name_or_path)
-    if path.suffix == ".toml":
-        return _read(path)
-    files = _files()
-    if str(name_or_path) not in files:
-        raise UserError(f"unknown genome {str(name_or_path)!r}{nearest(str(name_or_path), files)}")
-    return _read(files[str(name_or_path)])
+    return _parse(_find(name_or_path))
 
 
 def resolve(text: str, num_slots: int) -> Genome:
@@ -65,34 +87,152 @@ def resolve(text: str, num_slots: int) -> Genome:
     return load(text).at(num_slots)
 
 
+def find_scale(name_or_path: str | Path) -> Scale:
+    """The named scale, or the one of a named architecture or a .toml file, which needs no genome then."""
+    name = str(name_or_path)
+    if name in SCALES:
+        return SCALES[name]
+    if not name.endswith(".toml") and name not in _files():
+        raise UserError(f"unknown scale {name!r}{nearest(name, [*SCALES, *_files()])}")
+    path = _find(name_or_path)
+    with_scale = _read_scale(path, _read(path))
+    if with_scale is None:
+        raise UserError(f"{path} has no table [scale], so that no sizes are known of it")
+    return with_scale
+
+
 def _files() -> dict[str, Path]:
     folder = next(folder for folder in _FOLDERS if folder.is_dir())
-    return {path.stem: path for path in folder.glob("*.toml")}
+    return {path.stem: path for path in folder.rglob("*.toml")}
 
 
-def _read(path: Path) -> NamedGenome:
+def _find(name_or_path: str | Path) -> Path:
+    path = Path(name_or_path)
+    if path.suffix == ".toml":
+        return path
+    files = _files()
+    if str(name_or_path) not in files:
+        raise UserError(f"unknown genome {str(name_or_path)!r}{nearest(str(name_or_path), files)}")
+    return files[str(name_or_path)]
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot read the genome file {path}: {error.strerror}") from error
-    except ValueError as error:  # not TOML, or not UTF-8
+    except (ValueError, RecursionError) as error:  # not TOML, or not UTF-8
         raise UserError(f"{path} is not a TOML file: {error}") from error
     for key, value in table.items():
-        if key not in _KEYS:
-            raise UserError(f"{path}: unknown key {key!r}{nearest(key, _KEYS)}")
-        if not isinstance(value, str):
-            raise UserError(f"{path}: {key} must be text, not {value!r}")
-    for key, required in _KEYS.items():
+        _check_key(path, key, (*_TEXTS, *_TABLES))
+        kind, wanted = ("text", str) if key in _TEXTS else ("a table", dict)
+        if not isinstance(value, wanted):
+            raise UserError(f"{path}: {key} must be {kind}, not {value!r:.60}")
+    return table
+
+
+def _check_key(path: Path, key: str, known: Collection[str], where: str = "") -> None:
+    if key not in known:
+        raise UserError(f"{path}: unknown key {key!r}{where}{nearest(key, known)}")
+
+
+def _parse(path: Path) -> NamedGenome:
+    table = _read(path)
+    for key, required in _TEXTS.items():
         if required and key not in table:
             raise UserError(f"{path}: the key {key!r} is missing")
     try:
         genome = parse(table["genome"])
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+    scale = _read_scale(path, table)
+    if scale is not None:
+        _check_operators(path, genome, scale)
     return NamedGenome(
         name=path.stem,
         title=table["title"],
         citation=table["citation"],
         genome=genome,
         note=table.get("note", ""),
+        scale=scale,
+        published=_read_figures(path, table.get("published", {})),
     )
+
+
+def _read_figures(path: Path, table: dict[str, Any]) -> Mapping[str, int]:
+    for key, value in table.items():
+        _check_key(path, key, _FIGURES, " in [published]")
+        if type(value) is not int:
+            raise UserError(f"{path}: {key} of [published] must be a whole number, not {value!r:.60}")
+    return table
+
+
+def _read_scale(path: Path, table: dict[str, Any]) -> Scale | None:
+    if "scale" not in table:
+        for key in ("style", "operators", "published"):
+            if key in table:
+                raise UserError(f"{path}: [{key}] has no meaning without a table [scale]")
+        return None
+    sizes = dict(table["scale"])
+    for key, value in sizes.items():
+        _check_key(path, key, _SIZES, " in [scale]")
+        if type(value) is not int:
+            raise UserError(f"{path}: {key} of [scale] must be a whole number, not {value!r:.60}")
+    for key in _SIZES:
+        if key not in sizes and key not in _OPTIONAL:
+            raise UserError(f"{path}: the key {key!r} is missing from [scale]")
+    if not 1 <= sizes["slots"] <= _MOST_SLOTS:
+        raise UserError(f"{path}: slots of [scale] must lie between 1 and {_MOST_SLOTS:,}, not {sizes['slots']}")
+    try:
+        return Scale(name=path.stem, num_slots=sizes.pop("slots"), dims=_read_dims(path, sizes, table))
+    except UserError as error:
+        raise UserError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from error
+
+
+def _read_dims(path: Path, sizes: dict[str, int], table: dict[str, Any]) -> Dimensions:
+    heads = sizes.pop("num_heads", 0)
+    if "head_dim" not in sizes:
+        if not heads:
+            raise UserError("[scale] needs head_dim, num_heads or both")
+        if heads < 1 or sizes["d_model"] % heads:
+            raise UserError(f"num_heads {heads} does not divide d_model {sizes['d_model']}; give head_dim too")
+        sizes["head_dim"] = sizes["d_model"] // heads
+    operators = []
+    for name, one in table.get("operators", {}).items():
+        if not isinstance(one, dict):
+            raise UserError(f"[operators.{name}] must be a table, not {one!r:.60}")
+        operators.append((name, _read_record(path, Variant, one, f" in [operators.{name}]")))
+    style = _read_record(path, Style, table.get("style", {}), " in [style]")
+    return Dimensions(**sizes, heads=heads, style=style, operators=tuple(operators))
+
+
+def _read_record(path: Path, kind: type[T], table: dict[str, Any], where: str) -> T:
+    """A dataclass from a table, every value checked against the type of its field."""
+    annotations = {one.name: one.type for one in fields(kind)}  # type: ignore[arg-type]
+    values = {}
+    for key, value in table.items():
+        _check_key(path, key, annotations, where)
+        value = tuple(value) if isinstance(value, list) else value
+        allowed = _types(annotations[key])
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        inside = not isinstance(value, tuple) or all(type(item) is int for item in value)
+        if not (type(value) in allowed or (whole and float in allowed)) or not inside:
+            raise UserError(f"{path}: {key}{where} must be {_KINDS[allowed[0]]}, not {value!r:.60}")
+        values[key] = value
+    return kind(**values)
+
+
+def _types(annotation: Any) -> list[type]:
+    kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    return [get_origin(kind) or kind for kind in kinds if kind is not NoneType]
+
+
+def _check_operators(path: Path, genome: Genome, scale: Scale) -> None:
+    """UserError if a variant is of a class that the genome does not have, or is nothing for its structure."""
+    livs = {slot.liv.name: slot.liv for slot in decode(genome)}
+    for name, variant in scale.dims.operators:
+        _check_key(path, name, livs, " in [operators]")
+        try:
+            check_variant(livs[name], variant)
+        except UserError as error:
+            raise UserError(f"{path}: [operators.{name}]: {error}") from error

@@ -5,11 +5,12 @@ batch 1, what slots share counted once. `star.structures` knows what each operat
 with regard to who owns which weights and keeps which features.
 """
 
+import math
 from functools import lru_cache
 from typing import NamedTuple
 
-from star.spec import Dimensions, LivSpec, Slot
-from star.structures import rules_of
+from star.spec import Dimensions, LivSpec, Slot, Style
+from star.structures import fit, rules_of
 from star.structures.feature import kept_columns
 from star.structures.structure import CacheEntry
 
@@ -48,24 +49,21 @@ class LayerCost(NamedTuple):
 
 
 class _Share(NamedTuple):
-    """What one slot adds: parameters, those a token leaves out, FLOPs, cache elements fixed, per token, per token of a
-    band."""
+    """What one slot adds: parameters, those a token leaves out, FLOPs, cache elements, these with one token more."""
 
     params: int
     idle: int
     flops: int
-    fixed: int
-    growing: int
-    banded: int
+    elements: int
+    next_elements: int
 
 
 class _Entry(NamedTuple):
     """Cache elements that follow from the features of `groups` (indices): slots that share these keep them once."""
 
     groups: tuple[int, ...]
-    fixed: int
-    growing: int
-    banded: int
+    elements: int
+    next_elements: int
 
 
 class _Row(NamedTuple):
@@ -81,30 +79,61 @@ class _Row(NamedTuple):
 def _row(liv: LivSpec, dims: Dimensions, tokens: int) -> _Row:
     rules = rules_of(liv)
     rules.check_fits(liv, dims)
+    fitted = fit(liv, dims)
+    norms = norm_params(dims.style, dims.d_model) * (2 if dims.style.norm_place == "both" else 1)
+    dims = dims.of(fitted)
     copies = 2 if liv.differential else 1
+    groups = {group.role: group for group in fitted.groups}
+    made = [groups.get(group.role) for group in liv.groups]  # None: the scale does without it
+    kept = rules.keeps(fitted, dims)
+    entries = [
+        _Entry((g,), *[copies * kept_columns(group, dims)] * 2) for g, group in enumerate(made) if group is not None
+    ]
     roles = [group.role for group in liv.groups]
-    kept = rules.keeps(liv, dims)
-    entries = [_Entry((g,), copies * kept_columns(group, dims), 0, 0) for g, group in enumerate(liv.groups)]
-    entries += [_entry(one, roles, copies) for one in kept if one.roles]
-    params = tuple(copies * rules.group_params(liv, group, dims) for group in liv.groups)
-    idle = tuple(copies * rules.idle_group_params(liv, group, dims) for group in liv.groups)
-    flops = tuple(copies * rules.group_flops(liv, group, dims, tokens) for group in liv.groups)
+    entries += [_entry(one, roles, copies, dims, tokens) for one in kept if one.roles]
+    own = [_entry(one, roles, copies, dims, tokens) for one in kept if not one.roles]
+    params = tuple(copies * rules.group_params(fitted, group, dims) if group else 0 for group in made)
+    idle = tuple(copies * rules.idle_group_params(fitted, group, dims) if group else 0 for group in made)
+    flops = tuple(copies * rules.group_flops(fitted, group, dims, tokens) if group else 0 for group in made)
     saved = tuple(0 if role in rules.deferred else cost for role, cost in zip(roles, flops, strict=True))
     whole = _Share(
-        params=sum(params) + copies * rules.params(liv, dims) + dims.d_model,  # and a norm
-        idle=sum(idle) + copies * rules.idle_params(liv, dims),
-        flops=sum(flops) + copies * rules.flops(liv, dims, tokens),
-        fixed=sum(one.fixed for one in entries) + copies * sum(one.fixed for one in kept if not one.roles),
-        growing=sum(one.growing for one in entries),
-        banded=sum(one.banded for one in entries),
+        params=sum(params) + copies * rules.params(fitted, dims) + norms,
+        idle=sum(idle) + copies * rules.idle_params(fitted, dims),
+        flops=sum(flops) + copies * rules.flops(fitted, dims, tokens),
+        elements=sum(one.elements for one in entries + own),
+        next_elements=sum(one.next_elements for one in entries + own),
     )
-    return _Row(whole, params, idle, saved, tuple(entry for entry in entries if any(entry[1:])))
+    return _Row(whole, params, idle, saved, tuple(entry for entry in entries if entry.next_elements))
 
 
-def _entry(one: CacheEntry, roles: list[str], copies: int) -> _Entry:
-    growing = copies * one.growing
+def _entry(one: CacheEntry, roles: list[str], copies: int, dims: Dimensions, tokens: int) -> _Entry:
+    now, then = (min(count, dims.band) if one.banded else count for count in (tokens, tokens + 1))
     groups = tuple(roles.index(role) for role in one.roles)
-    return _Entry(groups, copies * one.fixed, 0 if one.banded else growing, growing if one.banded else 0)
+    return _Entry(groups, copies * (one.fixed + one.growing * now), copies * (one.fixed + one.growing * then))
+
+
+def norm_params(style: Style, d_model: int) -> int:
+    """Parameters of one norm of the residual stream."""
+    return (style.norm_gain + style.norm_bias) * d_model
+
+
+class Frame(NamedTuple):
+    """What a model holds around its slots."""
+
+    params: int
+    embedding_params: int
+    head_flops: int  # of one token
+
+
+def frame(num_slots: int, dims: Dimensions) -> Frame:
+    """Embedding, learned positions, head, norms outside of slots, less the norms that slots have in common."""
+    style, table = dims.style, dims.vocab_size * dims.d_model
+    positions = dims.seq_len * dims.d_model if style.positions == "learned" else 0
+    embedding = table * (1 if style.tied else 2) + positions
+    norm = norm_params(style, dims.d_model)
+    outside = norm * (2 if style.embedding_norm else 1) + (dims.vocab_size if style.head_bias else 0)
+    saved = norm * (num_slots - len(set(style.rounds(num_slots)))) if style.shared_norm and num_slots else 0
+    return Frame(embedding + outside - saved, embedding, 2 * table)
 
 
 class _Pricer:
@@ -132,7 +161,7 @@ class _Pricer:
             if features.count(i) == weights.count(i) == len(features):
                 result.append(row.whole)
                 continue
-            params, idle, flops, fixed, growing, banded = row.whole
+            params, idle, flops, elements, next_elements = row.whole
             for g, (producer, owner) in enumerate(zip(features, weights, strict=True)):
                 if producer != i:
                     flops -= row.group_flops[g]
@@ -144,11 +173,10 @@ class _Pricer:
                 key = (class_id, number, *makers)
                 # One that all comes from one slot is kept there.
                 if i not in makers and (makers.count(makers[0]) == len(makers) or key in kept):
-                    fixed -= entry.fixed
-                    growing -= entry.growing
-                    banded -= entry.banded
+                    elements -= entry.elements
+                    next_elements -= entry.next_elements
                 kept.add(key)
-            result.append(_Share(params, idle, flops, fixed, growing, banded))
+            result.append(_Share(params, idle, flops, elements, next_elements))
         return result
 
 
@@ -157,7 +185,7 @@ def _pricer(dims: Dimensions, tokens: int) -> _Pricer:
     return _Pricer(dims, tokens)
 
 
-def price(slots: tuple[Slot, ...], dims: Dimensions, context: int | None = None, dtype_bytes: int = 2) -> Cost:
+def price(slots: tuple[Slot, ...], dims: Dimensions, context: int | None = None, dtype_bytes: float = 2) -> Cost:
     """Total parameters and cache bytes of a model.
 
     Args:
@@ -171,24 +199,23 @@ def price(slots: tuple[Slot, ...], dims: Dimensions, context: int | None = None,
     """
     tokens = dims.seq_len if context is None else context
     shares = _pricer(dims, tokens).layers(slots)
-    total = _Share(*map(sum, zip(*shares, strict=True))) if shares else _Share(0, 0, 0, 0, 0, 0)
-    embedding = dims.vocab_size * dims.d_model
-    params = total.params + embedding + dims.d_model
-    flops = total.flops + 2 * embedding * tokens  # the head
-    elements = _elements(total, tokens, dims)
+    total = _Share(*map(sum, zip(*shares, strict=True))) if shares else _Share(0, 0, 0, 0, 0)
+    outside = frame(len(slots), dims)
+    params = total.params + outside.params
+    flops = total.flops + outside.head_flops * tokens
     return Cost(
         params=params,
-        embedding_params=embedding,
+        embedding_params=outside.embedding_params,
         active_params=params - total.idle,
-        cache_bytes=elements * dtype_bytes,
-        cache_bytes_per_token=(_elements(total, tokens + 1, dims) - elements) * dtype_bytes,
+        cache_bytes=_bytes(total.elements, dtype_bytes),
+        cache_bytes_per_token=_bytes(total.next_elements - total.elements, dtype_bytes),
         flops=flops,
         flops_per_token=flops / tokens,
     )
 
 
 def itemise(
-    slots: tuple[Slot, ...], dims: Dimensions, context: int | None = None, dtype_bytes: int = 2
+    slots: tuple[Slot, ...], dims: Dimensions, context: int | None = None, dtype_bytes: float = 2
 ) -> list[LayerCost]:
     """The same, slot by slot: arguments as for `price`. What no slot holds is embedding and final norm."""
     tokens = dims.seq_len if context is None else context
@@ -198,7 +225,7 @@ def itemise(
             name=slot.liv.name,
             params=share.params,
             active_params=share.params - share.idle,
-            cache_bytes=_elements(share, tokens, dims) * dtype_bytes,
+            cache_bytes=_bytes(share.elements, dtype_bytes),
             flops_per_token=share.flops / tokens,
             shares_with=tuple(sorted({*slot.weights_from, *slot.features_from} - {i})),
         )
@@ -206,5 +233,6 @@ def itemise(
     ]
 
 
-def _elements(share: _Share, tokens: int, dims: Dimensions) -> int:
-    return share.fixed + share.growing * tokens + share.banded * min(tokens, dims.band)
+def _bytes(elements: int, dtype_bytes: float) -> int:
+    """Bytes of so many elements, a part of one counted whole."""
+    return math.ceil(elements * dtype_bytes)

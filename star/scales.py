@@ -34,12 +34,13 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """A name for sizes: how many slots a backbone has, how wide they are, how their proxy is trained."""
+    """A name for sizes: how many slots a backbone has, how wide they are, how their proxy is trained; without a recipe
+    it can only be priced."""
 
     name: str
     num_slots: int
     dims: Dimensions
-    recipe: Recipe
+    recipe: Recipe | None = None
 
 
 SCALES: dict[str, Scale] = {

@@ -7,8 +7,9 @@ groups C, B, V, ... from x, feeding a *token-mixing structure* that assembles T 
 Thomas et al. 2024, arXiv:2411.17800 (the structure); code values are listed in docs/genes.md.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
+from itertools import cycle
 from typing import NamedTuple
 
 
@@ -105,12 +106,137 @@ IMPLICIT_FREQUENCIES = 8  # sine and cosine pairs that describe a position to an
 IMPLICIT_HIDDEN = 16  # hidden width of the network that turns a position into a kernel column
 
 
+LARGEST = 2**31 - 1  # of any size
+NORMS = ("rms", "layer")
+NORM_PLACES = ("before", "after", "both")
+POSITIONS = ("rotary", "learned", "relative", "alibi", "none")
+QK_NORMS = ("head", "all")
+SCORINGS = ("sigmoid", "softmax")
+WHOLE = (
+    "num_heads",
+    "num_kv_heads",
+    "num_key_heads",
+    "head_dim",
+    "value_head_dim",
+    "rope_head_dim",
+    "window",
+    "d_ff",
+    "d_shared",
+)
+WHOLE += ("d_inner", "d_state", "num_groups", "rank", "latent_dim", "taps", "kept_taps", "num_experts")
+WHOLE += ("experts_per_token", "norm_groups", "rope_theta", "score_scale", "routed_scale")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Style:
+    """How a scale builds the model around its operators; the defaults are those of every named scale.
+
+    Raises:
+        UserError: an unknown word or an impossible number.
+    """
+
+    norm: str = "rms"  # or "layer": with the mean taken off
+    norm_gain: bool = True
+    norm_bias: bool = False
+    norm_eps: float = 1e-6
+    norm_place: str = "before"  # of an operator; or "after" it, before the sum; or "both"
+    parallel: tuple[int, ...] = (1,)  # so many slots in a row read the same input, by turns
+    shared_norm: bool = False  # slots that read the same input have one norm before them
+    positions: str = "rotary"  # of attention: see POSITIONS; "learned" ones are added to the embedding
+    rotary: float = 1.0  # share of a head's channels that is rotated
+    rope_theta: float = 10_000.0
+    tied: bool = True  # the head is the embedding
+    head_bias: bool = False
+    embedding_norm: bool = False
+    embedding_scale: float = 1.0
+    logit_cap: float = 0.0  # logits become cap tanh(logits / cap); 0: they stay
+
+    def __post_init__(self) -> None:
+        for name, words in (("norm", NORMS), ("norm_place", NORM_PLACES), ("positions", POSITIONS)):
+            if getattr(self, name) not in words:
+                raise UserError(f"{name} must be one of {', '.join(words)}, not {getattr(self, name)!r}")
+        if not self.parallel or min(self.parallel) < 1:
+            raise UserError(f"parallel must hold positive numbers of slots, not {list(self.parallel)}")
+        if not 0 <= self.rotary <= 1:
+            raise UserError(f"rotary must lie between 0 and 1, not {self.rotary}")
+        for name in ("norm_eps", "rope_theta", "embedding_scale"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise UserError(f"{name} must be positive, not {getattr(self, name)}")
+        if not 0 <= self.logit_cap < float("inf"):
+            raise UserError(f"logit_cap must be positive, or 0 for none, not {self.logit_cap}")
+
+    def rounds(self, num_slots: int) -> list[int]:
+        """For each slot, the first slot that reads the same input."""
+        found: list[int] = []
+        for width in cycle(self.parallel):
+            found += [len(found)] * width
+            if len(found) >= num_slots:
+                return found[:num_slots]
+        raise AssertionError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """How a scale builds one class of operators, beyond its genes: sizes that these give only in proportion, and the
+    differences between published families. 0, None and empty texts leave it to the genes. `star.structures` tells
+    which structure knows which of them; docs/genes.md lists them.
+    """
+
+    num_heads: int = 0
+    num_kv_heads: int = 0
+    num_key_heads: int = 0  # of a delta rule, each of which serves num_heads / num_key_heads heads of values
+    head_dim: int = 0  # of queries and keys; channels of a head of a recurrence
+    value_head_dim: int = 0
+    rope_head_dim: int = 0  # of latent attention: the part of a query that is rotated, and the one key
+    window: int = 0
+    d_ff: int = 0  # width of a memoryless unit, or of one expert
+    d_shared: int = 0  # width of the experts that serve every token, together
+    d_inner: int = 0  # channels of a recurrence or a convolution
+    d_state: int = 0
+    num_groups: int = 0  # of heads that B and C of a state space serve
+    rank: int = 0  # of latent maps
+    latent_dim: int = 0  # of the latent that keys and values are read from
+    taps: int = 0  # of short kernels
+    kept_taps: int = 0  # columns that decoding keeps of them
+    num_experts: int = 0
+    experts_per_token: int = 0
+    bias: str = ""  # roles of the features whose maps have one
+    out_bias: bool = False
+    kernel_bias: bool = False
+    gate: bool | None = None  # memoryless: whether there is a V; attention: y sigmoid(Z), with Z beside C
+    qk_norm: str = ""  # of queries and keys: each "head" or "all" of them
+    inner_norm: bool = False  # of what passes through a latent map, and of B and C of a selective scan
+    out_norm: bool = True  # of a state space that has an output gate
+    norm_groups: int = 0  # groups of channels that it normalises apart
+    chained: bool = False  # rates and gates of a recurrence are made from V, not from the input
+    positions: str = ""  # as Style.positions, of this operator
+    rotary: float | None = None
+    rope_theta: float = 0.0
+    score_scale: float = 0.0  # of queries with keys; 1 / sqrt(head_dim) if 0
+    scoring: str = ""  # of experts: "sigmoid" if empty, normalised over those chosen; or "softmax" of all
+    routed_scale: float = 1.0
+    normalised: bool | None = None  # whether gates of the chosen experts sum to 1
+    shared_gate: bool = False  # sigmoid of the input before what the shared experts add
+
+    def __post_init__(self) -> None:
+        for name in ("qk_norm", "scoring", "positions"):
+            words = {"qk_norm": QK_NORMS, "scoring": SCORINGS, "positions": POSITIONS}[name]
+            if (word := getattr(self, name)) and word not in words:
+                raise UserError(f"{name} must be one of {', '.join(words)}, not {word!r}")
+        for name in WHOLE:
+            if not 0 <= getattr(self, name) <= LARGEST:
+                raise UserError(f"{name} must be a positive number of at most {LARGEST:,}, not {getattr(self, name)}")
+        if self.rotary is not None and not 0 <= self.rotary <= 1:
+            raise UserError(f"rotary must lie between 0 and 1, not {self.rotary}")
+
+
 @dataclass(frozen=True, slots=True)
 class Dimensions:
     """The sizes that a scale gives and genes do not.
 
     `seq_len` is the context that implicit long kernels span, and the default context for pricing; `window` is how
-    many tokens banded attention looks at, the present one included: a quarter of `seq_len` if 0.
+    many tokens banded attention looks at, the present one included: a quarter of `seq_len` if 0; `heads` are the query
+    heads, as many as fit into d_model if 0. `operators` are variants by the name of the class that they build.
     """
 
     d_model: int
@@ -118,19 +244,24 @@ class Dimensions:
     vocab_size: int
     seq_len: int
     window: int = 0
+    heads: int = 0
+    style: Style = Style()
+    operators: tuple[tuple[str, Variant], ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("d_model", "head_dim", "vocab_size", "seq_len"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be a positive integer, not {getattr(self, name)}")
-        if self.d_model % self.head_dim:
+            if not 1 <= getattr(self, name) <= LARGEST:
+                raise UserError(f"{name} must be a positive integer of at most {LARGEST:,}, not {getattr(self, name)}")
+        if not 0 <= self.heads <= LARGEST:
+            raise UserError(f"num_heads must be a positive integer of at most {LARGEST:,}, not {self.heads}")
+        if not self.heads and self.d_model % self.head_dim:
             raise UserError(f"head_dim {self.head_dim} does not divide d_model {self.d_model}")
         if self.window and not 1 <= self.window <= self.seq_len:
             raise UserError(f"window is {self.window}, but must lie between 1 and the context of {self.seq_len} tokens")
 
     @property
     def num_heads(self) -> int:
-        return self.d_model // self.head_dim
+        return self.heads or self.d_model // self.head_dim
 
     @property
     def latent_rank(self) -> int:
@@ -142,10 +273,19 @@ class Dimensions:
         """The window in tokens."""
         return self.window or -(-self.seq_len // 4)
 
+    def of(self, liv: "LivSpec") -> "Dimensions":
+        """The sizes as one operator sees them."""
+        variant = liv.variant
+        if not (variant.head_dim or variant.num_heads or variant.window):
+            return self
+        head_dim = variant.head_dim or self.head_dim
+        heads = variant.num_heads or (self.heads if self.heads or not variant.head_dim else self.d_model // head_dim)
+        return replace(self, head_dim=head_dim, heads=heads, window=variant.window or self.window)
+
 
 @dataclass(frozen=True, slots=True)
 class FeatureGroup:
-    """One named feature of a featurizer: its role in T and its four genes.
+    """One named feature of a featurizer: its role in T and its four genes; then what a variant makes of them.
 
     For a kernel (role K) the expansion is its number of taps; for a router (role R) it is the number of experts,
     and the repeat is how many of them a token goes through.
@@ -156,14 +296,29 @@ class FeatureGroup:
     channel_mixing: FeatureChannelMixing
     expansion: int
     repeat: int
+    channels: int = 0  # that are computed and kept; what the genes say if 0
+    source: str = ""  # role of the feature that it is made from; the operator's input if empty
+    fan_in: int = 0  # channels of that
+    rank: int = 0
+    taps: int = 0
+    kept_taps: int = 0
+    bias: bool = False
+    kernel_bias: bool = False
+    inner_norm: bool = False
+    plain: int = 0  # the last channels, which its norm leaves as they are
 
     def width(self, dims: Dimensions) -> int:
-        """Channels that are really computed and kept: d_model * expansion / repeat."""
-        if self.role == "R":
-            return self.expansion
+        """Channels that are really computed and kept: d_model * expansion / repeat, if no variant says otherwise."""
+        if self.channels or self.role == "R":
+            return self.channels or self.expansion
         full = dims.d_model * 8 // 3 if self.expansion == GATED_RATIO else dims.d_model * self.expansion
         shares = {EVERY_CHANNEL: dims.d_model, EVERY_HEAD: dims.num_heads, WITHIN_HEAD: dims.head_dim}
         return full // shares.get(self.repeat, self.repeat)
+
+    @property
+    def num_taps(self) -> int:
+        """Columns of its kernel; 0 without one."""
+        return (self.taps or KERNEL_TAPS[self.token_mixing]) if self.token_mixing in KERNEL_TAPS else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +326,7 @@ class LivSpec:
     """One class of linear input-varying operator: featurizer groups and the four structure codes, read together as
     a structure.
 
-    `differential` marks y = a(x) - b(x), two copies with weights of their own.
+    `differential` marks y = a(x) - b(x), two copies with weights of their own; `variant` is how a scale builds it.
     """
 
     name: str
@@ -182,6 +337,7 @@ class LivSpec:
     nonlinearity: Nonlinearity
     channel_mixing: ChannelMixing
     differential: bool = False
+    variant: Variant = Variant()
 
     def group(self, role: str) -> FeatureGroup:
         """The feature group of that role."""
@@ -207,7 +363,7 @@ class Slot(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """A whole language model: embedding, residual slots, final norm, tied head."""
+    """A whole language model: embedding, residual slots, final norm, head. Variants are in the slots already."""
 
     slots: tuple[Slot, ...]
     dims: Dimensions

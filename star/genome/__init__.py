@@ -6,6 +6,7 @@ from star.genome.deck import CLASSES, DECK, DECKS, EMPTY, FEATURIZERS, PAPER, cl
 from star.genome.decoding import canonical, decode, genome_hash
 from star.genome.operator import genes_of
 from star.genome.space import LEVELS, Rates, Space, check
+from star.genome.tiling import tile
 
 __all__ = [
     "CLASSES",
@@ -30,5 +31,6 @@ __all__ = [
     "join",
     "parse",
     "split",
+    "tile",
     "to_text",
 ]

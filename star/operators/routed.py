@@ -45,6 +45,7 @@ class Routed(Mixer):
     """
 
     load: torch.Tensor
+    selection_bias: torch.Tensor
 
     def __init__(self, liv: LivSpec, dims: Dimensions) -> None:
         super().__init__()
@@ -53,7 +54,7 @@ class Routed(Mixer):
         self.num_chosen = router.repeat
         self.roles = tuple(group.role for group in liv.groups)
         self.activation = ACTIVATIONS[liv.nonlinearity]
-        self.selection_bias = nn.Parameter(torch.zeros(router.expansion), requires_grad=False)
+        self.register_buffer("selection_bias", torch.zeros(router.expansion))
         self.out = ExpertMaps(router.expansion, liv.group("C").width(dims), dims.d_model)
         self.shared_out = None
         if liv.has("S"):

@@ -1,8 +1,20 @@
 """Token-mixing structures without tensors: codes, features, costs, equations. One row each."""
 
+from dataclasses import replace
 from itertools import product
 
-from star.spec import ChannelMixing, LivSpec, Nonlinearity, Sparsity, TokenMixing
+from star.spec import (
+    ChannelMixing,
+    Dimensions,
+    LivSpec,
+    ModelSpec,
+    Nonlinearity,
+    Slot,
+    Sparsity,
+    TokenMixing,
+    UserError,
+    Variant,
+)
 from star.structures.attention import AttentionRules, LatentAttentionRules, LinearAttentionRules
 from star.structures.convolution import ConvolutionRules
 from star.structures.memoryless import MemorylessRules, RoutedRules, RoutedSharedRules
@@ -13,7 +25,7 @@ from star.structures.recurrence import (
     SelectiveScanRules,
     StateSpaceRules,
 )
-from star.structures.structure import StructureRules
+from star.structures.structure import StructureRules, check_known
 
 ALL: tuple[StructureRules, ...] = (
     MemorylessRules(),
@@ -45,4 +57,38 @@ def rules_of(liv: LivSpec) -> StructureRules:
     return MEANINGS[liv.token_mixing, liv.sparsity, liv.nonlinearity, liv.channel_mixing]
 
 
-__all__ = ["MEANINGS", "Codes", "StructureRules", "rules_of"]
+def check_variant(liv: LivSpec, variant: Variant) -> None:
+    """Raise UserError if a variant says of an operator what means nothing to its structure."""
+    check_known(rules_of(liv), liv.name, variant)
+
+
+def fit(liv: LivSpec, dims: Dimensions) -> LivSpec:
+    """An operator as a scale builds it: with the variant that `dims.operators` has for it, if any.
+
+    UserError if the sizes do not go together.
+    """
+    variant = next((variant for name, variant in dims.operators if name == liv.name), None)
+    if variant is None and not dims.heads:
+        return liv
+    varied = replace(liv, variant=variant or liv.variant)
+    try:
+        groups = rules_of(liv).vary(varied, dims.of(varied))
+    except UserError as error:
+        text = str(error)
+        raise UserError(text if text.startswith(liv.name) else f"{liv.name}: {text}") from error
+    return replace(varied, groups=groups)
+
+
+def specify(slots: tuple[Slot, ...], dims: Dimensions) -> ModelSpec:
+    """The model of decoded slots at a scale, every operator as the scale builds it."""
+    fitted: dict[LivSpec, LivSpec] = {}
+    found = []
+    for slot in slots:
+        liv = fitted.setdefault(slot.liv, fit(slot.liv, dims))
+        kept = [g for g, group in enumerate(slot.liv.groups) if liv.has(group.role)]
+        weights, features = (tuple(one[g] for g in kept) for one in (slot.weights_from, slot.features_from))
+        found.append(Slot(slot.class_id, liv, weights, features))
+    return ModelSpec(tuple(found), replace(dims, operators=()))
+
+
+__all__ = ["MEANINGS", "Codes", "StructureRules", "check_variant", "fit", "rules_of", "specify"]

@@ -1,9 +1,26 @@
 """Low-rank token mixing: softmax attention, over heads or over a latent, and its linear form."""
 
-from star.spec import ChannelMixing, Dimensions, LivSpec, Nonlinearity, Sparsity, Structure, TokenMixing
-from star.structures.structure import CacheEntry, Choices, StructureRules, Tie
+from dataclasses import replace
+
+from star.spec import (
+    EVERY_HEAD,
+    ChannelMixing,
+    Dimensions,
+    FeatureChannelMixing,
+    FeatureGroup,
+    LivSpec,
+    Nonlinearity,
+    Sparsity,
+    Structure,
+    TokenMixing,
+    UserError,
+    Variant,
+)
+from star.structures.structure import CacheEntry, Choices, StructureRules, Tie, check_divides
 
 HEADS = (1, 2, 4, 9)
+POSITIONED = ("positions", "rotary", "rope_theta", "score_scale")
+QK_MAPS = {"head": FeatureChannelMixing.NORMALISED, "all": FeatureChannelMixing.COMPRESSED}
 
 
 class AttentionRules(StructureRules):
@@ -17,6 +34,7 @@ class AttentionRules(StructureRules):
     ties = (Tie("V", "B", (3,)),)
     relative_time = 4.0
     repeats_heads = True
+    knows = ("num_heads", "num_kv_heads", "head_dim", "value_head_dim", "window", "qk_norm", "gate", *POSITIONED)
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
         return (
@@ -25,16 +43,38 @@ class AttentionRules(StructureRules):
             Choices("V", (1, 3, 7), (2, 4), repeat=HEADS),
         )
 
+    def widths(self, liv: LivSpec, dims: Dimensions) -> dict[str, int]:
+        served, head_dim = num_kv_heads(liv, dims), dims.head_dim
+        queries = dims.num_heads * head_dim
+        gate = dims.num_heads * value_head_dim(liv, dims) if liv.variant.gate else 0
+        check_rotary(liv, dims, head_dim)
+        return {"C": queries + gate, "B": served * head_dim, "V": served * value_head_dim(liv, dims)}
+
+    def vary(self, liv: LivSpec, dims: Dimensions) -> tuple[FeatureGroup, ...]:
+        groups = super().vary(liv, dims)
+        if liv.variant.qk_norm:
+            qk_map = QK_MAPS[liv.variant.qk_norm]
+            groups = tuple(replace(one, channel_mixing=qk_map) if one.role in "CB" else one for one in groups)
+        if liv.variant.gate:
+            plain = dims.num_heads * value_head_dim(liv, dims)
+            groups = tuple(replace(one, plain=plain) if one.role == "C" else one for one in groups)
+        return groups
+
     def params(self, liv: LivSpec, dims: Dimensions) -> int:
-        return dims.d_model**2
+        relative = dims.d_model * dims.num_heads * dims.head_dim if positions_of(liv, dims) == "relative" else 0
+        return self.out_params(liv, dims.num_heads * value_head_dim(liv, dims), dims) + relative
 
     def keeps(self, liv: LivSpec, dims: Dimensions) -> tuple[CacheEntry, ...]:
         banded = liv.sparsity is Sparsity.BANDED
         return tuple(CacheEntry(role, growing=liv.group(role).width(dims), banded=banded) for role in "BV")
 
     def flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:
-        d = dims.d_model
-        return 4 * count_pairs(liv, dims, tokens) * d + 2 * tokens * d * d  # scores and values; output
+        heads, wide = dims.num_heads, value_head_dim(liv, dims)
+        pairs = count_pairs(liv, dims, tokens)
+        mixing = 2 * pairs * heads * (dims.head_dim + wide)  # scores and values
+        if positions_of(liv, dims) == "relative":  # a score of each distance, and the maps of the distances
+            mixing += 2 * pairs * heads * dims.head_dim + 2 * tokens * dims.d_model * heads * dims.head_dim
+        return mixing + 2 * tokens * heads * wide * dims.d_model
 
     def equation(self, liv: LivSpec) -> str:
         return f"y_i = sum over {looked_at(liv)} of softmax_j(rotate(C_i) . rotate(B_j) / sqrt(head_dim)) V_j"
@@ -48,6 +88,8 @@ class LatentAttentionRules(AttentionRules):
     ties = ()
     relative_time = 5.0
     repeats_heads = False
+    knows = ("num_heads", "head_dim", "rope_head_dim", "value_head_dim", "latent_dim", "window", "rank", "inner_norm")
+    knows += POSITIONED
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
         return (
@@ -56,11 +98,29 @@ class LatentAttentionRules(AttentionRules):
             Choices("V", (1, 3, 7), (2, 6), repeat=(2, 4, 8, 16)),
         )
 
+    def widths(self, liv: LivSpec, dims: Dimensions) -> dict[str, int]:
+        turned = rope_head_dim(liv, dims)
+        check_rotary(liv, dims, turned)
+        latent = liv.variant.latent_dim or liv.group("V").width(dims)
+        return {"C": dims.num_heads * (dims.head_dim + turned), "B": turned, "V": latent}
+
+    def vary(self, liv: LivSpec, dims: Dimensions) -> tuple[FeatureGroup, ...]:
+        if liv.variant.rank:
+            thin = FeatureChannelMixing.LATENT
+            groups = tuple(replace(one, channel_mixing=thin) if one.role == "C" else one for one in liv.groups)
+            liv = replace(liv, groups=groups)
+        return super().vary(liv, dims)
+
     def params(self, liv: LivSpec, dims: Dimensions) -> int:
-        return dims.d_model**2 + 2 * liv.group("V").width(dims) * dims.d_model
+        wide = value_head_dim(liv, dims)
+        up = liv.group("V").width(dims) * dims.num_heads * (dims.head_dim + wide)
+        return up + self.out_params(liv, dims.num_heads * wide, dims)
 
     def flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:
-        return 6 * count_pairs(liv, dims, tokens) * dims.d_model + 2 * tokens * self.params(liv, dims)
+        heads, wide = dims.num_heads, value_head_dim(liv, dims)
+        pairs = 2 * count_pairs(liv, dims, tokens) * heads * (dims.head_dim + rope_head_dim(liv, dims) + wide)
+        up = liv.group("V").width(dims) * heads * (dims.head_dim + wide)
+        return pairs + 2 * tokens * (up + heads * wide * dims.d_model)
 
     def equation(self, liv: LivSpec) -> str:
         score = "(C_i . W_K V_j + rotate(C'_i) . rotate(B_j)) / sqrt(2 head_dim)"
@@ -73,17 +133,60 @@ class LinearAttentionRules(AttentionRules):
     structure = Structure.LINEAR_ATTENTION
     nonlinearities = (Nonlinearity.NONE,)
     sparsities = (Sparsity.NONE,)
+    knows = ("num_heads", "num_kv_heads", "head_dim", "qk_norm")
+
+    def params(self, liv: LivSpec, dims: Dimensions) -> int:
+        return self.out_params(liv, dims.num_heads * dims.head_dim, dims)
 
     def keeps(self, liv: LivSpec, dims: Dimensions) -> tuple[CacheEntry, ...]:
         return (CacheEntry("BV", fixed=liv.group("V").width(dims) * (dims.head_dim + 1)),)
 
     def flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:
-        d = dims.d_model
+        width = dims.num_heads * dims.head_dim
         written = liv.group("V").width(dims) * (dims.head_dim + 1)
-        return 2 * tokens * (written + d * (dims.head_dim + 1) + d * d)  # write, read, output
+        return 2 * tokens * (written + width * (dims.head_dim + 1) + width * dims.d_model)  # write, read, output
 
     def equation(self, liv: LivSpec) -> str:
         return "y_i = sum over j <= i of f(C_i) . f(B_j) V_j / sum over j <= i of f(C_i) . f(B_j),  f = elu + 1"
+
+
+def num_kv_heads(liv: LivSpec, dims: Dimensions) -> int:
+    """Heads of keys and values, which serve as many query heads each. UserError if these are no multiple."""
+    if liv.variant.num_kv_heads:
+        check_divides(liv.name, "num_kv_heads", liv.variant.num_kv_heads, "num_heads", dims.num_heads)
+        return liv.variant.num_kv_heads
+    repeat = liv.group("B").repeat
+    if repeat == EVERY_HEAD:
+        return 1
+    check_divides(liv.name, "the repeat of B,", repeat, "num_heads", dims.num_heads)
+    return dims.num_heads // repeat
+
+
+def value_head_dim(liv: LivSpec, dims: Dimensions) -> int:
+    """Channels of one head of values."""
+    return liv.variant.value_head_dim or dims.head_dim
+
+
+def rope_head_dim(liv: LivSpec, dims: Dimensions) -> int:
+    """Rotated channels of one head of latent attention."""
+    return liv.variant.rope_head_dim or dims.head_dim
+
+
+def positions_of(liv: LivSpec, dims: Dimensions) -> str:
+    """How attention tells positions."""
+    return liv.variant.positions or dims.style.positions
+
+
+def rotated_channels(variant: Variant, dims: Dimensions, head_dim: int) -> int:
+    """Channels of a head that are rotated."""
+    return round(head_dim * (dims.style.rotary if variant.rotary is None else variant.rotary))
+
+
+def check_rotary(liv: LivSpec, dims: Dimensions, head_dim: int) -> None:
+    """Raise UserError unless the rotated channels of a head are pairs."""
+    turned = rotated_channels(liv.variant, dims, head_dim)
+    if positions_of(liv, dims) == "rotary" and turned % 2:
+        raise UserError(f"{liv.name}: {turned} of {head_dim} channels of a head would be rotated, which are no pairs")
 
 
 def count_pairs(liv: LivSpec, dims: Dimensions, tokens: int) -> int:

@@ -16,6 +16,7 @@ class ConvolutionRules(StructureRules):
     token_mixing = TokenMixing.TOEPLITZ
     channel_mixing = ChannelMixing.DIAGONAL
     nonlinearities = tuple(GATED_C)
+    knows = ("d_inner",)
     conditions = MappingProxyType({"K": "an implicit kernel has no taps to count, so its expansion is 3"})
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
@@ -26,25 +27,29 @@ class ConvolutionRules(StructureRules):
         if rows["K"][0] == FeatureTokenMixing.IMPLICIT_TOEPLITZ:
             rows["K"][2] = 3
 
+    def widths(self, liv: LivSpec, dims: Dimensions) -> dict[str, int]:
+        return dict.fromkeys("CBVK", liv.variant.d_inner or dims.d_model)
+
     def params(self, liv: LivSpec, dims: Dimensions) -> int:
-        return dims.d_model**2
+        return self.out_params(liv, liv.group("V").width(dims), dims)
 
     def keeps(self, liv: LivSpec, dims: Dimensions) -> tuple[CacheEntry, ...]:
         kernel = liv.group("K")
         if kernel.token_mixing is FeatureTokenMixing.IMPLICIT_TOEPLITZ:
-            return (CacheEntry("BV", growing=dims.d_model),)
-        return (CacheEntry("BV", fixed=kernel.expansion * dims.d_model),)
+            return (CacheEntry("BV", growing=liv.group("V").width(dims)),)
+        columns = liv.variant.kept_taps or kernel.expansion
+        return (CacheEntry("BV", fixed=columns * liv.group("V").width(dims)),)
 
     def flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:
         """As in the base class; a long convolution is three real Fourier transforms of twice the length, 2.5 n log2 n
         each, and the product of two spectra."""
-        d, kernel = dims.d_model, liv.group("K")
+        d, kernel = liv.group("V").width(dims), liv.group("K")
         if kernel.token_mixing is FeatureTokenMixing.IMPLICIT_TOEPLITZ:
             length = 2 * tokens
             mixing = d * (round(7.5 * length * math.log2(length)) + 3 * length)
         else:
             mixing = 2 * tokens * kernel.expansion * d
-        return mixing + 2 * tokens * d * d
+        return mixing + 2 * tokens * d * dims.d_model
 
     def equation(self, liv: LivSpec) -> str:
         return f"y_i = {GATED_C[liv.nonlinearity]} * sum over j <= i of K_(i-j) * B_j * V_j"

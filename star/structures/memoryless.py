@@ -1,6 +1,7 @@
 """Diagonal token mixing: gated units that look at one token, dense or routed to experts."""
 
 import math
+from dataclasses import replace
 from types import MappingProxyType
 
 from star.spec import (
@@ -12,6 +13,8 @@ from star.spec import (
     Nonlinearity,
     Structure,
     TokenMixing,
+    UserError,
+    Variant,
 )
 from star.structures.feature import feature_flops, feature_params
 from star.structures.structure import Choices, StructureRules, Tie
@@ -35,17 +38,24 @@ class MemorylessRules(StructureRules):
     nonlinearities = tuple(NAMES)
     shareable = "CV"
     ties = (Tie("V", "C", (2,)),)
+    knows = ("d_ff", "gate")
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
         gate = Choices("C", (1, 3, 7), (2, 4), RATIOS)
         value = Choices("V", (1, 3, 7), (2, 4), RATIOS)
         return (gate,) if nonlinearity is Nonlinearity.SQUARED_RELU else (gate, value)
 
+    def widths(self, liv: LivSpec, dims: Dimensions) -> dict[str, int]:
+        return dict.fromkeys("CV", liv.variant.d_ff or liv.group("C").width(dims))
+
+    def left_out(self, variant: Variant) -> str:
+        return "V" if variant.gate is False else ""
+
     def params(self, liv: LivSpec, dims: Dimensions) -> int:
-        return liv.group("C").width(dims) * dims.d_model
+        return self.out_params(liv, liv.group("C").width(dims), dims)
 
     def flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:
-        return 2 * tokens * self.params(liv, dims)
+        return 2 * tokens * liv.group("C").width(dims) * dims.d_model
 
     def equation(self, liv: LivSpec) -> str:
         gate = f"{NAMES[liv.nonlinearity]}(C_i)" if NAMES[liv.nonlinearity] else "C_i"
@@ -70,6 +80,8 @@ class RoutedRules(StructureRules):
     )
     deferred = "CV"
     relative_time = 3.0
+    knows = ("d_ff", "d_shared", "num_experts", "experts_per_token", "gate", "scoring", "normalised", "routed_scale")
+    knows += ("shared_gate",)
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
         gated = nonlinearity is not Nonlinearity.SQUARED_RELU
@@ -96,10 +108,28 @@ class RoutedRules(StructureRules):
         experts = liv.group("R").expansion if group.role in "CV" else 1
         return experts * feature_params(group, dims)
 
+    def widths(self, liv: LivSpec, dims: Dimensions) -> dict[str, int]:
+        widths = dict.fromkeys("CV", liv.variant.d_ff or liv.group("C").width(dims))
+        if liv.has("S"):
+            widths |= dict.fromkeys("SU", liv.variant.d_shared or liv.group("S").width(dims))
+        return widths
+
+    def left_out(self, variant: Variant) -> str:
+        return "VU" if variant.gate is False else ""
+
+    def vary_group(self, variant: Variant, group: FeatureGroup, widths: dict[str, int]) -> FeatureGroup:
+        group = super().vary_group(variant, group, widths)
+        if group.role != "R":
+            return group
+        experts, chosen = variant.num_experts or group.expansion, variant.experts_per_token or group.repeat
+        if chosen > experts:
+            raise UserError(f"a token cannot go through {chosen} of {experts} experts")
+        return replace(group, expansion=experts, repeat=chosen)
+
     def params(self, liv: LivSpec, dims: Dimensions) -> int:
-        experts = liv.group("R").expansion
-        shared = liv.group("S").width(dims) if liv.has("S") else 0
-        return (experts * liv.group("C").width(dims) + shared) * dims.d_model + experts  # and a bias for balance
+        shared = self.out_params(liv, liv.group("S").width(dims), dims) if liv.has("S") else 0
+        gate = dims.d_model if liv.variant.shared_gate else 0
+        return liv.group("R").expansion * self.out_params(liv, liv.group("C").width(dims), dims) + shared + gate
 
     def idle_group_params(self, liv: LivSpec, group: FeatureGroup, dims: Dimensions) -> int:
         router = liv.group("R")
@@ -107,14 +137,14 @@ class RoutedRules(StructureRules):
 
     def idle_params(self, liv: LivSpec, dims: Dimensions) -> int:
         router = liv.group("R")
-        return (router.expansion - router.repeat) * liv.group("C").width(dims) * dims.d_model
+        return (router.expansion - router.repeat) * self.out_params(liv, liv.group("C").width(dims), dims)
 
     def group_flops(self, liv: LivSpec, group: FeatureGroup, dims: Dimensions, tokens: int) -> int:
         chosen = liv.group("R").repeat if group.role in "CV" else 1
         return chosen * feature_flops(group, dims, tokens)
 
     def flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:
-        width = liv.group("R").repeat * liv.group("C").width(dims)
+        width = liv.group("R").repeat * liv.group("C").width(dims) + liv.variant.shared_gate
         return 2 * tokens * (width + (liv.group("S").width(dims) if liv.has("S") else 0)) * dims.d_model
 
     def equation(self, liv: LivSpec) -> str:
@@ -124,10 +154,18 @@ class RoutedRules(StructureRules):
         if liv.has("S"):
             shared = (f"{name}(S_i)" if name else "S_i") + (" * U_i" if liv.has("U") else "")
             text += f" + W_S ({shared})"
-        return f"{text},  g = sigmoid(R){' / its sum over them' if router.repeat > 1 else ''}"
+        score, is_normalised = scoring_of(liv)
+        return f"{text},  g = {score}(R){' / its sum over them' if is_normalised else ''}"
 
 
 class RoutedSharedRules(RoutedRules):
     """Routed, beside experts that serve every token."""
 
     channel_mixing = ChannelMixing.ROUTED_SHARED
+
+
+def scoring_of(liv: LivSpec) -> tuple[str, bool]:
+    """How experts are scored, and whether the gates of those chosen are made to sum to 1."""
+    variant = liv.variant
+    is_normalised = liv.group("R").repeat > 1 if variant.normalised is None else variant.normalised
+    return variant.scoring or "sigmoid", is_normalised

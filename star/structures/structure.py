@@ -2,20 +2,24 @@
 and what genes these may have, what it costs, and its equation."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import NamedTuple
 
+from star.scales import nearest
 from star.spec import (
     ChannelMixing,
     Dimensions,
+    FeatureChannelMixing,
     FeatureGroup,
+    FeatureTokenMixing,
     LivSpec,
     Nonlinearity,
     Sparsity,
     Structure,
     TokenMixing,
     UserError,
+    Variant,
 )
 from star.structures.feature import feature_flops, feature_params
 
@@ -69,6 +73,8 @@ class StructureRules:
     conditions: Mapping[str, str] = MappingProxyType({})  # role -> what `settle` asks of its genes beyond ties
     deferred: str = ""  # roles whose features each slot computes anew, even where it shares them
     repeats_heads: bool = False  # a repeat counts query heads that one key/value head serves
+    knows: tuple[str, ...] = ()  # what of star.spec.Variant it can be built with, beyond COMMON
+    chains: str = ""  # roles that a chained variant makes from V
     relative_time: float = 1.0  # of a training step to a memoryless unit's: docs/benchmarks.md, nano, 128 tokens
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
@@ -88,6 +94,42 @@ class StructureRules:
             return f"must be {wanted}: {self.conditions[role]}"
         leader = next(tie.leader for tie in self.ties if tie.role == role)
         return f"must be {wanted}, as that of {leader}"
+
+    def widths(self, liv: LivSpec, dims: Dimensions) -> dict[str, int]:
+        """Channels of the feature groups of a varied operator, those of role R apart. UserError if they do not fit."""
+        raise NotImplementedError
+
+    def left_out(self, variant: Variant) -> str:
+        """Roles that a variant does without."""
+        return ""
+
+    def vary(self, liv: LivSpec, dims: Dimensions) -> tuple[FeatureGroup, ...]:
+        """The feature groups as `liv.variant` makes them, at the operator's own sizes. UserError if they do not fit."""
+        widths = self.widths(liv, dims)
+        for role, width in widths.items():
+            if width < 1:
+                raise UserError(f"{liv.name}: {role} would have {width} channels")
+        groups = [group for group in liv.groups if group.role not in self.left_out(liv.variant)]
+        return tuple(self.vary_group(liv.variant, group, widths) for group in groups)
+
+    def vary_group(self, variant: Variant, group: FeatureGroup, widths: dict[str, int]) -> FeatureGroup:
+        """One feature group as a variant makes it."""
+        group = replace(group, channels=widths.get(group.role, 0), bias=group.role in variant.bias)
+        if variant.chained and group.role in self.chains:
+            diagonal = FeatureTokenMixing.DIAGONAL
+            group = replace(group, source="V", fan_in=widths["V"], token_mixing=diagonal, bias=False)
+        if group.role == "K":
+            return replace(group, expansion=variant.taps or group.expansion)
+        if group.num_taps:
+            taps, kept = variant.taps or group.num_taps, variant.kept_taps
+            group = replace(group, taps=taps, kept_taps=kept, kernel_bias=variant.kernel_bias)
+        if group.channel_mixing is FeatureChannelMixing.LATENT:
+            group = replace(group, rank=variant.rank, inner_norm=variant.inner_norm)
+        return group
+
+    def out_params(self, liv: LivSpec, width: int, dims: Dimensions) -> int:
+        """Parameters of the map of `width` channels back to the residual stream."""
+        return width * dims.d_model + (dims.d_model if liv.variant.out_bias else 0)
 
     def group_params(self, liv: LivSpec, group: FeatureGroup, dims: Dimensions) -> int:
         """Parameters that make one of its feature groups."""
@@ -126,12 +168,31 @@ class StructureRules:
     def check_fits(self, liv: LivSpec, dims: Dimensions) -> None:
         """Raise UserError if an operator cannot be built at `dims`."""
         for group in liv.groups:
+            if group.channels:  # made by `vary`, which refuses what does not fit
+                continue
             if group.role in "CBV" and group.repeat in (2, 4, 8) and self.repeats_heads:
                 check_heads(liv.name, group, dims)
             elif group.repeat in (2, 4, 8, 16) and group.role != "R" and dims.d_model % group.repeat:
                 raise UserError(
                     f"{liv.name}: the repeat of {group.role} is {group.repeat}, but must divide d_model {dims.d_model}"
                 )
+
+
+COMMON = ("bias", "out_bias", "taps", "kept_taps", "kernel_bias")  # what every structure can be built with
+
+
+def check_known(rules: StructureRules, name: str, variant: Variant) -> None:
+    """Raise UserError if a variant says what means nothing to a structure."""
+    known = (*COMMON, *rules.knows)
+    for field in fields(Variant):
+        if field.name not in known and getattr(variant, field.name) != field.default:
+            raise UserError(f"{field.name} means nothing to {name} ({rules.structure}){nearest(field.name, known)}")
+
+
+def check_divides(name: str, part: str, of_part: int, whole: str, of_whole: int) -> None:
+    """Raise UserError unless one size divides another."""
+    if of_part < 1 or of_whole % of_part:
+        raise UserError(f"{name}: {part} {of_part:,} does not divide {whole} {of_whole:,}")
 
 
 def check_heads(name: str, group: FeatureGroup, dims: Dimensions) -> None:
