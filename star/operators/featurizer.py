@@ -1,6 +1,7 @@
 """The featurizer: what makes the feature groups C, B, V, A, ... of an operator from its input.
 
     feature = norm(mix(map(x)))     map: dense, one block a head, latent; mix: a short kernel; norm: by head or of all
+    feature = norm(mix(map(V)))     where a scale chains features: rates and gates from the values, as in Mamba
     kernel  = weight                explicit
     kernel  = f(position)           implicit
 
@@ -21,7 +22,6 @@ from star.ops.shapes import BTD, BTE, WD
 from star.spec import (
     IMPLICIT_FREQUENCIES,
     IMPLICIT_HIDDEN,
-    KERNEL_TAPS,
     Dimensions,
     FeatureChannelMixing,
     FeatureGroup,
@@ -40,35 +40,48 @@ class Feature(nn.Module):
         super().__init__()
         width = group.width(dims)
         self.name = f"{group.role} columns"
-        self.channels = CHANNEL_MAPS[group.channel_mixing](dims, width)
+        self.source = group.source
+        self.channels = CHANNEL_MAPS[group.channel_mixing](group, dims)
         self.norm = None
+        self.plain = group.plain
         if group.channel_mixing in NORM_WIDTHS:
-            self.norm = nn.RMSNorm(NORM_WIDTHS[group.channel_mixing](dims, width), eps=NORM_EPS)
-        self.kernel = None
-        if group.token_mixing in KERNEL_TAPS:
-            self.kernel = short_kernel(KERNEL_TAPS[group.token_mixing], width)
+            self.norm = nn.RMSNorm(NORM_WIDTHS[group.channel_mixing](dims, width - group.plain), eps=NORM_EPS)
+        self.kernel = self.kernel_bias = None
+        if group.num_taps:
+            self.kernel = short_kernel(group.num_taps, width)
+            self.kept_taps = group.kept_taps or group.num_taps
+        if group.kernel_bias:
+            self.kernel_bias = nn.Parameter(torch.zeros(width))
         self.is_activated = group.token_mixing is FeatureTokenMixing.ACTIVATED_TOEPLITZ
 
     def keeps(self) -> dict[str, Kept]:
         """The columns of its kernel."""
-        return {} if self.kernel is None else {self.name: Kept(tuple(self.kernel.shape))}
+        return {} if self.kernel is None else {self.name: Kept((self.kept_taps, self.kernel.shape[1]))}
 
     def forward(self, x: BTD, memory: Memory | None) -> BTE:
         y = self.channels(x)
         if self.kernel is not None:
             columns = y if memory is None else memory.slide(self.name, y)
             y = short_convolution(columns, self.kernel)[:, -x.shape[1] :]
+        if self.kernel_bias is not None:
+            y = y + self.kernel_bias
         if self.is_activated:
             y = F.silu(y)
-        return y if self.norm is None else self.norm(y.unflatten(2, (-1, *self.norm.normalized_shape))).flatten(2)
+        return y if self.norm is None else self._normalise(y, self.norm)
+
+    def _normalise(self, y: BTE, norm: nn.RMSNorm) -> BTE:
+        """All but the last `plain` channels, head by head or together."""
+        normed = norm(y[..., : y.shape[2] - self.plain].unflatten(2, (-1, *norm.normalized_shape))).flatten(2)
+        return torch.cat((normed, y[..., -self.plain :]), dim=2) if self.plain else normed
 
 
 class DeferredFeature(NamedTuple):
-    """What a feature of experts is made of: the input (B, T, D) and a matrix for each expert, (E, W, D). It is computed
-    by the mixer, which knows the experts that each token goes through."""
+    """What a feature of experts is made of: the input (B, T, D), a matrix for each expert, (E, W, D), and perhaps a
+    bias, (E, W). It is computed by the mixer, which knows the experts that each token goes through."""
 
     x: torch.Tensor
     weight: torch.Tensor
+    bias: torch.Tensor | None = None
 
 
 class ExpertFeature(nn.Module):
@@ -78,13 +91,14 @@ class ExpertFeature(nn.Module):
         super().__init__()
         shape = num_experts, group.width(dims), dims.d_model
         self.weight = nn.Parameter(torch.randn(shape) * dims.d_model**-0.5)
+        self.bias = nn.Parameter(torch.zeros(shape[:2])) if group.bias else None
 
     def keeps(self) -> dict[str, Kept]:
         """Nothing."""
         return {}
 
     def forward(self, x: BTD, memory: Memory | None) -> DeferredFeature:
-        return DeferredFeature(x, self.weight)
+        return DeferredFeature(x, self.weight, self.bias)
 
 
 class ExplicitKernel(nn.Module):
@@ -92,7 +106,7 @@ class ExplicitKernel(nn.Module):
 
     def __init__(self, group: FeatureGroup, dims: Dimensions) -> None:
         super().__init__()
-        self.kernel = short_kernel(group.expansion, dims.d_model)
+        self.kernel = short_kernel(group.expansion, group.channels or dims.d_model)
 
     def keeps(self) -> dict[str, Kept]:
         """Nothing."""
@@ -114,7 +128,7 @@ class ImplicitKernel(nn.Module):
         super().__init__()
         self.seq_len = dims.seq_len
         self.hidden = linear(2 * IMPLICIT_FREQUENCIES + 1, IMPLICIT_HIDDEN, bias=True)
-        self.out = linear(IMPLICIT_HIDDEN, dims.d_model, bias=True)
+        self.out = linear(IMPLICIT_HIDDEN, group.channels or dims.d_model, bias=True)
 
     def keeps(self) -> dict[str, Kept]:
         """Nothing."""
@@ -136,13 +150,15 @@ class ImplicitKernel(nn.Module):
 class GroupedLinear(nn.Module):
     """A block-diagonal map: each head's channels to an equal share of the outputs."""
 
-    def __init__(self, num_heads: int, head_dim: int, width: int) -> None:
+    def __init__(self, num_heads: int, head_dim: int, width: int, bias: bool) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(num_heads, width // num_heads, head_dim) * head_dim**-0.5)
+        self.bias = nn.Parameter(torch.zeros(width)) if bias else None
 
     def forward(self, x: BTD) -> BTE:
         heads = x.unflatten(2, (self.weight.shape[0], -1))
-        return torch.einsum("bthk,hvk->bthv", heads, self.weight).flatten(2)
+        y = torch.einsum("bthk,hvk->bthv", heads, self.weight).flatten(2)
+        return y if self.bias is None else y + self.bias
 
 
 def linear(fan_in: int, fan_out: int, bias: bool = False) -> nn.Linear:
@@ -152,19 +168,22 @@ def linear(fan_in: int, fan_out: int, bias: bool = False) -> nn.Linear:
     return layer
 
 
-def dense(dims: Dimensions, width: int) -> nn.Module:
+def dense(group: FeatureGroup, dims: Dimensions) -> nn.Module:
     """One matrix."""
-    return linear(dims.d_model, width)
+    return linear(group.fan_in or dims.d_model, group.width(dims), group.bias)
 
 
-def latent(dims: Dimensions, width: int) -> nn.Module:
-    """A product of two thin matrices."""
-    return nn.Sequential(linear(dims.d_model, dims.latent_rank), linear(dims.latent_rank, width))
+def latent(group: FeatureGroup, dims: Dimensions) -> nn.Module:
+    """A product of two thin matrices, perhaps with a norm between them."""
+    rank = group.rank or dims.latent_rank
+    down, up = linear(group.fan_in or dims.d_model, rank), linear(rank, group.width(dims), group.bias)
+    return nn.Sequential(down, nn.RMSNorm(rank, eps=NORM_EPS), up) if group.inner_norm else nn.Sequential(down, up)
 
 
-def grouped(dims: Dimensions, width: int) -> nn.Module:
+def grouped(group: FeatureGroup, dims: Dimensions) -> nn.Module:
     """One block for each head."""
-    return GroupedLinear(dims.num_heads, dims.head_dim, width)
+    fan_in = group.fan_in or dims.d_model
+    return GroupedLinear(dims.num_heads, fan_in // dims.num_heads, group.width(dims), group.bias)
 
 
 def short_kernel(taps: int, width: int) -> nn.Parameter:

@@ -56,7 +56,10 @@ class Liv(nn.Module):
         self, liv: LivSpec, dims: Dimensions, owners: tuple["Liv | None", ...], reused: tuple[bool, ...]
     ) -> None:
         super().__init__()
+        dims = dims.of(liv)
         self.roles = tuple(group.role for group in liv.groups)
+        self.sources = {group.role: group.source for group in liv.groups if group.source}
+        self.order = sorted(self.roles, key=lambda role: role in self.sources)  # what is made from a feature, after it
         self.featurizer = nn.ModuleDict()
         made = {}
         for group, owner, ready in zip(liv.groups, owners, reused, strict=True):
@@ -66,7 +69,7 @@ class Liv(nn.Module):
                 self.featurizer[group.role] = made[group.role] = make_feature(group, dims, liv)
         self.mixer = MIXERS[liv.structure](liv, dims)
         self.mixer.start(made)
-        self.out = self.mixer.make_out(dims)
+        self.out = self.mixer.make_out(dims, liv.variant.out_bias)
 
     def forward(
         self, x: BTD, shared: dict[str, Any], memory: tuple[Memory, ...] | None = None
@@ -74,13 +77,14 @@ class Liv(nn.Module):
         """Output, and the features for later slots to reuse; `shared` holds those that this one reuses. With a
         memory, x continues the tokens that it remembers."""
         own = memory[0] if memory else None
-        features = {}
-        for role in self.roles:
-            features[role] = shared[role] if role in shared else self._make(role, x, own)
+        features = dict.fromkeys(self.roles)
+        for role in self.order:
+            features[role] = shared[role] if role in shared else self._make(role, x, features, own)
         return self.out(self.mixer(*features.values(), memory=own)), features
 
-    def _make(self, role: str, x: BTD, memory: Memory | None) -> Any:
-        feature = self.featurizer[role](x, memory)
+    def _make(self, role: str, x: BTD, features: dict[str, Any], memory: Memory | None) -> Any:
+        source = self.sources.get(role)
+        feature = self.featurizer[role](features[source] if source else x, memory)
         return self.mixer.prepare(role, feature, memory.position if memory else 0)
 
     def keeps(self, context: int) -> dict[str, Kept]:

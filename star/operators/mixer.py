@@ -24,8 +24,9 @@ class Mixer(nn.Module):
         """What decoding up to `context` tokens keeps, by name."""
         return {}
 
-    def make_out(self, dims: Dimensions) -> nn.Module:
+    def make_out(self, dims: Dimensions, bias: bool) -> nn.Module:
         """The map back to the residual stream; it starts at zero, so that every slot begins as the identity."""
-        out = nn.Linear(self.width, dims.d_model, bias=False)
-        nn.init.zeros_(out.weight)
+        out = nn.Linear(self.width, dims.d_model, bias=bias)
+        for parameter in out.parameters():
+            nn.init.zeros_(parameter)
         return out

@@ -66,7 +66,7 @@ class Routed(Mixer):
     def prepare(self, role: str, feature: DeferredFeature | torch.Tensor, position: int) -> Any:
         return feature
 
-    def make_out(self, dims: Dimensions) -> nn.Module:
+    def make_out(self, dims: Dimensions, bias: bool) -> nn.Module:
         """Nothing is left to map."""
         return nn.Identity()
 
