@@ -90,15 +90,22 @@ def resolve(text: str, num_slots: int) -> Genome:
 def find_scale(name_or_path: str | Path) -> Scale:
     """The named scale, or the one of a named architecture or a .toml file, which needs no genome then."""
     name = str(name_or_path)
-    if name in SCALES:
-        return SCALES[name]
+    return SCALES[name] if name in SCALES else read_scale(scale_text(name), name)
+
+
+def scale_text(name: str) -> str:
+    """The TOML text that holds the sizes of a named architecture or a .toml file."""
     if not name.endswith(".toml") and name not in _files():
         raise UserError(f"unknown scale {name!r}{nearest(name, [*SCALES, *_files()])}")
-    path = _find(name_or_path)
-    with_scale = _read_scale(path, _read(path))
-    if with_scale is None:
-        raise UserError(f"{path} has no table [scale], so that no sizes are known of it")
-    return with_scale
+    return _text(_find(name))
+
+
+def read_scale(text: str, name: str) -> Scale:
+    """The scale of such a text; `name` is that of the architecture or the file."""
+    scale = _read_scale(name, _table(text, name))
+    if scale is None:
+        raise UserError(f"{name} has no table [scale], so that no sizes are known of it")
+    return scale
 
 
 def _files() -> dict[str, Path]:
@@ -116,38 +123,46 @@ def _find(name_or_path: str | Path) -> Path:
     return files[str(name_or_path)]
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _text(path: Path) -> str:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot read the genome file {path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:  # not TOML, or not UTF-8
-        raise UserError(f"{path} is not a TOML file: {error}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not a text in UTF-8: {error}") from error
+
+
+def _table(text: str, where: str) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where} is not a TOML file: {error}") from error
     for key, value in table.items():
-        _check_key(path, key, (*_TEXTS, *_TABLES))
+        _check_key(where, key, (*_TEXTS, *_TABLES))
         kind, wanted = ("text", str) if key in _TEXTS else ("a table", dict)
         if not isinstance(value, wanted):
-            raise UserError(f"{path}: {key} must be {kind}, not {value!r:.60}")
+            raise UserError(f"{where}: {key} must be {kind}, not {value!r:.60}")
     return table
 
 
-def _check_key(path: Path, key: str, known: Collection[str], where: str = "") -> None:
+def _check_key(where: str, key: str, known: Collection[str], place: str = "") -> None:
     if key not in known:
-        raise UserError(f"{path}: unknown key {key!r}{where}{nearest(key, known)}")
+        raise UserError(f"{where}: unknown key {key!r}{place}{nearest(key, known)}")
 
 
 def _parse(path: Path) -> NamedGenome:
-    table = _read(path)
+    where = str(path)
+    table = _table(_text(path), where)
     for key, required in _TEXTS.items():
         if required and key not in table:
-            raise UserError(f"{path}: the key {key!r} is missing")
+            raise UserError(f"{where}: the key {key!r} is missing")
     try:
         genome = parse(table["genome"])
     except UserError as error:
-        raise UserError(f"{path}: {error}") from error
-    scale = _read_scale(path, table)
+        raise UserError(f"{where}: {error}") from error
+    scale = _read_scale(where, table)
     if scale is not None:
-        _check_operators(path, genome, scale)
+        _check_operators(where, genome, scale)
     return NamedGenome(
         name=path.stem,
         title=table["title"],
@@ -155,41 +170,45 @@ def _parse(path: Path) -> NamedGenome:
         genome=genome,
         note=table.get("note", ""),
         scale=scale,
-        published=_read_figures(path, table.get("published", {})),
+        published=_read_figures(where, table.get("published", {})),
     )
 
 
-def _read_figures(path: Path, table: dict[str, Any]) -> Mapping[str, int]:
+def _read_figures(where: str, table: dict[str, Any]) -> Mapping[str, int]:
     for key, value in table.items():
-        _check_key(path, key, _FIGURES, " in [published]")
+        _check_key(where, key, _FIGURES, " in [published]")
         if type(value) is not int:
-            raise UserError(f"{path}: {key} of [published] must be a whole number, not {value!r:.60}")
+            raise UserError(f"{where}: {key} of [published] must be a whole number, not {value!r:.60}")
     return table
 
 
-def _read_scale(path: Path, table: dict[str, Any]) -> Scale | None:
+def _read_scale(where: str, table: dict[str, Any]) -> Scale | None:
     if "scale" not in table:
         for key in ("style", "operators", "published"):
             if key in table:
-                raise UserError(f"{path}: [{key}] has no meaning without a table [scale]")
+                raise UserError(f"{where}: [{key}] has no meaning without a table [scale]")
         return None
     sizes = dict(table["scale"])
     for key, value in sizes.items():
-        _check_key(path, key, _SIZES, " in [scale]")
+        _check_key(where, key, _SIZES, " in [scale]")
         if type(value) is not int:
-            raise UserError(f"{path}: {key} of [scale] must be a whole number, not {value!r:.60}")
+            raise UserError(f"{where}: {key} of [scale] must be a whole number, not {value!r:.60}")
     for key in _SIZES:
         if key not in sizes and key not in _OPTIONAL:
-            raise UserError(f"{path}: the key {key!r} is missing from [scale]")
+            raise UserError(f"{where}: the key {key!r} is missing from [scale]")
     if not 1 <= sizes["slots"] <= _MOST_SLOTS:
-        raise UserError(f"{path}: slots of [scale] must lie between 1 and {_MOST_SLOTS:,}, not {sizes['slots']}")
+        raise UserError(f"{where}: slots of [scale] must lie between 1 and {_MOST_SLOTS:,}, not {sizes['slots']}")
     try:
-        return Scale(name=path.stem, num_slots=sizes.pop("slots"), dims=_read_dims(path, sizes, table))
+        return Scale(
+            name=Path(where).stem if where.endswith(".toml") else where,
+            num_slots=sizes.pop("slots"),
+            dims=_read_dims(where, sizes, table),
+        )
     except UserError as error:
-        raise UserError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from error
+        raise UserError(str(error) if str(error).startswith(where) else f"{where}: {error}") from error
 
 
-def _read_dims(path: Path, sizes: dict[str, int], table: dict[str, Any]) -> Dimensions:
+def _read_dims(where: str, sizes: dict[str, int], table: dict[str, Any]) -> Dimensions:
     heads = sizes.pop("num_heads", 0)
     if "head_dim" not in sizes:
         if not heads:
@@ -201,23 +220,23 @@ def _read_dims(path: Path, sizes: dict[str, int], table: dict[str, Any]) -> Dime
     for name, one in table.get("operators", {}).items():
         if not isinstance(one, dict):
             raise UserError(f"[operators.{name}] must be a table, not {one!r:.60}")
-        operators.append((name, _read_record(path, Variant, one, f" in [operators.{name}]")))
-    style = _read_record(path, Style, table.get("style", {}), " in [style]")
+        operators.append((name, _read_record(where, Variant, one, f" in [operators.{name}]")))
+    style = _read_record(where, Style, table.get("style", {}), " in [style]")
     return Dimensions(**sizes, heads=heads, style=style, operators=tuple(operators))
 
 
-def _read_record(path: Path, kind: type[T], table: dict[str, Any], where: str) -> T:
+def _read_record(where: str, kind: type[T], table: dict[str, Any], place: str) -> T:
     """A dataclass from a table, every value checked against the type of its field."""
     annotations = {one.name: one.type for one in fields(kind)}  # type: ignore[arg-type]
     values = {}
     for key, value in table.items():
-        _check_key(path, key, annotations, where)
+        _check_key(where, key, annotations, place)
         value = tuple(value) if isinstance(value, list) else value
         allowed = _types(annotations[key])
         whole = isinstance(value, int) and not isinstance(value, bool)
         inside = not isinstance(value, tuple) or all(type(item) is int for item in value)
         if not (type(value) in allowed or (whole and float in allowed)) or not inside:
-            raise UserError(f"{path}: {key}{where} must be {_KINDS[allowed[0]]}, not {value!r:.60}")
+            raise UserError(f"{where}: {key}{place} must be {_KINDS[allowed[0]]}, not {value!r:.60}")
         values[key] = value
     return kind(**values)
 
@@ -227,12 +246,12 @@ def _types(annotation: Any) -> list[type]:
     return [get_origin(kind) or kind for kind in kinds if kind is not NoneType]
 
 
-def _check_operators(path: Path, genome: Genome, scale: Scale) -> None:
+def _check_operators(where: str, genome: Genome, scale: Scale) -> None:
     """UserError if a variant is of a class that the genome does not have, or is nothing for its structure."""
     livs = {slot.liv.name: slot.liv for slot in decode(genome)}
     for name, variant in scale.dims.operators:
-        _check_key(path, name, livs, " in [operators]")
+        _check_key(where, name, livs, " in [operators]")
         try:
             check_variant(livs[name], variant)
         except UserError as error:
-            raise UserError(f"{path}: [operators.{name}]: {error}") from error
+            raise UserError(f"{where}: [operators.{name}]: {error}") from error

@@ -236,3 +236,29 @@ def itemise(
 def _bytes(elements: int, dtype_bytes: float) -> int:
     """Bytes of so many elements, a part of one counted whole."""
     return math.ceil(elements * dtype_bytes)
+
+
+class Deployment(NamedTuple):
+    """What it takes to decode with a model, `batch` sequences side by side, each with `context` tokens behind it.
+
+    `decode_flops` are those of one more token of every sequence; `intensity` is their number for each byte of weights
+    and cache that they need to read. Of the weights these are all that can be needed: those that one token goes
+    through at batch 1, all experts beyond; tables that are only looked up are left out.
+    """
+
+    weight_bytes: int
+    cache_bytes: int  # of all sequences
+    memory_bytes: int
+    decode_flops: int
+    intensity: float
+
+
+def deploy(slots: tuple[Slot, ...], dims: Dimensions, context: int, batch: int, dtype_bytes: float) -> Deployment:
+    """The memory and work of decoding; weights and cache in numbers of `dtype_bytes` bytes each."""
+    cost, longer = (price(slots, dims, tokens, dtype_bytes) for tokens in (context, context + 1))
+    weights = _bytes(cost.params, dtype_bytes)
+    cache = batch * cost.cache_bytes
+    decode_flops = batch * (longer.flops - cost.flops)
+    looked_up = cost.embedding_params - dims.vocab_size * dims.d_model
+    read = (cost.active_params if batch == 1 else cost.params) - looked_up
+    return Deployment(weights, cache, weights + cache, decode_flops, decode_flops / (_bytes(read, dtype_bytes) + cache))

@@ -14,6 +14,7 @@ from typer.exceptions import Abort, TyperException
 
 from star import __version__
 from star.cli import genomes, results, runs
+from star.cli.inspect import inspect
 from star.spec import UserError
 
 DEBUG = "STAR_DEBUG"  # in the environment: unexpected errors show their traceback
@@ -32,7 +33,7 @@ for command in (
     results.front,
     results.report,
     results.export,
-    genomes.inspect,
+    inspect,
     genomes.price,
     genomes.genomes,
     genomes.genes,

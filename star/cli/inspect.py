@@ -1,0 +1,120 @@
+"""The command inspect: what one architecture consists of, shares and costs, needing no torch."""
+
+from typing import Annotated
+
+import typer
+
+from star import catalogue
+from star.cli.console import print_json, si, stdout, table
+from star.cli.drawing import distinct_operators, draw, explain
+from star.cli.find import find_genome
+from star.cli.sizes import Batch, Context, Dtype, Json, ScaleName, Window, dtype_bytes, own_scale, with_window
+from star.cost import Cost, Deployment, LayerCost, deploy, itemise, price
+from star.genome import canonical, class_text, decode, genes_of, genome_hash, to_text
+from star.records import Genome
+from star.scales import Scale
+from star.spec import Slot
+from star.structures import specify
+from star.structures.equations import feature_equations, operator_equation
+
+LONGEST = 400  # characters of a genome's text that are printed
+
+
+def inspect(
+    genome: Annotated[str, typer.Argument(help="A name, a .toml file, a genome text, or RUN:ID.")],
+    scale: ScaleName = None,
+    context: Context = None,
+    batch: Batch = 1,
+    dtype: Dtype = "bf16",
+    window: Window = None,
+    layers: Annotated[bool, typer.Option("--layers", help="Every slot in a line of its own.")] = False,
+    json: Json = False,
+) -> None:
+    """Show what an architecture consists of, shares and costs, slot by slot, and the equations of its operators."""
+    sizes = with_window(own_scale(genome) if scale is None else catalogue.find_scale(scale), window)
+    genes = find_genome(genome, sizes.num_slots)
+    slots, tokens, width = decode(genes), context or sizes.dims.seq_len, dtype_bytes(dtype)
+    cost = price(slots, sizes.dims, tokens, width)
+    costs = itemise(slots, sizes.dims, tokens, width)
+    served = deploy(slots, sizes.dims, tokens, batch, width)
+    slots = specify(slots, sizes.dims).slots
+    if json:
+        print_json(
+            _record(genes, sizes, cost, costs, served)
+            | {
+                "context": tokens,
+                "batch": batch,
+                "dtype": dtype,
+                "operators": [_operator(slot) for slot in distinct_operators(slots)],
+            }
+        )
+        return
+    print("\n".join(f"{name:<9}  {text}" for name, text in _texts(genes).items()), end="\n\n")
+    stdout().print(_layer_table(slots, costs, every=layers))
+    print("\n" + "\n".join(_totals(cost, served, sizes, tokens, batch, dtype)) + "\n")
+    print("\n".join(line for slot in distinct_operators(slots) for line in explain(slot)))
+
+
+def _texts(genes: Genome) -> dict[str, str]:
+    text, spelled = to_text(genes), to_text(canonical(genes))
+    lines = {"genome": text} if text == spelled else {"genome": text, "canonical": spelled}
+    short = {name: one if len(one) <= LONGEST else f"{one[:LONGEST]}..." for name, one in lines.items()}
+    return short | {"hash": genome_hash(genes)}
+
+
+def _layer_table(slots: tuple[Slot, ...], costs: list[LayerCost], every: bool):
+    rows = table(">slot", "class", ">params", ">active", ">cache", ">FLOP/token", "shared (w weights, else features)")
+    marks = draw(slots)
+    for first, length, repeats in [(i, 1, 1) for i in range(len(slots))] if every else [(i, 1, 1) for i in range(len(slots))]:
+        if repeats > 1:
+            rows.add_row(f"{first + 1}-{first + length * repeats}", f"{repeats} x", "", "", "", "", "")
+        for i in range(first, first + length):
+            one = costs[i]
+            numbers = f"{one.params:,}", f"{one.active_params:,}", si(one.cache_bytes, "B"), si(one.flops_per_token)
+            rows.add_row("" if repeats > 1 else str(i + 1), one.name, *numbers, marks[i])
+    return rows
+
+
+def _totals(cost: Cost, served: Deployment, sizes: Scale, tokens: int, batch: int, dtype: str) -> list[str]:
+    active = f", {cost.active_params:,} of them for one token" if cost.active_params < cost.params else ""
+    beside = f" and {batch:,} sequences" if batch > 1 else ""
+    return [
+        f"{cost.params:,} parameters at scale {sizes.name}, {cost.embedding_params:,} of them embeddings{active}",
+        f"{cost.cache_bytes:,} bytes of cache at {tokens:,} tokens in {dtype}, {cost.cache_bytes_per_token:,} more for "
+        "each token",
+        f"{si(served.memory_bytes, 'B')} of memory for {si(served.weight_bytes, 'B')} of weights and "
+        f"{si(served.cache_bytes, 'B')} of cache at {tokens:,} tokens{beside}",
+        f"{si(cost.flops_per_token, 'FLOP')} for each token of a forward pass over them; "
+        f"{si(served.decode_flops / batch, 'FLOP')} to decode one more",
+        f"{served.intensity:,.2f} FLOP for each byte of weights and cache read, when decoding at batch {batch:,}",
+    ]
+
+
+def _record(genes: Genome, sizes: Scale, cost: Cost, costs: list[LayerCost], served: Deployment) -> dict[str, object]:
+    return {
+        "genome": to_text(genes),
+        "canonical": to_text(canonical(genes)),
+        "hash": genome_hash(genes),
+        "scale": sizes.name,
+        **{name: value for name, value in cost._asdict().items() if name != "flops"},
+        "weight_bytes": served.weight_bytes,
+        "memory_bytes": served.memory_bytes,
+        "decode_flops": served.decode_flops,
+        "arithmetic_intensity": served.intensity,
+        "layers": [_layer(layer) for layer in costs],
+    }
+
+
+def _layer(layer: LayerCost) -> dict[str, object]:
+    record = layer._asdict()
+    return {"slot": record.pop("slot"), "class": record.pop("name"), **record, "shares_with": list(layer.shares_with)}
+
+
+def _operator(slot: Slot) -> dict[str, object]:
+    return {
+        "name": slot.liv.name,
+        "class": slot.class_id if slot.class_id > 0 else None,
+        "codes": class_text(genes_of(slot.liv)),
+        "equation": operator_equation(slot.liv),
+        "features": feature_equations(slot.liv),
+    }
