@@ -488,3 +488,15 @@ def test_a_vector_of_another_length_is_not_repaired():
         Space(2, "paper").repair([1] * 11)
     with pytest.raises(UserError, match="a genome of 2 slots has 40 integers here, not 10"):
         Space(2, "paper", "all").repair([1] * 10)
+
+
+def test_repeated_slots_are_read_as_many_times():
+    assert parse("2*(11111-91111)-31111") == parse("11111-91111-11111-91111-31111")
+    deck = "12123,1211,1211,1211+11142,1231,1231"
+    assert parse(f"{deck}/11111-3*(21111)") == parse(f"{deck}/11111-21111-21111-21111")
+
+
+@pytest.mark.parametrize("text", ["0*(11111)", "1000*(11111)", "2*11111", "2*(11111", "2*(2*(11111))", "2*()"])
+def test_wrong_repeats_are_refused(text):
+    with pytest.raises(UserError, match="times|five genes"):
+        parse(text)

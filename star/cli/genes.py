@@ -36,6 +36,14 @@ for each of its feature groups, all joined by commas; a word with a number above
 The slots then count the classes of this deck, from 1. As integers, such a genome begins with minus the number of its
 classes; each takes {length}, those of feature groups that it does not have being 1. In canonical form unused classes
 are left out, the others are ordered by first use, and a deck all of whose classes are in the table below disappears.
+
+Slots that repeat may be typed in parentheses after a count: `3*(11111-91111)-71111`.
+
+## What is no gene
+
+Sizes are not genes: a scale gives them, and with them whatever else distinguishes published models of one kind, such
+as biases, the place of norms, or heads that do not fill the width. [guides/add-model.md](guides/add-model.md) lists
+what a scale can say, and which published models it cannot.
 """
 
 CLASS_TABLE = """\

@@ -6,8 +6,12 @@ stands before them (`142111` is class 14); a slot with a larger gene is written 
 A genome with a deck of its own begins with it and a slash: classes joined by plus signs, each a word of its copies (2
 is differential) and structure codes, then a word for each feature group. There the classes count from 1, as in
 `12123,1211,1211,1211+11142,1231,1231/11111-21111`.
+
+Slots in parentheses after a count and an asterisk, as in `3*(11111-91111)`, are read so many times; texts that are
+written do without.
 """
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -29,6 +33,8 @@ from star.records import Genome
 from star.spec import UserError
 
 MAX_CLASSES = 99
+MAX_REPEATS = 999
+REPEATED = re.compile(r"(\d{1,9})\*\(([^()*]*)\)")
 
 
 def split(genome: Genome) -> tuple[tuple[ClassGenes, ...], Genome]:
@@ -71,7 +77,7 @@ def parse(text: str) -> Genome:
     """The genome that a text spells. UserError names the slot or class, the gene, its value and its range."""
     deck, slash, backbone = text.strip().rpartition("/")
     classes = _parse_deck(deck) if slash else ()
-    words = backbone.split("-")
+    words = REPEATED.sub(_repeat, backbone).split("-")
     bounds = slot_bounds(len(words), len(classes))
     genome: list[int] = []
     for number, word in enumerate(words, start=1):
@@ -79,6 +85,13 @@ def parse(text: str) -> Genome:
         check_slot(genes, bounds, number, word)
         genome += genes
     return join(classes, tuple(genome))
+
+
+def _repeat(found: re.Match[str]) -> str:
+    count = int(found[1])
+    if not 1 <= count <= MAX_REPEATS:
+        raise UserError(f"the genome repeats {found[2][:40]!r} {count} times, not 1 to {MAX_REPEATS} times")
+    return "-".join([found[2]] * count)
 
 
 def slot_bounds(num_slots: int, num_classes: int) -> list[tuple[int, int]]:
