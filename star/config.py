@@ -4,19 +4,29 @@ import json
 import math
 import tomllib
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
 
-from star.scales import Scale, find_scale, nearest
+from star.catalogue import find_scale, read_scale, scale_text
+from star.scales import SCALES, Scale, nearest
 from star.spec import UserError
+from star.units import read_amount
 
-DTYPE_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1}
+DTYPE_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "int8": 1, "int4": 0.5}
+# Limit -> the cost that it bounds, in the names of columns.
+LIMITS = {
+    "max_params": "params",
+    "max_cache": "cache_bytes",
+    "max_memory": "memory_bytes",
+    "max_flops": "flops_per_token",
+}
 RECORD = "record"  # the table of run.toml that tells what a run was made with: no setting
 _SLOWEST = 100  # tokens per second; a proxy that is slower is taken for hung
 _LOWEST = {"population": 2, "offspring": 1, "generations": 0, "seed": 0, "slots": 1, "context": 1, "tokens": 1}
-_LOWEST |= {"workers": 0, "timeout": 0, "window": 0}
+_LOWEST |= {"workers": 0, "timeout": 0, "window": 0, "batch": 1} | dict.fromkeys(LIMITS, 0)
 _HIGHEST = {"population": 10**6, "offspring": 10**6, "generations": 10**6}
-_HIGHEST |= {"slots": 10**4, "context": 10**9, "tokens": 10**15}
+_HIGHEST |= {"slots": 10**4, "context": 10**9, "tokens": 10**15, "batch": 10**6}
 _RATES = ("backbone_mutation", "operator_mutation", "featurizer_mutation", "operator_crossover", "featurizer_crossover")
 # Their meaning is known to higher rooms: that of decks and levels to star.genome, of balances to star.training.
 _WORDS = {
@@ -51,11 +61,18 @@ class RunConfig:
     operator_crossover: float = 0.5  # probability that two parents exchange classes at all
     featurizer_crossover: float = 0.1  # ... that they exchange feature groups
     scale: str = "nano"  # what is trained
-    target: str | None = None  # the scale at which parameters and cache are counted; `scale` if None
+    target: str | None = None  # the scale at which costs are counted, by name or file; `scale` if None
+    target_toml: str = ""  # the target's file as the run found it; empty if the target is a named scale
     context: int | None = None  # tokens held in the counted cache; the target's seq_len if None
-    dtype: str = "bf16"  # of the counted cache
+    dtype: str = "bf16"  # of counted weights and caches
+    batch: int = 1  # sequences decoded side by side, each with a cache, in the counted memory
+    max_params: float = 0.0  # highest cost of what may be trained, counted at the target; 0: no limit
+    max_cache: float = 0.0  # bytes of one sequence
+    max_memory: float = 0.0  # bytes of weights and all caches
+    max_flops: float = 0.0  # of a forward pass, for each token
     window: int = 0  # tokens that banded attention looks at; 0: a quarter of the scale's seq_len
     objectives: tuple[str, ...] = ("quality", "params", "cache")
+    seed_genomes: tuple[str, ...] = ()  # that enter the first generation, before random ones
     corpus: tuple[str, ...] = ("stdlib",)
     tokens: int | None = None  # that one proxy trains on; the scale's if None
     balance: str = "bias"  # of experts: "bias" of their selection, or "loss": an auxiliary loss
@@ -88,24 +105,38 @@ class RunConfig:
         self._check_sizes()
 
     def _check_sizes(self) -> None:
-        recipe = find_scale(self.scale).recipe
-        for scale in map(find_scale, (self.scale, self.target or self.scale)):
-            if self.window > scale.dims.seq_len:
-                longest = f"{scale.dims.seq_len}, the length of scale {scale.name}"
+        scale, target = find_scale(self.scale), _find_target(self)
+        recipe = scale.recipe
+        if recipe is None:
+            named = ", ".join(name for name, one in SCALES.items() if one.recipe)
+            raise UserError(
+                f"scale {self.scale!r} has no recipe: costs can be counted at it, as the target, but nothing can be "
+                f"trained; scales to train at are {named}"
+            )
+        for one in (scale, target):
+            if self.window > one.dims.seq_len:
+                longest = f"{one.dims.seq_len}, the length of scale {one.name}"
                 raise UserError(f"window must be at most {longest}, not {self.window}")
         step = recipe.batch_size * recipe.seq_len
         if self.tokens is not None and self.tokens < step:
             raise UserError(f"tokens {self.tokens} is less than one training step of scale {self.scale}, {step}")
 
+    @property
+    def limits(self) -> dict[str, float]:
+        """The limits that are set, by key."""
+        return {name: getattr(self, name) for name in LIMITS if getattr(self, name)}
+
     def resolved(self) -> "RunConfig":
-        """The same run with every None replaced by the value that it stands for."""
-        scale, target = find_scale(self.scale), find_scale(self.target or self.scale)
+        """The same run with every None replaced by the value that it stands for, and the text of the target's file."""
+        scale, target_toml = find_scale(self.scale), self.target_toml or _read_target(self.target)
+        target = _parse_scale(self.target, target_toml) if target_toml else find_scale(self.target or self.scale)
         tokens = scale.recipe.tokens if self.tokens is None else self.tokens
         return replace(
             self,
             offspring=max(1, self.population // 2) if self.offspring is None else self.offspring,
             slots=scale.num_slots if self.slots is None else self.slots,
-            target=target.name,
+            target=self.target or self.scale,
+            target_toml=target_toml,
             context=target.dims.seq_len if self.context is None else self.context,
             tokens=tokens,
             timeout=max(600.0, tokens / _SLOWEST) if self.timeout is None else self.timeout,
@@ -115,19 +146,39 @@ class RunConfig:
 def trained_scale(config: RunConfig) -> Scale:
     """The named scale with this run's number of slots, window, tokens and balance."""
     config = config.resolved()
-    recipe = replace(find_scale(config.scale).recipe, tokens=config.tokens, balance=config.balance)
-    return replace(_fitted(config.scale, config), recipe=recipe)
+    scale = find_scale(config.scale)
+    recipe = replace(scale.recipe, tokens=config.tokens, balance=config.balance)
+    return replace(_fitted(scale, config), num_slots=config.slots, recipe=recipe)
 
 
 def target_scale(config: RunConfig) -> Scale:
-    """The scale at which costs are counted, with this run's number of slots and window."""
+    """The scale at which costs are counted, with this run's window; its number of slots is its own if it is another
+    scale than the one that is trained."""
     config = config.resolved()
-    return _fitted(config.target, config)
+    target = _fitted(_find_target(config), config)
+    return replace(target, num_slots=config.slots) if config.target == config.scale else target
 
 
-def _fitted(name: str, config: RunConfig) -> Scale:
-    scale = find_scale(name)
-    return replace(scale, num_slots=config.slots, dims=replace(scale.dims, window=config.window or scale.dims.window))
+def _fitted(scale: Scale, config: RunConfig) -> Scale:
+    return replace(scale, dims=replace(scale.dims, window=config.window or scale.dims.window))
+
+
+def _find_target(config: RunConfig) -> Scale:
+    if not config.target_toml:
+        return find_scale(config.target or config.scale)
+    if config.target is None or config.target in SCALES:
+        raise UserError(f"target_toml is the text of a target's file, but target is {config.target or 'not given'}")
+    return _parse_scale(config.target, config.target_toml)
+
+
+@lru_cache(maxsize=16)
+def _parse_scale(name: str, text: str) -> Scale:
+    return read_scale(text, name)
+
+
+def _read_target(name: str | None) -> str:
+    """The text of the target's file; empty for a named scale."""
+    return "" if name is None or name in SCALES else scale_text(name)
 
 
 def from_toml(text: str) -> RunConfig:
@@ -144,7 +195,14 @@ def from_toml(text: str) -> RunConfig:
             raise UserError(f"unknown key {key!r} in the configuration{nearest(key, known)}")
         if isinstance(value, list):
             values[key] = tuple(value)
+        if key in LIMITS and isinstance(value, str):
+            values[key] = read_limit(key, value)
     return RunConfig(**values)
+
+
+def read_limit(name: str, text: str) -> float:
+    """The number that a text such as 2GB says for that limit."""
+    return read_amount(name, text, of_bytes=LIMITS[name].endswith("_bytes"))
 
 
 def read_record(text: str) -> dict[str, str]:
@@ -164,16 +222,18 @@ def to_toml(config: RunConfig, record: dict[str, str] | None = None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _read(text: str) -> dict[str, Any]:
+def _read(text: str, name: str = "the configuration") -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: also a number of too many digits
-        raise UserError(f"the configuration is not TOML: {error}") from error
+        raise UserError(f"{name} is not TOML: {error}") from error
 
 
 def _literal(value: int | float | str | bool | tuple[str, ...]) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(map(_literal, value))}]"
+    if isinstance(value, str) and "\n" in value and "'" not in value and value.replace("\n", "").isprintable():
+        return f"'''\n{value}'''"  # the file of a target, as a person wrote it
     # JSON and TOML write booleans, numbers and strings alike, but for DEL, which JSON leaves bare.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 

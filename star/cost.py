@@ -78,8 +78,8 @@ class _Row(NamedTuple):
 
 def _row(liv: LivSpec, dims: Dimensions, tokens: int) -> _Row:
     rules = rules_of(liv)
-    rules.check_fits(liv, dims)
     fitted = fit(liv, dims)
+    rules.check_fits(fitted, dims)
     norms = norm_params(dims.style, dims.d_model) * (2 if dims.style.norm_place == "both" else 1)
     dims = dims.of(fitted)
     copies = 2 if liv.differential else 1

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch._dynamo  # noqa: F401  the first optimizer imports it, which would fall into the first proxy's time
 
-from star.cost import Cost, price
+from star.cost import price
 from star.data import Corpus
 from star.genome import decode
 from star.latency import measure_latency
@@ -19,6 +19,7 @@ from star.objectives import OBJECTIVES, Outcome
 from star.records import Evaluation, Status, Task
 from star.scales import Scale
 from star.spec import ModelSpec
+from star.target import Target, TargetCost
 from star.training import Diverged, fit
 
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
@@ -27,13 +28,10 @@ _ERROR_LENGTH = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationSettings:
-    """What is the same for every genome of a run: trained at `scale`, its costs counted at `target` with
-    `context` tokens in a cache of `dtype_bytes` bytes an element."""
+    """What is the same for every genome of a run: trained at `scale`, its costs counted at `target`."""
 
     scale: Scale
-    target: Scale
-    context: int
-    dtype_bytes: int
+    target: Target
     measures_latency: bool = False
 
 
@@ -61,11 +59,11 @@ def evaluate(task: Task, settings: EvaluationSettings, corpus: Corpus) -> tuple[
         result = fit(model, corpus, settings.scale.recipe, task.seed)
         ended = time.perf_counter()
         curve = result.loss_curve
-        latency = measure_latency(model, settings.context) if settings.measures_latency else None
+        latency = measure_latency(model, settings.target.context) if settings.measures_latency else None
         outcome = Outcome(cost=cost, fit=result, latency=latency)
         known = [one for one in OBJECTIVES.values() if latency or not one.needs_latency]
         objectives = {objective.column: objective.value(outcome) for objective in known}
-        weights = {name: array.detach().float().numpy() for name, array in model.named_parameters()}
+        weights = {name: tensor.float().numpy() for name, tensor in model.weights().items()}
     except Exception as error:  # whatever a genome does, the search goes on
         status, message = classify(error), describe(error)
     stopped = time.perf_counter()
@@ -97,9 +95,9 @@ def describe(error: Exception) -> str:
     return f"{type(error).__name__}: {text}"[:_ERROR_LENGTH].rstrip(": ")
 
 
-def _build(task: Task, settings: EvaluationSettings) -> tuple[LanguageModel, Cost]:
+def _build(task: Task, settings: EvaluationSettings) -> tuple[LanguageModel, TargetCost]:
     slots = decode(task.genome)
-    cost = price(slots, settings.target.dims, settings.context, settings.dtype_bytes)
+    cost = settings.target.count(task.genome)
     price(slots, settings.scale.dims)  # refuses what cannot be built, more clearly than torch would
     torch.manual_seed(task.seed)
     return LanguageModel(ModelSpec(slots=slots, dims=settings.scale.dims)), cost

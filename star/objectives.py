@@ -8,10 +8,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from star.cost import Cost
 from star.latency import Latency
 from star.scales import nearest
 from star.spec import UserError
+from star.target import TargetCost
 from star.training import Fit
 
 
@@ -19,7 +19,7 @@ from star.training import Fit
 class Outcome:
     """What an evaluation found out; the latency only if an objective asks for it."""
 
-    cost: Cost
+    cost: TargetCost
     fit: Fit
     latency: Latency | None = None
 
@@ -59,6 +59,13 @@ OBJECTIVES: dict[str, Objective] = {
             unit="bytes",
             title="Cache size",
             value=lambda outcome: float(outcome.cost.cache_bytes),
+        ),
+        Objective(
+            name="memory",
+            column="memory_bytes",
+            unit="bytes",
+            title="Memory of weights and caches",
+            value=lambda outcome: float(outcome.cost.memory_bytes),
         ),
         Objective(
             name="flops",

@@ -16,6 +16,7 @@ class Status(StrEnum):
     TIMEOUT = "timeout"
     CRASHED = "crashed"  # the worker process died
     FAILED = "failed"  # any other exception
+    INFEASIBLE = "infeasible"  # beyond a limit, or it cannot be built: never trained
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +31,8 @@ class Task:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
     """What one task gave. `objectives` maps column names (quality_bpb, params, cache_bytes) to values in
-    natural sign and unit; it is empty unless status is OK. `weights` travel beside it, never inside."""
+    natural sign and unit; it holds costs alone if status is INFEASIBLE, and is empty if training failed. `weights`
+    travel beside it, never inside."""
 
     hash: str
     status: Status
@@ -79,7 +81,8 @@ class Generation:
     repaired: int  # children so far that meant nothing before repair
     failures: dict[str, int]
     hypervolume: float
-    reference: ReferenceBox | None = None  # None if all of the first generation failed
+    reference: ReferenceBox | None = None  # None as long as no proxy was trained to the end
+    turned_away: int = 0  # candidates so far that were infeasible; few of them became individuals
 
     @property
     def front(self) -> tuple[Individual, ...]:

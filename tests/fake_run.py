@@ -4,18 +4,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from star import catalogue
 from star.checkpoint import RunDirectory
-from star.config import DTYPE_BYTES, RunConfig, target_scale, to_toml, trained_scale
-from star.cost import price
+from star.config import RunConfig, to_toml, trained_scale
 from star.genome import Space, decode, genome_hash
 from star.model import LanguageModel
 from star.objectives import find_objectives
 from star.records import Evaluation, Generation, Individual, Status, Task
 from star.search import space_of
 from star.spec import ModelSpec
+from star.target import target_of
 
 
 def write_run(
@@ -59,9 +58,7 @@ def write_run(
     if weights:
         for one in alive:
             model = LanguageModel(ModelSpec(decode(one.genome), trained_scale(config).dims))
-            with torch.no_grad():
-                arrays = {name: parameter.numpy() for name, parameter in model.named_parameters()}
-            run.save_weights(one.hash, arrays)
+            run.save_weights(one.hash, {name: tensor.numpy() for name, tensor in model.weights().items()})
     run.close()
     return run
 
@@ -96,7 +93,7 @@ def _born(
 
 def _objectives(genome: tuple[int, ...], config: RunConfig, rng: np.random.Generator) -> dict[str, float]:
     slots = decode(genome)
-    cost = price(slots, target_scale(config).dims, config.context, DTYPE_BYTES[config.dtype])
+    cost = target_of(config).count(genome)
     kinds = [slot.liv.token_mixing for slot in slots]
     variety = len(set(kinds)) + 2 * kinds.count(1) / len(kinds)
     quality = 3.3 - 0.1 * variety - 0.02 * np.log1p(cost.cache_bytes) - 0.04 * np.log(cost.params)

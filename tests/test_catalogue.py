@@ -1,12 +1,36 @@
 """The catalogue: every named genome decodes and is priced at every scale, and agrees with published figures."""
 
+import re
+from dataclasses import fields
+from pathlib import Path
+
 import pytest
+import torch
 
 from star import catalogue
 from star.cost import price
 from star.genome import GENES_PER_SLOT, canonical, decode, parse, split
+from star.model import LanguageModel
+from star.operators import attention
 from star.scales import SCALES
-from star.spec import UserError
+from star.spec import Style, UserError, Variant
+from star.structures import ALL, specify
+from star.structures.structure import COMMON
+
+ROOT = Path(__file__).parent.parent
+GUIDE = ROOT / "docs" / "guides" / "add-model.md"
+PUBLISHED = [name for name in catalogue.names() if catalogue.load(name).published]
+REQUIRED = """
+    gpt-2-124m gpt-2-355m gpt-2-774m gpt-2-1.5b gpt-3-175b gopher-44m gopher-117m gopher-417m gopher-1.4b gopher-7.1b
+    gopher-280b chinchilla-70b llama-2-7b llama-2-70b llama-3-8b llama-3-70b llama-3.1-405b llama-3.2-1b llama-3.2-3b
+    mistral-7b mixtral-8x7b mixtral-8x22b mixtral-8x22b-v0.1 smollm2-135m smollm2-1.7b qwen3-0.6b qwen3-1.7b qwen3-8b
+    qwen3-32b qwen3-next-80b-a3b olmo-2-1b olmo-2-7b olmo-2-32b phi-3-mini-4k phi-3-mini-128k phi-3-medium-128k
+    gemma-3-270m gemma-3-4b gemma-3-12b gemma-3-27b pythia-14m pythia-31m pythia-70m pythia-160m pythia-1b pythia-1.4b
+    pythia-2.8b pythia-6.9b pythia-12b deepseek-v2-236b deepseek-v3-671b mamba-130m mamba-370m mamba-790m mamba-1.4b
+    mamba-2.8b mamba-2-130m mamba-2-370m mamba-2-1.3b mamba-2-2.7b mamba-codestral-7b jamba-v0.1 recurrentgemma-2b
+    griffin-7b lfm2-350m lfm2-1.2b lfm2-2.6b nemotron-h-8b nemotron-h-47b nemotron-h-56b falcon-h1-0.5b falcon-h1-1.5b
+    falcon-h1-1.5b-deep falcon-h1-3b falcon-h1-7b falcon-h1-34b
+"""
 
 
 @pytest.mark.parametrize("scale", SCALES.values(), ids=SCALES.keys())
@@ -22,6 +46,42 @@ def test_every_genome_is_priced_at_every_scale(name, scale):
 
 def test_the_baselines_are_there():
     assert {"transformer-pp", "gqa-transformer", "striped-mamba", "lfm2-like"} <= set(catalogue.names())
+
+
+def test_the_published_models_are_there():
+    assert set(REQUIRED.split()) <= set(PUBLISHED)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_model_is_priced_to_the_last_integer_and_byte(name):
+    named = catalogue.load(name)
+    slots = decode(named.at(named.scale.num_slots))
+    short, long = (price(slots, named.scale.dims, context, 2) for context in (4_096, 131_072))
+    assert named.published == {
+        "params": short.params,
+        "active_params": short.active_params,
+        "embedding_params": short.embedding_params,
+        "cache_bytes_4096": short.cache_bytes,
+        "cache_bytes_131072": long.cache_bytes,
+    }
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_model_is_built_with_its_parameters(name, monkeypatch):
+    monkeypatch.setattr(attention, "look_back", lambda *_: None)  # starting values, which a model without storage lacks
+    named = catalogue.load(name)
+    with torch.device("meta"):
+        model = LanguageModel(specify(decode(named.at(named.scale.num_slots)), named.scale.dims))
+    assert sum(parameter.numel() for parameter in model.parameters()) == named.published["params"]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_model_says_its_title_source_and_own_scale(name):
+    named = catalogue.load(name)
+    assert named.name == name and re.search(r"20[12]\d|EleutherAI", named.citation)
+    scale = catalogue.find_scale(name)
+    assert scale == named.scale and scale.recipe is None
+    assert len(decode(named.at(scale.num_slots))) == scale.num_slots
 
 
 def _cost(name, scale):
@@ -62,18 +122,18 @@ def test_a_period_is_repeated_and_cut(tmp_path):
     assert catalogue.resolve(_file(tmp_path, GOOD), 2)[::GENES_PER_SLOT] == (1, 9)
 
 
-def test_a_shared_group_keeps_its_members_when_repeated(tmp_path):
-    text = GOOD.replace("11111-91111-11111", "11211-91111")
+def test_each_copy_of_a_period_shares_within_itself(tmp_path):
+    text = GOOD.replace("11111-91111-11111", "11211-91111-11211")
     slots = decode(catalogue.resolve(_file(tmp_path, text), 6))
-    assert [slot.weights_from[0] for slot in slots if slot.class_id == 1] == [0, 0, 0]
+    assert [slot.weights_from[0] for slot in slots if slot.class_id == 1] == [0, 0, 3, 3]
 
 
 def test_a_period_with_a_deck_of_its_own_keeps_it(tmp_path):
     deck = "12123,1311,1212,1212+13111,1211,1211,1411,3131"
-    genome = catalogue.resolve(_file(tmp_path, GOOD.replace("11111-91111-11111", f"{deck}/11211-21111")), 5)
+    genome = catalogue.resolve(_file(tmp_path, GOOD.replace("11111-91111-11111", f"{deck}/11211-21111-11211")), 5)
     classes, backbone = split(genome)
-    assert len(classes) == 2 and backbone[::GENES_PER_SLOT] == (1, 2, 1, 2, 1)
-    assert [slot.weights_from[0] for slot in decode(genome)] == [0, 1, 0, 3, 0]
+    assert len(classes) == 2 and backbone[::GENES_PER_SLOT] == (1, 2, 1, 1, 2)
+    assert [slot.weights_from[0] for slot in decode(genome)] == [0, 1, 0, 3, 4]
 
 
 @pytest.mark.parametrize("text", ["21211-31112-21221-32112", "12123,1311,1211,1211/11111-11111"])
@@ -104,3 +164,129 @@ def test_unknown_names_point_to_the_nearest(tmp_path):
         catalogue.load("transformer-p")
     with pytest.raises(UserError, match="cannot read"):
         catalogue.load(tmp_path / "none.toml")
+
+
+HEADS = "num_heads = 32\nhead_dim = 128"
+WRONG = [  # a published model, what is changed in its file, what is said of that
+    ("llama-3-8b", HEADS, "num_heads = 33", "num_heads 33 does not divide d_model 4096; give head_dim too"),
+    ("llama-3-8b", HEADS, "head_dim = 129", "head_dim 129 does not divide d_model 4096"),
+    ("llama-3-8b", HEADS, "", "[scale] needs head_dim, num_heads or both"),
+    ("llama-3-8b", "num_heads = 32", "num_heads = -32", "num_heads must be a positive integer"),
+    ("llama-3-8b", "num_heads = 32", "num_heads = 3_000_000_000", "at most 2,147,483,647, not 3000000000"),
+    (
+        "llama-3-8b",
+        "head_dim = 128",
+        "head_dim = 127",
+        "127 of 127 channels of a head would be rotated, which are no pai",
+    ),
+    ("llama-3-8b", "num_kv_heads = 8", "num_kv_heads = 5", "SA-3: num_kv_heads 5 does not divide num_heads 32"),
+    ("llama-3-8b", "num_kv_heads = 8", "num_kv_heads = 64", "SA-3: num_kv_heads 64 does not divide num_heads 32"),
+    ("llama-3-8b", "num_kv_heads = 8", "num_kv_heads = -8", "num_kv_heads must be a positive number"),
+    ("llama-3-8b", "num_kv_heads = 8", "num_kv_heads = 8.0", "num_kv_heads in [operators.SA-3] must be a whole number"),
+    ("llama-3-8b", "num_kv_heads = 8", "kv_heads = 8", "'kv_heads' in [operators.SA-3]; did you mean 'num_kv_heads'?"),
+    ("llama-3-8b", "num_kv_heads = 8", "d_ff = 8", "d_ff means nothing to SA-3 (attention)"),
+    ("llama-3-8b", "num_kv_heads = 8", "rank = 8", "rank means nothing to SA-3 (attention)"),
+    (
+        "llama-3-8b",
+        "num_kv_heads = 8",
+        "taps = 8",
+        "taps and kept_taps mean nothing to SA-3, which has no short kernel",
+    ),
+    ("llama-3-8b", "num_kv_heads = 8", "kernel_bias = true", "kernel_bias means nothing to SA-3"),
+    ("llama-3-8b", "num_kv_heads = 8", 'bias = "CBZ"', "bias names 'Z', but the maps of SA-3 are C, B, V"),
+    ("llama-3-8b", "num_kv_heads = 8", 'bias = ["C"]', "bias in [operators.SA-3] must be a text"),
+    ("llama-3-8b", "num_kv_heads = 8", "window = 8", "window means nothing to SA-3, which looks at all of the context"),
+    ("llama-3-8b", "num_kv_heads = 8", "rotary = -1", "rotary must lie between 0 and 1, not -1"),
+    ("llama-3-8b", "num_kv_heads = 8", "score_scale = nan", "score_scale must be a positive number"),
+    (
+        "llama-3-8b",
+        "[operators.SA-3]\nnum_kv_heads = 8",
+        "[operators]\nSA-3 = 8",
+        "[operators.SA-3] must be a table, not 8",
+    ),
+    ("llama-3-8b", "d_ff = 14_336", "d_ff = -1", "d_ff must be a positive number"),
+    ("llama-3-8b", "d_ff = 14_336", "d_ff = 4_294_967_296", "at most 2,147,483,647, not 4294967296"),
+    ("llama-3-8b", "d_ff = 14_336", "d_fff = 1", "unknown key 'd_fff' in [operators.GMemless]; did you mean 'd_ff'?"),
+    ("llama-3-8b", "operators.GMemless", "operators.GMemles", "'GMemles' in [operators]; did you mean 'GMemless'?"),
+    ("llama-3-8b", "operators.GMemless", "operators.GEGLU", "unknown key 'GEGLU' in [operators]"),
+    ("llama-3-8b", "d_model = 4096", "d_model = 0", "d_model must be a positive integer"),
+    ("llama-3-8b", "d_model = 4096", "d_model = -4096", "d_model must be a positive integer"),
+    ("llama-3-8b", "d_model = 4096", "d_model = 4096.0", "d_model of [scale] must be a whole number, not 4096.0"),
+    ("llama-3-8b", "d_model = 4096", "d_model = true", "d_model of [scale] must be a whole number, not True"),
+    ("llama-3-8b", "d_model = 4096", 'd_model = "4096"', "d_model of [scale] must be a whole number, not '4096'"),
+    ("llama-3-8b", "d_model = 4096", "", "the key 'd_model' is missing from [scale]"),
+    ("llama-3-8b", "d_model = 4096", "dmodel = 4096", "unknown key 'dmodel' in [scale]; did you mean 'd_model'?"),
+    ("llama-3-8b", "vocab_size = 128_256", "vocab_size = 3_000_000_000", "at most 2,147,483,647, not 3000000000"),
+    ("llama-3-8b", "slots = 64", "slots = 0", "slots of [scale] must lie between 1 and 10,000, not 0"),
+    ("llama-3-8b", "slots = 64", "slots = 20_000", "slots of [scale] must lie between 1 and 10,000, not 20000"),
+    ("llama-3-8b", "[scale]", "[scales]", "unknown key 'scales'; did you mean 'scale'?"),
+    ("llama-3-8b", "norm_eps", "norm_epsilon", "unknown key 'norm_epsilon' in [style]; did you mean 'norm_eps'?"),
+    ("llama-3-8b", "norm_eps = 1e-5", "norm_eps = 0", "norm_eps must be positive, not 0"),
+    ("llama-3-8b", "tied = false", "tied = 0", "tied in [style] must be true or false, not 0"),
+    ("llama-3-8b", "tied = false", 'norm = "batch"', "norm must be one of rms, layer, not 'batch'"),
+    ("llama-3-8b", "tied = false", "parallel = 2", "parallel in [style] must be a list, not 2"),
+    ("llama-3-8b", "tied = false", "parallel = [0]", "parallel must hold positive numbers of slots, not [0]"),
+    ("llama-3-8b", "tied = false", "rotary = 1.5", "rotary must lie between 0 and 1, not 1.5"),
+    ("llama-3-8b", "tied = false", "logit_cap = nan", "logit_cap must be positive, or 0 for none, not nan"),
+    ("llama-3-8b", "\nparams", "\nparameters", "unknown key 'parameters' in [published]; did you mean 'params'?"),
+    ("llama-3-8b", "\nparams = 8_030_261_248", "\nparams = 8.03e9", "params of [published] must be a whole number"),
+    ("mixtral-8x7b", "experts_per_token = 2", "experts_per_token = 9", "a token cannot go through 9 of 8 experts"),
+    ("mixtral-8x7b", "num_experts = 8", "num_experts = 1", "a token cannot go through 2 of 1 experts"),
+    ("mixtral-8x7b", "num_experts = 8", "d_shared = 8", "d_shared means nothing to MoE (routed)"),
+    ("mixtral-8x7b", '"softmax"', '"softmaks"', "scoring must be one of sigmoid, softmax, not 'softmaks'"),
+    ("deepseek-v3-671b", "rope_head_dim = 64", "rope_head_dim = 63", "63 of 63 channels of a head would be rotated"),
+    ("deepseek-v3-671b", "latent_dim = 512", "num_kv_heads = 8", "num_kv_heads means nothing to MLA"),
+    ("gemma-3-4b", "window = 1024", "window = 131_073", "between 1 and the context of 131072 tokens"),
+    ("gemma-3-4b", "window = 1024", "window = -1", "window is -1, but must lie between 1 and"),
+    ("gemma-3-4b", 'qk_norm = "head"', "window = 200_000", "SWA-GQA: window is 200000, but must lie between 1 and"),
+    ("gemma-3-4b", 'qk_norm = "head"', 'qk_norm = "heads"', "qk_norm must be one of head, all, not 'heads'"),
+    ("mamba-2-2.7b", "d_state = 128", "num_groups = 7", "Mamba-2: num_groups 7 does not divide num_heads 80"),
+    ("mamba-2-2.7b", "d_state = 128", "norm_groups = 7", "Mamba-2: norm_groups 7 does not divide d_inner 5,120"),
+    ("mamba-2-2.7b", "d_state = 128", "d_inner = 100", "Mamba-2: head_dim 64 does not divide d_inner 100"),
+    ("recurrentgemma-2b", "d_inner = 2560", "d_inner = 2561", "RG-LRU: num_heads 10 does not divide d_inner 2,561"),
+    ("recurrentgemma-2b", "kept_taps = 3", "kept_taps = 2", "decoding keeps 3 or 4 columns for 4 taps"),
+    ("qwen3-next-80b-a3b", "num_key_heads = 16", "num_key_heads = 5", "num_key_heads 5 does not divide num_heads 32"),
+]
+
+
+@pytest.mark.parametrize(("name", "old", "new", "words"), WRONG, ids=[f"{one[0]}: {one[2]}" for one in WRONG])
+def test_a_wrong_size_is_one_clear_line(tmp_path, name, old, new, words):
+    text = next((ROOT / "genomes").rglob(f"{name}.toml")).read_text()
+    assert text.count(old) == 1
+    with pytest.raises(UserError) as caught:
+        named = catalogue.load(_file(tmp_path, text.replace(old, new)))
+        price(decode(named.at(named.scale.num_slots)), named.scale.dims)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("table", ["style", "operators.SA-1", "published"])
+def test_tables_that_need_sizes_say_so(tmp_path, table):
+    with pytest.raises(UserError, match=r"has no meaning without a table \[scale\]"):
+        catalogue.load(_file(tmp_path, f"{GOOD}[{table}]\n"))
+    with pytest.raises(UserError, match=r"has no table \[scale\]"):
+        catalogue.find_scale(_file(tmp_path, GOOD))
+
+
+def _rows(heading):
+    """The rows of the table under a heading of the guide, as their cells."""
+    section = GUIDE.read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| `")]
+    return {row[0].strip("`"): row[1:] for row in rows}
+
+
+def test_the_guide_shows_a_file_of_the_catalogue():
+    shown = re.search(r"```toml\n(.*?)```", GUIDE.read_text(), re.DOTALL)[1]
+    assert shown == next((ROOT / "genomes").rglob("qwen3-0.6b.toml")).read_text()
+
+
+def test_the_guide_lists_every_key():
+    assert tuple(_rows("[scale]")) == catalogue._SIZES
+    assert list(_rows("[style]")) == [field.name for field in fields(Style)]
+    assert list(_rows("[operators.NAME]")) == [field.name for field in fields(Variant)]
+
+
+def test_the_guide_says_which_structure_knows_which_key():
+    for key, (_, known) in _rows("[operators.NAME]").items():
+        structures = {str(rules.structure) for rules in ALL if key in rules.knows}
+        assert known == "all" if key in COMMON else set(known.split(", ")) == structures, key

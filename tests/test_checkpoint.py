@@ -179,7 +179,7 @@ def test_any_parquet_reader_sees_typed_columns(run):
     assert types["params"] == types["crowding"] == "double" and types["rank"] == "int64"
     assert table["params"].to_pylist() == [1e9 + 28, None, 1e9 + 30, 1e9 + 31]
     assert json.loads(table.schema.metadata[b"rng_state"]) == RNG_STATE
-    assert table.schema.metadata[b"schema_version"] == b"3"
+    assert table.schema.metadata[b"schema_version"] == b"4"
 
 
 @pytest.mark.parametrize("space", [Space(3), Space(3, "extended", "all")])
@@ -503,7 +503,7 @@ def test_another_schema_is_refused_and_left_alone(run):
     path = run.path / "generations" / "0000.parquet"
     run.write_generation(generation(0))
     path.write_bytes(forged(schema_version=2))
-    with pytest.raises(UserError, match=r"0000.parquet: .*schema version 2, but this star reads version 3"):
+    with pytest.raises(UserError, match=r"0000.parquet: .*schema version 2, but this star reads version 4"):
         run.latest_generation()
     assert path.exists()
 

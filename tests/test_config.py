@@ -15,6 +15,7 @@ from star.spec import UserError
 from star.training import BALANCES
 
 STEP = SCALES["nano"].recipe.batch_size * SCALES["nano"].recipe.seq_len
+SCALE_NAMES = ("nano", "micro", "125m", "1b")
 NAMES = st.text(st.characters(codec="utf-8"), max_size=12)
 LISTS = st.lists(NAMES, min_size=1, max_size=4, unique=True).map(tuple)
 CONFIGS = st.builds(
@@ -31,10 +32,14 @@ CONFIGS = st.builds(
     featurizer_mutation=st.floats(0, 1),
     operator_crossover=st.floats(0, 1),
     featurizer_crossover=st.floats(0, 1),
-    scale=st.sampled_from(sorted(SCALES)),
-    target=st.none() | st.sampled_from(sorted(SCALES)),
+    scale=st.sampled_from(SCALE_NAMES),
+    target=st.none() | st.sampled_from(SCALE_NAMES),
     context=st.none() | st.integers(1, 10**7),
-    dtype=st.sampled_from(["fp32", "bf16", "fp16", "fp8"]),
+    dtype=st.sampled_from(["fp32", "bf16", "fp16", "fp8", "int8", "int4"]),
+    batch=st.integers(1, 10**6),
+    max_params=st.floats(0, 1e15) | st.integers(0, 10**13),
+    max_memory=st.floats(0, 1e15),
+    seed_genomes=st.just(()) | LISTS,
     window=st.integers(0, SCALES["nano"].dims.seq_len),
     objectives=LISTS,
     corpus=LISTS,
@@ -68,7 +73,8 @@ def test_defaults_follow_the_scale():
     assert (resolved.offspring, resolved.slots, resolved.tokens) == (5, micro.num_slots, micro.recipe.tokens)
     assert resolved.context == target.dims.seq_len
     assert trained_scale(resolved) == micro
-    assert target_scale(resolved) == replace(target, num_slots=micro.num_slots)
+    assert target_scale(resolved) == target, "a pattern is repeated to the target's own depth"
+    assert target_scale(RunConfig(scale="micro", slots=3)).num_slots == 3
     assert trained_scale(RunConfig(slots=3, tokens=5000)).num_slots == 3
     assert trained_scale(RunConfig(slots=3, tokens=5000)).recipe.tokens == 5000
 

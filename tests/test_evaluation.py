@@ -9,15 +9,16 @@ import torch
 from tiny import SETTINGS, TINY, make_corpus, make_task
 
 from star import evaluation as room
-from star.cost import Cost, price
+from star.cost import price
 from star.evaluation import EvaluationSettings, classify, derive_seed, describe, evaluate
-from star.genome import Space, decode, parse
+from star.genome import Space, decode, parse, tile
 from star.latency import Latency
 from star.model import LanguageModel
 from star.objectives import OBJECTIVES, Outcome, find_objectives
 from star.records import Status
 from star.scales import SCALES
 from star.spec import ModelSpec, UserError
+from star.target import Target, TargetCost
 from star.training import Diverged, Fit, fit
 
 SHARED = parse("11211-31111-11211")  # two attentions with one featurizer
@@ -29,7 +30,8 @@ def corpus(tmp_path_factory):
 
 
 def test_an_evaluation_is_build_fit_and_price(corpus):
-    settings = replace(SETTINGS, target=SCALES["1b"], context=32_768, dtype_bytes=1)
+    target = Target(dims=SCALES["1b"].dims, num_slots=48, context=32_768, dtype_bytes=1, batch=3)
+    settings = replace(SETTINGS, target=target)
     task = make_task(SHARED)
     assert decode(task.genome)[2].weights_from[0] == 0
     result, weights = evaluate(task, settings, corpus)
@@ -37,13 +39,14 @@ def test_an_evaluation_is_build_fit_and_price(corpus):
     torch.manual_seed(task.seed)
     model = LanguageModel(ModelSpec(slots=decode(task.genome), dims=TINY.dims))
     by_hand = fit(model, corpus, TINY.recipe, task.seed)
-    cost = price(decode(task.genome), SCALES["1b"].dims, 32_768, 1)
+    cost = price(decode(tile(task.genome, 48)), SCALES["1b"].dims, 32_768, 1)
     assert result.status is Status.OK and result.error == "" and result.hash == task.hash
     assert result.objectives == {
         "quality_bpb": by_hand.quality_bpb,
         "params": cost.params,
         "cache_bytes": cost.cache_bytes,
         "flops_per_token": cost.flops_per_token,
+        "memory_bytes": cost.params + 3 * cost.cache_bytes,
     }
     assert result.loss_curve == by_hand.loss_curve
     assert 0 < result.train_seconds <= result.seconds
@@ -127,7 +130,7 @@ def test_a_stop_is_not_a_failure(corpus, monkeypatch):
 def test_an_unbuildable_scale_is_a_failure_too(corpus):
     one_head = replace(TINY, dims=replace(TINY.dims, head_dim=16))  # which no group of query heads divides
     for scale, target in ((one_head, one_head), (one_head, TINY), (TINY, one_head)):
-        settings = EvaluationSettings(scale=scale, target=target, context=16, dtype_bytes=2)
+        settings = EvaluationSettings(scale=scale, target=Target(dims=target.dims, context=16, dtype_bytes=2))
         result, _ = evaluate(make_task(parse("31111")), settings, corpus)
         assert result.status is Status.FAILED and result.train_seconds == 0
         assert result.error.startswith("UserError: SA-3 repeats B over 4 query heads")
@@ -149,11 +152,12 @@ def test_latency_is_measured_where_it_is_asked_for(corpus):
 
 def test_objectives_by_name():
     fitted = Fit(quality_bpb=2.5, loss_curve=(), tokens=1, seconds=1.0)
-    cost = Cost(**dict.fromkeys(Cost._fields, 1) | {"params": 7, "cache_bytes": 11})
+    cost = TargetCost(params=7, cache_bytes=11, flops_per_token=1.5, memory_bytes=25)
     outcome = Outcome(cost=cost, fit=fitted, latency=Latency(prefill_ms=3.0, decode_ms=0.5))
-    chosen = find_objectives(("cache", "quality", "params", "latency", "prefill"))
+    chosen = find_objectives(("cache", "quality", "params", "latency", "prefill", "memory", "flops"))
     values = {objective.column: objective.value(outcome) for objective in chosen}
     expected = {"cache_bytes": 11.0, "quality_bpb": 2.5, "params": 7.0, "decode_ms": 0.5, "prefill_ms": 3.0}
+    expected |= {"memory_bytes": 25.0, "flops_per_token": 1.5}
     assert list(values.items()) == list(expected.items()), "in the order asked for"
     assert all(isinstance(value, float) for value in values.values())
     assert all(name == objective.name for name, objective in OBJECTIVES.items())

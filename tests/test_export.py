@@ -16,11 +16,12 @@ import torch
 from fake_run import write_run
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import scaled_genomes
 
 from star.checkpoint import RunDirectory
 from star.config import RunConfig, to_toml
 from star.export import ExportHeader, export_front, export_model
-from star.export.literal import codes_in, format_spec, format_value, keep_rows, plain_shape
+from star.export.literal import codes_in, drop_checks, format_spec, format_value, keep_rows, plain_shape
 from star.export.single_file import model_source
 from star.export.source import Definition, Reference, collect, format_imports
 from star.export.standalone import read_safetensors
@@ -39,9 +40,12 @@ from star.spec import (
     Slot,
     Sparsity,
     Structure,
+    Style,
     TokenMixing,
     UserError,
+    Variant,
 )
+from star.structures import specify
 
 DIMS = Dimensions(d_model=32, head_dim=8, vocab_size=256, seq_len=48)
 SPEC_TYPES = {
@@ -58,7 +62,9 @@ SPEC_TYPES = {
         Slot,
         Sparsity,
         Structure,
+        Style,
         TokenMixing,
+        Variant,
     )
 }
 STEPS = {"linear_attention_naive", "gated_delta_rule_naive"}  # by which a single token is decoded
@@ -92,18 +98,17 @@ def header(genome):
     return ExportHeader(genome=genome, facts=facts, context=48, dtype_bytes=2)
 
 
-def train_a_little(genome, seed):
+def train_a_little(spec, seed):
     """A model whose weights are all different from what its constructor gives."""
     torch.manual_seed(seed)
-    model = LanguageModel(ModelSpec(decode(genome), DIMS)).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter += 0.1 * torch.randn_like(parameter)
+    model = LanguageModel(spec).eval()
+    for tensor in model.weights().values():
+        tensor += 0.1 * torch.randn_like(tensor)
     return model
 
 
 def stored(model):
-    return {name: parameter.detach().numpy() for name, parameter in model.named_parameters()}
+    return {name: tensor.numpy() for name, tensor in model.weights().items()}
 
 
 def evolved(space, rng):
@@ -121,15 +126,52 @@ def some_genomes():
     return [parse(pair) for pair in pairs] + [evolved(space, rng) for space in SPACES for _ in range(10)]
 
 
+# Published ways to build a model, each with the genome that it is built from.
+STYLES = {
+    "11111-371111": Dimensions(
+        **{"d_model": 32, "head_dim": 8, "vocab_size": 256, "seq_len": 64},
+        style=Style(norm="layer", norm_bias=True, positions="learned", parallel=(2,), tied=False, head_bias=True),
+        operators=(("SA-1", Variant(bias="CBV", out_bias=True)), ("GEGLU", Variant(gate=False, bias="C"))),
+    ),
+    "201111-91111-221111-91111": replace(
+        DIMS,
+        style=Style(norm_place="both", embedding_scale=5.5, logit_cap=9.0, rotary=0.5),
+        operators=(
+            ("SWA-GQA", Variant(num_kv_heads=2, rope_theta=100.0, window=5, value_head_dim=6)),
+            ("QKNorm-GQA", Variant(gate=True, score_scale=0.2, num_heads=2, num_kv_heads=1)),
+        ),
+    ),
+    "11111-201111-91111": replace(
+        DIMS,
+        style=Style(positions="alibi", embedding_norm=True, shared_norm=True, parallel=(1, 2)),
+        operators=(("SA-1", Variant(positions="relative")),),
+    ),
+    "211111-331111": replace(
+        DIMS,
+        style=Style(norm_place="after", norm_gain=False),
+        operators=(
+            ("MLA", Variant(head_dim=6, rope_head_dim=4, latent_dim=12, rank=5, inner_norm=True)),
+            ("MoE", Variant(num_experts=6, scoring="softmax")),
+        ),
+    ),
+}
+
+
+def some_models():
+    """Genomes and specifications."""
+    found = [(genome, ModelSpec(decode(genome), DIMS)) for genome in some_genomes()]
+    return found + [(parse(text), specify(decode(parse(text)), dims)) for text, dims in STYLES.items()]
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     """Folders of exported genomes, each with the trained model that it came from."""
     out = tmp_path_factory.mktemp("export")
     folders = {}
-    for number, genome in enumerate(some_genomes()):
-        model = train_a_little(genome, number)
+    for number, (genome, spec) in enumerate(some_models()):
+        model = train_a_little(spec, number)
         folder = out / str(number)
-        export_model(ModelSpec(decode(genome), DIMS), stored(model), header(genome), folder)
+        export_model(spec, stored(model), header(genome), folder)
         folders[folder] = model
     return folders
 
@@ -161,9 +203,10 @@ def test_exported_files_have_no_undefined_unused_or_unsorted_name(exported):
 
 def test_weights_that_slots_share_are_stored_once(exported):
     for folder, model in exported.items():
-        size = sum(parameter.numel() for parameter in model.parameters())
+        size = sum(tensor.numel() for tensor in model.weights().values())
         assert sum(t.numel() for t in read_safetensors(folder / "model.safetensors").values()) == size
     assert any(len(stored(model)) < len(model.state_dict()) for model in exported.values())
+    assert any("layers.1.mixer.selection_bias" in stored(model) for model in exported.values())
 
 
 def test_only_what_a_genome_uses_is_in_its_file():
@@ -186,6 +229,18 @@ def test_only_what_a_genome_uses_is_in_its_file():
     for text, taps in ((long, []), (source_of("21111"), ["TOEPLITZ"]), (source_of("261111"), ["ACTIVATED_TOEPLITZ"])):
         (table,) = re.findall(r"^KERNEL_TAPS = \{(.*?)\}", text, re.MULTILINE | re.DOTALL)
         assert re.findall(r"FeatureTokenMixing\.(\w+)", table) == taps
+
+
+def test_positions_and_checks_that_are_not_used_are_left_out():
+    def source_of(text, dims):
+        return model_source(specify(decode(parse(text)), dims), header(parse(text)))
+
+    text = source_of("11111-91111", DIMS)
+    assert not re.findall("alibi_scores|relative_scores|__post_init__|^POSITIONS =", text, re.MULTILINE)
+    assert "Style(" not in text.split("\nSPEC = ")[1] and "Variant(" not in text.split("\nSA_1 = ")[1]
+    text = source_of("11111-201111-91111", STYLES["11111-201111-91111"])
+    assert "def alibi_scores" in text and "def relative_scores" in text and "class Rotary" not in text
+    assert 'variant=Variant(positions="relative")' in text
 
 
 def test_head_tells_genome_costs_and_lineage():
@@ -369,16 +424,27 @@ def test_costs_counted_elsewhere_are_said_to_be(tmp_path):
     run = write_run(tmp_path / "run", replace(CONFIG, target="1b", context=32_768))
     export_front(run, tmp_path / "out")
     head = (tmp_path / "out" / str(front_of(run)[0].id) / "model.py").read_text()
-    assert "(costs counted at scale 1b)" in head and "at 32,768 tokens" in head
+    assert "(costs counted at 1b)" in head and "at 32,768 tokens" in head
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 24), st.sampled_from(SPACES))
 def test_written_spec_is_the_spec(seed, num_slots, space):
     genome = evolved(replace(space, num_slots=num_slots), np.random.default_rng(seed))
     spec = ModelSpec(decode(genome), DIMS)
+    assert read_back(spec) == spec
+
+
+def read_back(spec):
     names = dict(SPEC_TYPES)
     exec(format_spec(spec), names)
-    assert names["SPEC"] == spec
+    return names["SPEC"]
+
+
+@given(scaled_genomes(DIMS))
+def test_written_spec_with_style_and_variants_is_the_spec(scaled):
+    genome, dims = scaled
+    spec = specify(decode(genome), dims)
+    assert read_back(spec) == spec
 
 
 @pytest.mark.parametrize("value", [(), (1,), ("a'b", 'c"d'), -1.5, True, None, TokenMixing.LOW_RANK, DIMS])
@@ -402,6 +468,20 @@ def test_tables_keep_the_rows_that_occur_together():
     assert keep_rows(line, {frozenset({"A.X", "A.Y", "B.Y"})}) is line
     other = Definition("m", ("f",), "def f(): return {A.X: 1}", True)
     assert keep_rows(other, set()) is other
+
+
+def test_tables_keep_the_rows_of_words_in_use():
+    table = Definition("m", ("KINDS",), 'KINDS = {\n    "rotary": One,\n    "alibi": Two,\n    "F32": Three,\n}', True)
+    kept = keep_rows(table, codes_in((Style(positions="alibi"), Style(positions="none"))))
+    assert kept.source == 'KINDS = {\n    "alibi": Two,\n    "F32": Three,\n}'
+
+
+def test_checks_are_dropped():
+    record = 'class A:\n    """What."""\n\n    x: int\n\n    def f(self): ...'
+    check = "    def __post_init__(self):\n        check(self)\n\n"
+    kept = drop_checks(Definition("m", ("A",), record.replace("    def f", f"{check}    def f"), True))
+    assert kept.source == record
+    assert drop_checks(kept) is kept
 
 
 def test_codes_are_gathered_record_by_record():
@@ -428,7 +508,8 @@ def toy(tmp_path):
             from functools import cache as memo
 
             # Why three.
-            THREE = 3
+            THREE = 1
+            THREE += 2
             FOUR = 4  # unused
 
 
@@ -472,7 +553,13 @@ def test_collected_text_runs_and_leaves_out_what_is_not_reached(toy):
     exec(text, names)
     assert names["main"]() == 3
     assert "unused" not in text and "FOUR" not in text and "math" not in text
-    for kept in ("# Why three.\nTHREE", "@memo\ndef used", '"""Says three."""', "# a comment", "#     x = 1"):
+    for kept in (
+        "# Why three.\nTHREE = 1\nTHREE += 2",
+        "@memo\ndef used",
+        '"""Says three."""',
+        "# a comment",
+        "#     x = 1",
+    ):
         assert kept in text
     assert text.startswith("from functools import cache as memo\n")
 

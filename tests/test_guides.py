@@ -18,7 +18,10 @@ def added_lines(page: Path):
             yield name, line[1:]
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "guides").glob("*.md")), ids=lambda page: page.stem)
+PAGES = [page for page in sorted((ROOT / "docs" / "guides").glob("*.md")) if "```diff" in page.read_text()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_line_that_a_guide_adds_is_in_the_file(page):
     found = list(added_lines(page))
     assert len(found) > 50

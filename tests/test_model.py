@@ -1,5 +1,7 @@
 """The backbone over random genomes: causal, trainable, and sharing what it says it shares."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,9 +9,10 @@ from strategies import genomes, three_level_genomes
 
 from star.cost import price
 from star.genome import DECK, PAPER, decode, parse, to_text
-from star.model import LanguageModel
+from star.model import LanguageModel, Norm
 from star.scales import SCALES
-from star.spec import ModelSpec
+from star.spec import ModelSpec, Style
+from star.structures import specify
 
 NANO = SCALES["nano"].dims
 
@@ -23,11 +26,6 @@ def build(genome, seed=0, live=True):
             if name.endswith("out.weight") and not parameter.any():
                 torch.nn.init.normal_(parameter, std=0.1)
     return model
-
-
-def learning(model):
-    """The parameters that gradients reach: all but the biases that select experts."""
-    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def assert_causal(model, num_tokens, cut):
@@ -59,7 +57,7 @@ def assert_trains(genome):
     that neither curvature matters nor a router changes its mind, hence in double precision."""
     model = build(genome).double()
     tokens = torch.randint(0, 256, (2, 33))
-    parameters = learning(model).values()
+    parameters = list(model.parameters())
 
     def loss():
         return torch.nn.functional.cross_entropy(model(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten())
@@ -143,7 +141,7 @@ def test_every_parameter_learns(class_id):
     """After one step has woken the output maps, no parameter of any class is without gradient."""
     model = build((class_id, 1, 1, 1, 1) * 2)
     model(torch.randint(0, 256, (2, 50))).square().mean().backward()
-    for name, parameter in learning(model).items():
+    for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.any(), name
 
 
@@ -161,6 +159,96 @@ def test_empty_slots_are_not_there():
     model = build(parse("01111"))
     x = model.final_norm(model.embedding(tokens))
     torch.testing.assert_close(model(tokens), x @ model.embedding.weight.T)
+
+
+def of_style(genome, **style):
+    """A model of a style, whose output maps have something to say."""
+    torch.manual_seed(0)
+    model = LanguageModel(specify(decode(parse(genome)), replace(NANO, seq_len=16, style=Style(**style)))).eval()
+    for layer in model.layers:
+        torch.nn.init.normal_(layer.out.weight, std=0.1)
+    return model
+
+
+TOKENS = torch.arange(24).view(2, 12)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("place", ["before", "after", "both"])
+def test_slots_of_a_round_read_the_same(place):
+    """The second of two adds to the stream what it makes of what the first one read."""
+    model = of_style("11111-91111-11111", parallel=(2, 1), norm_place=place)
+
+    def add(i, x):
+        y, _ = model.layers[i](x if place == "after" else model.norms[i](x), {})
+        return {"before": lambda: y, "after": lambda: model.norms[i](y), "both": lambda: model.post_norms[i](y)}[
+            place
+        ]()
+
+    x = model.embedding(TOKENS)
+    x = x + add(0, x) + add(1, x)
+    x = model.final_norm(x + add(2, x))
+    torch.testing.assert_close(model(TOKENS), x @ model.embedding.weight.T)
+
+
+def test_slots_of_a_round_may_share_their_norm():
+    model = of_style("11111-91111-11111", parallel=(2,), shared_norm=True)
+    assert model.norms[0] is model.norms[1] is not model.norms[2]
+    assert sum(name.startswith("norms.") for name in model.weights()) == 2
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("norm_gain", [False, True])
+@pytest.mark.parametrize("norm_bias", [False, True])
+@pytest.mark.parametrize("norm", ["rms", "layer"])
+def test_norms_by_their_definition(norm, norm_gain, norm_bias):
+    made = Norm(Style(norm=norm, norm_gain=norm_gain, norm_bias=norm_bias, norm_eps=0.1), 6).double()
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter)
+    x = torch.randn(2, 3, 6, dtype=torch.float64)
+    y = x - x.mean(dim=2, keepdim=True) if norm == "layer" else x
+    y = y / (y.square().mean(dim=2, keepdim=True) + 0.1).sqrt()
+    y = y * made.weight if norm_gain else y
+    torch.testing.assert_close(made(x), y + made.bias if norm_bias else y)
+
+
+@torch.no_grad()
+def test_what_surrounds_the_slots():
+    style = {"tied": False, "head_bias": True, "embedding_norm": True, "embedding_scale": 3.0, "logit_cap": 2.0}
+    model = of_style("01111", **style, positions="learned")
+    torch.nn.init.normal_(model.head_bias)
+    x = model.final_norm(model.embedding_norm(3 * model.embedding(TOKENS) + model.positions.weight[:12]))
+    expected = 2 * torch.tanh((x @ model.head.weight.T + model.head_bias) / 2)
+    torch.testing.assert_close(model(TOKENS), expected)
+
+
+@torch.no_grad()
+def test_learned_positions_end():
+    """A cache continues them; there is none beyond the length of the scale."""
+    model = of_style("11111", positions="learned")
+    cache = model.new_cache(20, 2)
+    model(TOKENS, cache)
+    with pytest.raises(ValueError, match="17 tokens, but the model has 16 learned positions"):
+        model(TOKENS[:, :5], cache)
+    assert cache.position == 12
+    model(TOKENS[:, :4], cache)
+
+
+def test_weights_are_parameters_and_lasting_buffers_each_once():
+    model = build(parse("331211-331211"))
+    names = set(dict(model.named_parameters())) | {f"layers.{i}.mixer.selection_bias" for i in range(2)}
+    assert set(model.weights()) == names < set(model.state_dict())
+    assert not any(tensor.requires_grad for tensor in model.weights().values())
+    model.weights()["layers.0.mixer.selection_bias"].fill_(3)
+    assert model.layers[0].mixer.selection_bias.eq(3).all()
+
+
+def test_names_of_default_models_stay():
+    """Files of weights hold them."""
+    attention = [f"layers.0.{name}.weight" for name in (*(f"featurizer.{role}.channels" for role in "CBV"), "out")]
+    unit = [f"layers.1.{name}.weight" for name in (*(f"featurizer.{role}.channels" for role in "CV"), "out")]
+    outside = ["embedding.weight", "norms.0.weight", "norms.1.weight", "final_norm.weight"]
+    assert list(build(parse("11111-91111")).weights()) == [*outside, *attention, *unit]
 
 
 # Sum of the absolute logits of two slots of one class, as they were before operators were composed from their codes.

@@ -7,13 +7,13 @@ import numpy as np
 
 from star.checkpoint import RunDirectory
 from star.config import RunConfig
-from star.cost import price
 from star.data import Corpus, load_corpus
 from star.evaluation import EvaluationSettings, derive_seed
-from star.genome import canonical, decode, genome_hash
+from star.genome import canonical, genome_hash
 from star.records import Evaluation, Genome, Status, Task
 from star.scales import SCALES, Scale
 from star.spec import Dimensions
+from star.target import Target
 
 TINY = Scale(
     name="tiny",
@@ -24,7 +24,7 @@ TINY = Scale(
 SCALES[TINY.name] = TINY
 CONFIG = RunConfig(scale=TINY.name, population=6, offspring=5, generations=3, serial=True)
 COLUMNS = ("quality_bpb", "params", "cache_bytes")
-SETTINGS = EvaluationSettings(scale=TINY, target=TINY, context=16, dtype_bytes=2)
+SETTINGS = EvaluationSettings(scale=TINY, target=Target(dims=TINY.dims, context=16, dtype_bytes=2))
 
 
 def write_text(folder: Path) -> str:
@@ -49,7 +49,7 @@ def invent(task: Task, settings, corpus) -> tuple[Evaluation, dict[str, np.ndarr
     rng = np.random.default_rng(task.seed)
     if rng.random() < 1 / 8:
         return Evaluation(hash=task.hash, status=Status.DIVERGED, error="invented"), {}
-    cost = price(decode(task.genome), settings.target.dims, settings.context, settings.dtype_bytes)
+    cost = settings.target.count(task.genome)
     quality = 2 + rng.random() + 1e4 / cost.params
     objectives = dict(zip(COLUMNS, (quality, float(cost.params), float(cost.cache_bytes)), strict=True))
     return Evaluation(hash=task.hash, status=Status.OK, objectives=objectives), {"w": rng.random(4, dtype=np.float32)}

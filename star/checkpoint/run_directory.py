@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 
 from star.checkpoint import files, tables
 from star.checkpoint.tables import Entry, Torn
-from star.records import Evaluation, Generation, Task, Timing
+from star.records import Evaluation, Generation, Individual, Task, Timing
 from star.scales import nearest
 from star.spec import UserError
 
@@ -114,6 +114,14 @@ class RunDirectory:
     def generations(self) -> list[Generation]:
         """Every generation that is whole, in order."""
         return [whole for number in self._generation_numbers() if (whole := self._read_generation(number))]
+
+    def find_individual(self, number: str) -> Individual:
+        """The individual of that id, from the newest generation that keeps it; UserError if none does."""
+        for generation in reversed(self.generations()):
+            for individual in generation.individuals:
+                if str(individual.id) == number:
+                    return individual
+        raise UserError(f"{self.path} keeps no individual {number:.40}; `star front {self.path}` lists some")
 
     def append_evaluation(self, task: Task, evaluation: Evaluation) -> None:
         """Record one evaluation now."""

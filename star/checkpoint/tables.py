@@ -19,7 +19,8 @@ from star.genome import check
 from star.records import Evaluation, Generation, Genome, Individual, ReferenceBox, Status, Task
 from star.spec import UserError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
+READABLE = (3, 4)  # version 3 knows no infeasible genomes
 HASH = re.compile(r"[0-9a-f]{16}")
 
 INDIVIDUAL_COLUMNS = pa.schema(
@@ -58,6 +59,7 @@ GENERATION_FACTS = (
     "failures",
     "hypervolume",
     "reference",
+    "turned_away",
 )
 
 Entry = tuple[Task, Evaluation]
@@ -126,7 +128,7 @@ def _unpack(data: bytes, columns: pa.Schema, build: Callable[[list[Row], Row], R
         version = facts["schema_version"]
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
         raise Torn(f"it cannot be read: {error!r}") from error
-    if version != SCHEMA_VERSION:
+    if version not in READABLE:
         raise UserError(f"it has schema version {version}, but this star reads version {SCHEMA_VERSION}")
     try:
         return build(_rows(file.read(use_threads=False), columns, facts["objectives"]), facts)
@@ -153,6 +155,7 @@ def _generation(rows: list[Row], facts: Row) -> Generation:
     for row in rows:
         row["parents"] = tuple(row["parents"])
     individuals = tuple(Individual(**row) for row in rows)
+    facts.setdefault("turned_away", 0)
     if facts["reference"] is not None:
         facts["reference"] = ReferenceBox(*map(tuple, facts["reference"]))
     generation = Generation(individuals=individuals, **{name: facts[name] for name in GENERATION_FACTS})
@@ -174,7 +177,7 @@ def _entries(rows: list[Row], facts: Row) -> list[Entry]:
 
 def _is_generation(generation: Generation) -> bool:
     ids = [individual.id for individual in generation.individuals]
-    counts = ("number", "next_id", "evaluations", "duplicates_avoided", "repaired")
+    counts = ("number", "next_id", "evaluations", "duplicates_avoided", "repaired", "turned_away")
     return (
         all(_is_count(getattr(generation, name)) for name in counts)
         and all(name in set(Status) and _is_count(count) for name, count in generation.failures.items())

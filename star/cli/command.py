@@ -14,6 +14,8 @@ from typer.exceptions import Abort, TyperException
 
 from star import __version__
 from star.cli import genomes, results, runs
+from star.cli.compare import compare
+from star.cli.design import design
 from star.cli.inspect import inspect
 from star.spec import UserError
 
@@ -34,6 +36,8 @@ for command in (
     results.report,
     results.export,
     inspect,
+    compare,
+    design,
     genomes.price,
     genomes.genomes,
     genomes.genes,

@@ -1,16 +1,64 @@
 """A backbone as text: one line a slot, one column for everything that slots share; and its operators as equations."""
 
-from star.genome import class_text, genes_of
+from collections.abc import Collection
+from typing import NamedTuple
+
+from star.genome import DECK, class_text, genes_of
 from star.spec import Slot
 from star.structures.equations import feature_equations, operator_equation
 
+LONGEST_PATTERN = 64  # slots
 
-def draw(slots: tuple[Slot, ...]) -> list[str]:
+
+class Fold(NamedTuple):
+    """The `length` slots from `first` on, `repeats` times over; 0 is the first slot of all."""
+
+    first: int
+    length: int
+    repeats: int
+
+    @property
+    def end(self) -> int:
+        return self.first + self.length * self.repeats
+
+
+def fold(slots: tuple[Slot, ...]) -> list[Fold]:
+    """Slots as patterns, each repeated as often as it goes on, in the fewest lines if a pattern is written once; a slot
+    that is in none is a pattern of its own. Of foldings with as many lines that with the fewest patterns.
+
+    A pattern goes on where the classes are the same and every copy shares the same within itself. What shares anything
+    with a slot outside, another copy included, is no copy.
+    """
+    first, last = _extents(slots)
+    keys = [_relative(i, slot, last[i]) for i, slot in enumerate(slots)]
+    best: list[tuple[int, int, Fold | None]] = [(0, 0, None)] * (len(slots) + 1)  # lines and patterns from a slot on
+    runs = [0] * (LONGEST_PATTERN + 1)  # length -> slots from here on that equal those so much later
+    for i in reversed(range(len(slots))):
+        found, low, high = [], i, i
+        for length in range(1, min(LONGEST_PATTERN, len(slots) - i) + 1):
+            end = i + length
+            low, high = min(low, first[end - 1]), max(high, last[end - 1])
+            runs[length] = runs[length] + 1 if end < len(slots) and keys[i] == keys[end] else 0
+            if runs[length] >= length and low == i and high < end:
+                found.append(Fold(i, length, 1 + runs[length] // length))
+        found.append(Fold(i, 1, 1))
+        best[i] = min((_after(one, best) for one in found), key=lambda choice: choice[:2])
+    folded = []
+    one = best[0][2]
+    while one is not None:
+        folded.append(one)
+        one = best[one.end][2]
+    return folded
+
+
+def draw(slots: tuple[Slot, ...], shown: Collection[int] | None = None) -> list[str]:
     """One line a slot with the sharing of weights (w) and of features (their roles, such as BV).
 
-    Slots that share something have their marks in one column, joined by bars; the topmost owns it.
+    Slots that share something have their marks in one column, joined by bars; the topmost owns it. With `shown`, what
+    none of those slots shares has no column.
     """
-    columns = [_column(members, len(slots)) for members in _groups(slots)]
+    groups = [one for one in _groups(slots) if shown is None or not one.keys().isdisjoint(shown)]
+    columns = [_column(members, len(slots)) for members in groups]
     return ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)] if columns else [""] * len(slots)
 
 
@@ -22,15 +70,40 @@ def distinct_operators(slots: tuple[Slot, ...]) -> list[Slot]:
     return list(found.values())
 
 
+def codes_of(slot: Slot) -> str:
+    """The text of an operator's class: its genes, whatever a scale makes of them."""
+    return class_text(genes_of(DECK[slot.class_id] if slot.class_id > 0 else slot.liv))
+
+
 def explain(slot: Slot) -> list[str]:
     """The operator of a slot: its name and codes, its equation, how each of its features is made."""
     known = f"class {slot.class_id}, " if slot.class_id > 0 else ""
     equations = operator_equation(slot.liv).split(",  ")
     features = [f"{role} = {text}" for role, text in feature_equations(slot.liv).items()]
     return [
-        f"{slot.liv.name} ({known}codes {class_text(genes_of(slot.liv))})",
+        f"{slot.liv.name} ({known}codes {codes_of(slot)})",
         *(f"    {line}" for line in (*equations, *features)),
     ]
+
+
+def _relative(i: int, slot: Slot, last: int) -> tuple[int, ...]:
+    """What slots of the same class that share the same, counted from themselves, have in common."""
+    return slot.class_id, last - i, *(i - j for j in slot.weights_from), *(i - j for j in slot.features_from)
+
+
+def _extents(slots: tuple[Slot, ...]) -> tuple[list[int], list[int]]:
+    """For every slot, the first one that it takes anything from, and the last one that takes anything from it."""
+    first, last = list(range(len(slots))), list(range(len(slots)))
+    for i, slot in enumerate(slots):
+        for j in (*slot.weights_from, *slot.features_from):
+            first[i], last[j] = min(first[i], j), max(last[j], i)
+    return first, last
+
+
+def _after(one: Fold, best: list[tuple[int, int, Fold | None]]) -> tuple[int, int, Fold | None]:
+    """Lines and patterns if a pattern is followed by the best of what is left."""
+    lines, patterns, _ = best[one.end]
+    return lines + one.length, patterns + 1, one
 
 
 def _groups(slots: tuple[Slot, ...]) -> list[dict[int, str]]:

@@ -3,21 +3,22 @@
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
 from star import catalogue
 from star.cli.console import print_json, si, stdout, table
-from star.cli.drawing import distinct_operators, draw, explain
+from star.cli.drawing import Fold, codes_of, distinct_operators, draw, explain, fold
 from star.cli.find import find_genome
 from star.cli.sizes import Batch, Context, Dtype, Json, ScaleName, Window, dtype_bytes, own_scale, with_window
 from star.cost import Cost, Deployment, LayerCost, deploy, itemise, price
-from star.genome import canonical, class_text, decode, genes_of, genome_hash, to_text
+from star.genome import canonical, decode, genome_hash, to_text
 from star.records import Genome
 from star.scales import Scale
 from star.spec import Slot
 from star.structures import specify
 from star.structures.equations import feature_equations, operator_equation
 
-LONGEST = 400  # characters of a genome's text that are printed
+LONGEST = 120  # characters of a genome's text that are printed
 
 
 def inspect(
@@ -62,12 +63,14 @@ def _texts(genes: Genome) -> dict[str, str]:
     return short | {"hash": genome_hash(genes)}
 
 
-def _layer_table(slots: tuple[Slot, ...], costs: list[LayerCost], every: bool):
+def _layer_table(slots: tuple[Slot, ...], costs: list[LayerCost], every: bool) -> Table:
     rows = table(">slot", "class", ">params", ">active", ">cache", ">FLOP/token", "shared (w weights, else features)")
-    marks = draw(slots)
-    for first, length, repeats in [(i, 1, 1) for i in range(len(slots))] if every else [(i, 1, 1) for i in range(len(slots))]:
+    folds = [Fold(i, 1, 1) for i in range(len(slots))] if every else fold(slots)
+    shown = [i for one in folds for i in range(one.first, one.first + one.length)]
+    marks = draw(slots, shown)
+    for first, length, repeats in folds:
         if repeats > 1:
-            rows.add_row(f"{first + 1}-{first + length * repeats}", f"{repeats} x", "", "", "", "", "")
+            rows.add_row(f"{first + 1}-{first + length * repeats}", f"{repeats} x")
         for i in range(first, first + length):
             one = costs[i]
             numbers = f"{one.params:,}", f"{one.active_params:,}", si(one.cache_bytes, "B"), si(one.flops_per_token)
@@ -114,7 +117,7 @@ def _operator(slot: Slot) -> dict[str, object]:
     return {
         "name": slot.liv.name,
         "class": slot.class_id if slot.class_id > 0 else None,
-        "codes": class_text(genes_of(slot.liv)),
+        "codes": codes_of(slot),
         "equation": operator_equation(slot.liv),
         "features": feature_equations(slot.liv),
     }

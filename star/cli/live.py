@@ -76,6 +76,8 @@ class Watcher:
             f"hypervolume {generation.hypervolume:.4f}",
             f"front {len(generation.front)}",
         ]
+        if generation.turned_away:
+            parts.append(f"{generation.turned_away} turned away untrained")
         if generation.number < self._generations:
             parts.append(self._time_left())
         self._console.print("  ".join(parts))

@@ -1,22 +1,27 @@
 """Commands that read a run: status, front, report, export."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from star.cli.console import print_json, si, stderr, stdout, table
 from star.records import Generation, Status
-from star.report.failures import describe_failures
+from star.report.failures import describe_failures, describe_limits
 from star.report.front import FrontRow, front_rows
 from star.spec import UserError
+
+if TYPE_CHECKING:
+    from star.config import RunConfig
 
 Directory = Annotated[Path, typer.Argument(help="The directory of a run.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON value on standard output.")]
 
 OWN = "~"  # before what tells apart the operators of one structure that are in no table
-HEADS = {"quality_bpb": "bits/byte", "params": "params", "cache_bytes": "cache"}  # in the order of columns
+# In the order of columns.
+HEADS = {"quality_bpb": "bits/byte", "params": "params", "cache_bytes": "cache", "memory_bytes": "memory"}
+BYTES = ("cache_bytes", "memory_bytes")
 
 
 def status(run: Directory, json: Json = False) -> None:
@@ -31,8 +36,9 @@ def status(run: Directory, json: Json = False) -> None:
     config = from_toml(directory.config_toml).resolved()
     generation, evaluations = directory.latest_generation(), directory.evaluations().values()
     timing = directory.timing()
+    trained = [evaluation for evaluation in evaluations if evaluation.status is not Status.INFEASIBLE]
     failures: dict[str, int] = {}
-    for evaluation in evaluations:
+    for evaluation in trained:
         if evaluation.status is not Status.OK:
             failures[evaluation.status] = failures.get(evaluation.status, 0) + 1
     found = {
@@ -40,14 +46,20 @@ def status(run: Directory, json: Json = False) -> None:
         "generation": generation.number if generation else None,
         "generations": config.generations,
         "finished": bool(generation) and generation.number >= config.generations,
-        "evaluations": len(evaluations),
+        "target": config.target,
+        "context": config.context,
+        "dtype": config.dtype,
+        "batch": config.batch,
+        "limits": config.limits,
+        "evaluations": len(trained),
         "failures": failures,
         "duplicates_avoided": generation.duplicates_avoided if generation else 0,
         "repaired": generation.repaired if generation else 0,
+        "turned_away": generation.turned_away if generation else 0,
         "hypervolume": generation.hypervolume if generation else None,
         "front_size": len(front_rows(generation)) if generation else 0,
         "wall_seconds": timing.wall_seconds if timing else None,
-        "training_seconds": sum(evaluation.train_seconds for evaluation in evaluations),
+        "training_seconds": sum(evaluation.train_seconds for evaluation in trained),
         "overhead_seconds": timing.overhead_seconds if timing else None,
         "worker_utilisation": timing.worker_utilisation if timing else None,
         "warnings": directory.warnings,
@@ -55,8 +67,9 @@ def status(run: Directory, json: Json = False) -> None:
     if json:
         print_json(found)
         return
-    for name, value in (found | {"failures": describe_failures(failures, len(evaluations))}).items():
-        if value not in ([], None):
+    texts = {"failures": describe_failures(failures, len(trained)), "limits": describe_limits(config.limits)}
+    for name, value in (found | texts).items():
+        if value not in ([], None, ""):
             print(f"{name.replace('_', ' '):20}{_plain(value)}")
 
 
@@ -70,11 +83,11 @@ def _plain(value: Any) -> str:
 
 def front(run: Directory, json: Json = False) -> None:
     """List the Pareto front of a run, best quality first. ~ marks an operator of a genome's own; --json names it."""
-    rows = front_rows(latest(run))
+    config, rows = read_front(run)
     if json:
         print_json([row.as_json() for row in rows])
     else:
-        stdout().print(front_table(rows))
+        stdout().print(front_table(rows, config))
 
 
 def report(
@@ -113,6 +126,16 @@ def export(
         print(f"{len(models)} models in {to}; {to / 'README.md'} lists them")
 
 
+def read_front(run: Path) -> tuple["RunConfig", list[FrontRow]]:
+    """The configuration of a run and its front, with costs at its target."""
+    from star.checkpoint import RunDirectory
+    from star.config import from_toml
+    from star.target import target_of
+
+    config = from_toml(RunDirectory(run).open().config_toml).resolved()
+    return config, front_rows(latest(run), target_of(config))
+
+
 def latest(run: Path) -> Generation:
     """The newest generation of a run; UserError if there is none."""
     from star.checkpoint import RunDirectory
@@ -126,13 +149,17 @@ def latest(run: Path) -> Generation:
     return generation
 
 
-def front_table(front: list[FrontRow]) -> Table:
-    """One line a member of the front: identity, objectives, the operator of every slot."""
-    measured = front[0].objectives if front else {}
+def front_table(front: list[FrontRow], config: "RunConfig") -> Table:
+    """One line a member of the front: identity, objectives, the operator of every slot; also what it takes at a target
+    that is another scale, or has limits."""
+    measured = dict(front[0].objectives) if front else {}
+    if front and (config.target != config.scale or config.limits):
+        measured |= {name: value for name, value in front[0].costs.items() if name in HEADS}
     columns = [*(column for column in HEADS if column in measured), *(measured.keys() - HEADS.keys())]
     rows = table(">id", ">born", *(f">{HEADS.get(column, column)}" for column in columns), "operators, slot by slot")
     for row in front:
-        figures = [_figure(column, row.objectives[column]) for column in columns]
+        values = row.costs | row.objectives
+        figures = [_figure(column, values[column]) for column in columns]
         names = [name.partition(OWN)[0] + OWN * (OWN in name) for name in row.classes]
         rows.add_row(str(row.id), str(row.generation), *figures, " ".join(names))
     return rows
@@ -141,4 +168,4 @@ def front_table(front: list[FrontRow]) -> Table:
 def _figure(column: str, value: float) -> str:
     if column == "quality_bpb":
         return f"{value:.4f}"
-    return si(value, "B" if column == "cache_bytes" else "")
+    return si(value, "B" if column in BYTES else "")

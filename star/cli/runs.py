@@ -1,5 +1,6 @@
 """Commands that search: evolve and resume. Torch, Ray and pymoo are loaded only when the configuration is right."""
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -10,10 +11,9 @@ import typer
 
 from star.cli.console import count, duration, print_json, stderr, stdout
 from star.cli.live import Watcher
-from star.cli.results import front_table, latest
-from star.config import RunConfig, from_toml
-from star.report.failures import describe_failures
-from star.report.front import front_rows
+from star.cli.results import front_table, read_front
+from star.config import DTYPE_BYTES, RunConfig, from_toml, read_limit
+from star.report.failures import describe_failures, describe_limits
 from star.spec import UserError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ RUNS = Path("runs")
 INTERRUPTED = 130
 ROWS = 20  # of the front that are printed at the end
 DEFAULT = RunConfig()
+OWN_DECK = re.compile(r"[0-9.,+]+/[0-9.-]+")  # the text of a genome that brings its operators
 
 Workers = Annotated[
     str | None, typer.Option("--workers", help="How many proxies train side by side, or auto: one per core.")
@@ -55,17 +56,48 @@ def evolve(
         str | None,
         typer.Option(
             "--objectives",
-            help=f"What to minimise; {','.join(DEFAULT.objectives)} if not given. Also: flops, latency, prefill.",
+            help=f"What to minimise; {','.join(DEFAULT.objectives)} if not given. "
+            "Also: memory, flops, latency, prefill.",
         ),
     ] = None,
     scale: Annotated[str | None, typer.Option("--scale", help="What is trained: nano, micro, 125m, 1b.")] = None,
     target: Annotated[
-        str | None, typer.Option("--target", help="The scale at which costs are counted, if another.")
+        str | None,
+        typer.Option(
+            "--target",
+            help="Where costs are counted, the backbone repeated to its depth: a scale, a model of the catalogue, or a "
+            ".toml file with a table [scale].",
+        ),
     ] = None,
     context: Annotated[
         int | None, typer.Option("--context", help="Tokens in the counted cache; the target's length if not given.")
     ] = None,
-    dtype: Annotated[str | None, typer.Option("--dtype", help="Of the counted cache: fp32, bf16, fp16, fp8.")] = None,
+    dtype: Annotated[
+        str | None, typer.Option("--dtype", help=f"Of the counted weights and cache: {', '.join(DTYPE_BYTES)}.")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option("--batch", help="Sequences decoded side by side, each with a cache; 1 if not given.")
+    ] = None,
+    max_params: Annotated[
+        str | None, typer.Option("--max-params", help="Train nothing that has more parameters there: 1e9, 8B, 350M.")
+    ] = None,
+    max_cache: Annotated[
+        str | None, typer.Option("--max-cache", help="... that has a larger cache of one sequence: 64MB, 64MiB.")
+    ] = None,
+    max_memory: Annotated[
+        str | None, typer.Option("--max-memory", help="... whose weights and caches take more together: 2GB.")
+    ] = None,
+    max_flops: Annotated[
+        str | None, typer.Option("--max-flops", help="... that takes more forward FLOPs for a token: 2G, 1.5T.")
+    ] = None,
+    seed_genomes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--seed-genomes",
+            help="Begin with these, joined by commas: names, .toml files, genomes, runs (their fronts), RUN:ID. May be "
+            "repeated.",
+        ),
+    ] = None,
     slots: Annotated[
         int | None, typer.Option("--slots", help="Depth of the backbone; the scale's if not given.")
     ] = None,
@@ -104,6 +136,9 @@ def evolve(
         "target": target,
         "context": context,
         "dtype": dtype,
+        "batch": batch,
+        **_read_limits(max_params=max_params, max_cache=max_cache, max_memory=max_memory, max_flops=max_flops),
+        "seed_genomes": _split_genomes(seed_genomes),
         "slots": slots,
         "deck": deck,
         "levels": levels,
@@ -115,7 +150,10 @@ def evolve(
         "address": address,
         "serial": serial,
     }
-    settings = replace(_read(config), **{name: value for name, value in given.items() if value is not None})
+    base = _read(config)
+    if target is not None:
+        base = replace(base, target=None, target_toml="")  # that of a run.toml belongs to the target there
+    settings = replace(base, **{name: value for name, value in given.items() if value is not None})
     settings = replace(settings, corpus=tuple(map(_absolute, settings.corpus)))
 
     from star.checkpoint import RunDirectory
@@ -171,8 +209,8 @@ def _drive(run: "RunDirectory", config: RunConfig, search: Callable[[Watcher], "
 
 
 def _print_end(path: Path, summary: "Summary") -> None:
-    front = front_rows(latest(path))
-    stdout().print(front_table(front[:ROWS]))
+    config, front = read_front(path)
+    stdout().print(front_table(front[:ROWS], config))
     if len(front) > ROWS:
         print(f"and {len(front) - ROWS} more: star front {path}")
     wall = summary.wall_seconds
@@ -184,6 +222,13 @@ def _print_end(path: Path, summary: "Summary") -> None:
             f"overhead {summary.overhead_seconds / wall:.1%}: the time in which no proxy was training; "
             f"workers busy {summary.worker_utilisation:.1%}"
         )
+    print(
+        f"costs   at {summary.target}, {summary.context:,} tokens in {summary.dtype}, "
+        f"{count(summary.batch, 'sequence')} at a time"
+    )
+    if summary.limits or summary.turned_away:
+        limits = describe_limits(summary.limits) or "none"
+        print(f"limits  {limits}; {count(summary.turned_away, 'candidate')} turned away before training")
     print(f"failed  {describe_failures(summary.failures, summary.evaluations)}")
     print(f"report  {path / 'report.html'}\nmodels  {path / 'export'}")
 
@@ -203,6 +248,18 @@ def _read(path: Path | None) -> RunConfig:
 
 def _split(names: str | None) -> tuple[str, ...] | None:
     return None if names is None else tuple(name.strip() for name in names.split(","))
+
+
+def _read_limits(**texts: str | None) -> dict[str, float]:
+    return {name: read_limit(name, text) for name, text in texts.items() if text is not None}
+
+
+def _split_genomes(values: list[str] | None) -> tuple[str, ...] | None:
+    """Names joined by commas; but in the text of a genome with a deck of its own, commas are part of it."""
+    if not values:
+        return None
+    lists = [[value] if OWN_DECK.fullmatch(value) else value.split(",") for value in values]
+    return tuple(name.strip() for names in lists for name in names)
 
 
 def _count_workers(text: str | None) -> int | None:

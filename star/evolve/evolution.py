@@ -10,12 +10,15 @@ from star.config import RunConfig
 from star.evaluation import derive_seed
 from star.evolve.progress import Progress
 from star.evolve.summary import Clock
-from star.genome import canonical, decode, genome_hash
+from star.genome import canonical, decode, genome_hash, parse
 from star.objectives import find_objectives
 from star.records import Evaluation, Generation, Genome, Individual, Status, Task
 from star.search import Proposal, Search, front_mask, hypervolume, objective_matrix, reference_box, space_of
 from star.structures import rules_of
+from star.target import screen_of
 from star.workers import Pool
+
+NO_FAILURES = (Status.OK, Status.INFEASIBLE)
 
 
 class Evolution:
@@ -36,6 +39,7 @@ class Evolution:
         recorded = run.generations()  # all of them, so that a torn one is told of
         self.latest = recorded[-1] if recorded else None
         self._reference = self.latest.reference if self.latest else None
+        self._screen = screen_of(config)
         self._search = self._make_search()
         self._results = run.evaluations()
         number = self.latest.number if self.latest else -1
@@ -69,14 +73,16 @@ class Evolution:
         self._train(pool, number, tasks, fresh)
         self._asked |= fresh
         born = [self._individual(*pair, number) for pair in zip(proposals, tasks, strict=True)]
-        self.latest = self._select(number, born, dropped + len(tasks) - len(fresh), len(fresh))
+        trained = sum(self._results[hash].status is not Status.INFEASIBLE for hash in fresh)
+        self.latest = self._select(number, born, dropped + len(tasks) - len(fresh), trained)
         self._run.write_generation(self.latest)
         self._prune_weights()
         self._tell_warnings()
         self._progress.generation_finished(self.latest)
 
     def _train(self, pool: Pool, number: int, tasks: list[Task], fresh: set[str]) -> None:
-        """Fill `_results` for all tasks, training those that are fresh and have not landed before."""
+        """Fill `_results` for all tasks, training those that are feasible, fresh and have not landed before."""
+        self._turn_away(number, tasks)
         landed = [self._results[task.hash] for task in tasks if task.hash in self._results]
         pending = {task.hash: task for task in tasks if task.hash in fresh and self._is_open(task.hash)}
         self._progress.generation_started(number, len(tasks), len(pending))
@@ -93,6 +99,22 @@ class Evolution:
             self._results[task.hash] = evaluation
             self._progress.evaluated(evaluation)
 
+    def _turn_away(self, number: int, tasks: list[Task]) -> None:
+        """Record what is infeasible: its costs are known and its quality nobody asks for."""
+        for task in tasks:
+            refusal = self._screen.refusal(task.genome)
+            if refusal and task.hash not in self._results:
+                cost = self._screen.cost(task.genome)
+                evaluation = Evaluation(
+                    hash=task.hash,
+                    status=Status.INFEASIBLE,
+                    objectives=cost.columns() if cost else {},
+                    generation=number,
+                    error=refusal,
+                )
+                self._run.append_evaluation(task, evaluation)
+                self._results[task.hash] = evaluation
+
     def _is_open(self, hash: str) -> bool:
         """Whether a genome still has to be trained. A dead worker may have been killed for no fault of its own."""
         return hash not in self._results or self._results[hash].status is Status.CRASHED
@@ -100,7 +122,7 @@ class Evolution:
     def _select(self, number: int, born: list[Individual], duplicates: int, trained: int) -> Generation:
         survivors = self._search.tell(born)
         values = objective_matrix(survivors)
-        if self.latest is None:
+        if self._reference is None:
             self._reference = reference_box(values)
         failures = Counter(str(self._results[hash].status) for hash in self._asked)
         return Generation(
@@ -111,13 +133,15 @@ class Evolution:
             evaluations=trained + (self.latest.evaluations if self.latest else 0),
             duplicates_avoided=duplicates + (self.latest.duplicates_avoided if self.latest else 0),
             repaired=self._search.repaired,
-            failures={name: failures[name] for name in sorted(failures) if name != Status.OK},
+            failures={name: failures[name] for name in sorted(failures) if name not in NO_FAILURES},
             hypervolume=hypervolume(values, self._reference),
             reference=self._reference,
+            turned_away=self._search.turned_away,
         )
 
     def _individual(self, proposal: Proposal, task: Task, number: int) -> Individual:
         evaluation = self._results[task.hash]
+        is_ok = evaluation.status is Status.OK
         return Individual(
             id=proposal.id,
             genome=proposal.genome,
@@ -125,7 +149,7 @@ class Evolution:
             generation=number,
             parents=proposal.parents,
             status=evaluation.status,
-            objectives={name: evaluation.objectives[name] for name in self._columns if evaluation.objectives},
+            objectives=dict(zip(self._columns, self._values(evaluation), strict=True)) if is_ok else {},
             rank=0,
             crowding=0.0,
         )
@@ -133,7 +157,9 @@ class Evolution:
     def _make_search(self) -> Search:
         config, latest = self._config, self.latest
         sizes = (config.population, config.offspring, space_of(config), len(self._columns), config.seed)
-        return Search(*sizes) if latest is None else Search.restore(*sizes, latest)
+        if latest is None:
+            return Search(*sizes, self._screen, tuple(map(parse, config.seed_genomes)))
+        return Search.restore(*sizes, latest, self._screen)
 
     def _without_weights(self) -> list[Task]:
         """Tasks for the members of the front whose weights are not on disk."""

@@ -17,14 +17,17 @@ from star import __version__
 from star.checkpoint import RunDirectory
 from star.checkpoint.files import write_atomic
 from star.checkpoint.run_directory import CONFIG
-from star.config import DTYPE_BYTES, RunConfig, from_toml, read_record, target_scale, to_toml, trained_scale
+from star.config import RunConfig, from_toml, read_record, to_toml, trained_scale
 from star.data import Corpus, load_corpus
 from star.evaluation import EvaluationSettings, evaluate
 from star.evolve.evolution import Evolution
 from star.evolve.progress import Progress, Silent
+from star.evolve.seeds import resolve_seeds
 from star.evolve.summary import Clock, Summary
+from star.genome import to_text
 from star.objectives import find_objectives
 from star.spec import UserError
+from star.target import check_limits, target_of
 from star.training import check_corpus
 from star.workers import Pool, RayPool, SerialPool
 
@@ -40,15 +43,18 @@ def evolve(config: RunConfig, run: RunDirectory, progress: Progress | None = Non
     """Search from the beginning and record everything in `run`, a directory that does not exist yet or is empty.
 
     Raises:
-        UserError: an unknown objective, a corpus or directory that cannot be used.
+        UserError: an unknown objective, a limit that nothing can meet, a seed genome, corpus or directory that cannot
+            be used.
         Interrupted: SIGINT or SIGTERM came; `resume` goes on from there.
     """
-    config = config.resolved()
+    config, progress = config.resolved(), progress or Silent()
     find_objectives(config.objectives)
     run.refuse_occupied()  # before a corpus is read that may be large
+    check_limits(config)
+    config = replace(config, seed_genomes=_resolve_seeds(config, progress))
     corpus = _load_corpus(config)
     with run.create(to_toml(config, _record(corpus))):
-        return _drive(config, run, corpus, progress or Silent())
+        return _drive(config, run, corpus, progress)
 
 
 def resume(
@@ -91,13 +97,13 @@ def _drive(config: RunConfig, run: RunDirectory, corpus: Corpus, progress: Progr
     evolution = Evolution(config, run, clock, progress)
     if evolution.is_finished():
         progress.noted(f"{run.path} is finished; star resume {run.path} --generations +N adds more")
-        return clock.summarise(str(run.path), evolution.latest)
+        return clock.summarise(str(run.path), config, evolution.latest)
     progress.run_started(config.generations, evolution.latest)
     try:
         with _make_pool(config, corpus) as pool, _terminable():
             progress.workers_ready(pool.num_workers, clock.ready(pool.num_workers))
             evolution.finish(pool)
-            summary = clock.summarise(str(run.path), evolution.latest)
+            summary = clock.summarise(str(run.path), config, evolution.latest)
             run.write_timing(summary)
             return summary
     except KeyboardInterrupt:
@@ -107,9 +113,7 @@ def _drive(config: RunConfig, run: RunDirectory, corpus: Corpus, progress: Progr
 def _make_pool(config: RunConfig, corpus: Corpus) -> Pool:
     settings = EvaluationSettings(
         scale=trained_scale(config),
-        target=target_scale(config),
-        context=config.context,
-        dtype_bytes=DTYPE_BYTES[config.dtype],
+        target=target_of(config),
         measures_latency=any(objective.needs_latency for objective in find_objectives(config.objectives)),
     )
     train = partial(evaluate, settings=settings, corpus=corpus)
@@ -136,6 +140,14 @@ def _load_corpus(config: RunConfig) -> Corpus:
     corpus = load_corpus(config.corpus, max(LEAST_CORPUS, 2 * config.tokens))
     check_corpus(corpus, trained_scale(config).recipe)
     return corpus
+
+
+def _resolve_seeds(config: RunConfig, progress: Progress) -> tuple[str, ...]:
+    """The texts of the genomes that the run begins with: what a name or a run stands for may change later."""
+    genomes = resolve_seeds(config)
+    if len(genomes) > config.population:
+        progress.noted(f"of {len(genomes)} seed genomes the first {config.population} fit into the population")
+    return tuple(map(to_text, genomes[: config.population]))
 
 
 def _record(corpus: Corpus) -> dict[str, str]:

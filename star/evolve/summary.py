@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 
+from star.config import RunConfig
 from star.records import Evaluation, Generation, Timing
 
 
@@ -11,11 +12,17 @@ class Summary(Timing):
     """A run at its end. Counts cover the whole run, the timing only the process that gives the summary."""
 
     run: str
+    target: str
+    context: int
+    dtype: str
+    batch: int
+    limits: dict[str, float]
     generation: int
     evaluations: int
     failures: dict[str, int]
     duplicates_avoided: int
     repaired: int
+    turned_away: int
     hypervolume: float
     front_size: int
 
@@ -41,16 +48,22 @@ class Clock:
         self._busy += evaluation.seconds
         self._trained.append((now - evaluation.train_seconds, now))
 
-    def summarise(self, run: str, generation: Generation) -> Summary:
+    def summarise(self, run: str, config: RunConfig, generation: Generation) -> Summary:
         """The run's summary as of now."""
         wall = time.perf_counter() - self._ready if self._workers else 0.0
         return Summary(
             run=run,
+            target=config.target,
+            context=config.context,
+            dtype=config.dtype,
+            batch=config.batch,
+            limits=config.limits,
             generation=generation.number,
             evaluations=generation.evaluations,
             failures=generation.failures,
             duplicates_avoided=generation.duplicates_avoided,
             repaired=generation.repaired,
+            turned_away=generation.turned_away,
             hypervolume=generation.hypervolume,
             front_size=len(generation.front),
             workers=self._workers,

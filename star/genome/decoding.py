@@ -8,6 +8,7 @@ group of one, a strategy that no partner answers) are spelled 1 in canonical for
 of a genome's own keeps only what is used and is in no table.
 """
 
+from collections import Counter
 from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
@@ -104,7 +105,7 @@ def _spell(slots: tuple[Slot, ...], written_out: bool) -> Genome:
             weight_labels[i] or 1,
             2 if weight_labels[i] else 1,
             feature_labels[i] or 1,
-            _strategy(slots, i),
+            _strategy(slots, i) if feature_labels[i] else 1,
         )
     return join(classes, tuple(result))
 
@@ -146,10 +147,11 @@ def _label_groups(slots: tuple[Slot, ...], sources: list[tuple[int, ...]]) -> li
             a, b = sorted((find(i), find(j)))
             root[b] = a
     roots = [find(i) for i in range(len(slots))]
+    sizes = Counter(roots)
     labels: dict[int, int] = {}
     count: dict[int, int] = {}
     for slot, r in zip(slots, roots, strict=True):
-        if roots.count(r) > 1 and r not in labels:
+        if sizes[r] > 1 and r not in labels:
             labels[r] = count[slot.class_id] = count.get(slot.class_id, 0) + 1
     return [labels.get(r, 0) for r in roots]
 

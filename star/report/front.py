@@ -4,13 +4,15 @@ from dataclasses import dataclass
 
 from star.genome import decode, to_text
 from star.records import Generation, Individual
+from star.target import Target
 
 QUALITY = "quality_bpb"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontRow:
-    """One architecture of the front. `genome` is its text, `classes` the operator of every slot in order."""
+    """One architecture of the front. `genome` is its text, `classes` the operator of every slot in order; `costs` are
+    those at the target of the run, objectives or not."""
 
     id: int
     genome: str
@@ -19,6 +21,7 @@ class FrontRow:
     parents: tuple[int, ...]
     classes: tuple[str, ...]
     objectives: dict[str, float]
+    costs: dict[str, float]
 
     @property
     def brief_genome(self) -> str:
@@ -27,7 +30,7 @@ class FrontRow:
         return f"{deck.count('+') + 1} own/{backbone}" if slash else self.genome
 
     def as_json(self) -> dict[str, object]:
-        """The row for machines: one key a field, and one for each objective in place of `objectives`."""
+        """The row for machines: one key a field, and one for each cost and objective in place of these two."""
         return {
             "id": self.id,
             "genome": self.genome,
@@ -35,13 +38,15 @@ class FrontRow:
             "generation": self.generation,
             "parents": list(self.parents),
             "classes": list(self.classes),
+            **self.costs,
             **self.objectives,
         }
 
 
-def front_rows(generation: Generation) -> list[FrontRow]:
-    """The front of a generation, best quality first (by the first objective where quality is none)."""
-    rows = [_row(individual) for individual in generation.front]
+def front_rows(generation: Generation, target: Target | None = None) -> list[FrontRow]:
+    """The front of a generation, best quality first (by the first objective where quality is none); with costs if a
+    target is given."""
+    rows = [_row(individual, target) for individual in generation.front]
     return sorted(rows, key=lambda row: (quality_of(row.objectives), row.id))
 
 
@@ -50,7 +55,7 @@ def quality_of(objectives: dict[str, float]) -> float:
     return objectives[QUALITY] if QUALITY in objectives else next(iter(objectives.values()))
 
 
-def _row(individual: Individual) -> FrontRow:
+def _row(individual: Individual, target: Target | None) -> FrontRow:
     return FrontRow(
         id=individual.id,
         genome=to_text(individual.genome),
@@ -59,4 +64,5 @@ def _row(individual: Individual) -> FrontRow:
         parents=individual.parents,
         classes=tuple(slot.liv.name for slot in decode(individual.genome)),
         objectives=dict(individual.objectives),
+        costs=target.count(individual.genome).columns() if target else {},
     )

@@ -84,10 +84,15 @@ def read_history(run: RunDirectory) -> History:
         objectives=find_objectives(config.objectives),
         generations=tuple(generations),
         evaluated=tuple(one.objectives for one in ended.values()),
-        baselines={title: ended[hash].objectives for title, hash in _named(config.slots) if hash in ended},
+        baselines={title: ended[hash].objectives for hash, title in _named(config.slots).items() if hash in ended},
     )
 
 
-def _named(num_slots: int) -> list[tuple[str, str]]:
-    named = [catalogue.load(name) for name in catalogue.names()]
-    return [(genome.title, genome_hash(genome.at(num_slots))) for genome in named]
+def _named(num_slots: int) -> dict[str, str]:
+    """Titles by hash. Published models of one pattern are one architecture here, and go under the name of the pattern
+    if there is one."""
+    found: dict[str, str] = {}
+    entries = [catalogue.load(name) for name in catalogue.names()]
+    for named in sorted(entries, key=lambda one: one.scale is not None):
+        found.setdefault(genome_hash(named.at(num_slots)), named.title)
+    return found

@@ -10,7 +10,7 @@ from star.checkpoint.files import disk_errors_told, write_atomic
 from star.genome import DECK, DECKS, EMPTY, decode, to_text
 from star.records import Individual
 from star.report.axes import human, in_table
-from star.report.failures import describe_failures
+from star.report.failures import describe_failures, describe_limits
 from star.report.figure import draw_front
 from star.report.front import FrontRow
 from star.report.history import History, Kind, kind_of, read_history
@@ -84,11 +84,14 @@ def _facts(history: History) -> str:
         "hypervolume": f"{last.hypervolume:.4g}",
         "deck": config.deck if config.levels == "backbone" else f"{config.deck}, evolving on all levels",
         "scale": config.scale if config.scale == config.target else f"{config.scale}, costs at {config.target}",
-        "context": f"{config.context:,} tokens",
+        "context": f"{config.context:,} tokens in {config.dtype}, {config.batch:,} at a time",
         "corpus": ", ".join(config.corpus),
         "tokens a proxy": human(config.tokens, ""),
         "seed": str(config.seed),
     }
+    if config.limits:
+        facts["limits"] = describe_limits(config.limits)
+        facts["turned away untrained"] = f"{last.turned_away:,}"
     items = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
     return f'<dl class="facts">{items}</dl>'
 

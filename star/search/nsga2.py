@@ -11,7 +11,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 from pymoo.algorithms.moo.nsga2 import NSGA2
@@ -21,12 +21,12 @@ from pymoo.core.termination import NoTermination
 from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
 
 from star.genome import Space
-from star.records import Generation, Genome, Individual
+from star.records import Generation, Genome, Individual, Status
 from star.search.front import is_sound, objective_values
-from star.search.operators import Distinct, FilledMating, FirstGeneration, Fresh, GenomeRepair, genome_of
+from star.search.operators import Distinct, Feasible, FilledMating, FirstGeneration, Fresh, GenomeRepair, genome_of
 from star.spec import UserError
 
-PENALTY = 1e30  # an objective of a failed individual: never compared, only finite
+PENALTY = 1e30  # an objective of a failed individual: never compared, only finite; violation of what cannot be built
 
 log = logging.getLogger(__name__)
 
@@ -40,30 +40,62 @@ class Proposal:
     parents: tuple[int, ...]
 
 
+class Constraints(Protocol):
+    """Limits on genomes that are known without evaluating them, as those of `star.target.Screen`."""
+
+    limits: dict[str, float]
+
+    def violations(self, genome: Genome) -> tuple[float, ...] | None:
+        """How far beyond each limit a genome is, positive if it is; None if it has no meaning at all."""
+
+
+class Unlimited:
+    """No constraints."""
+
+    limits: dict[str, float] = {}
+
+    def violations(self, genome: Genome) -> tuple[float, ...] | None:
+        return ()
+
+
 class Search:
     """NSGA-II from generation to generation: `ask`, evaluate, `tell`, and again.
 
     `population` survive each generation, `offspring` are proposed in each but the first, which proposes
-    `population` samples. Every random draw comes from one generator seeded by `seed`.
+    `population` samples, `seeds` the first of them. Every random draw comes from one generator seeded by `seed`.
+
+    A genome that violates `constraints` is drawn again, some tens of times for each place; where nothing else is found,
+    the least violating are proposed. They are not to be evaluated: Deb's rules tell what becomes of them.
     """
 
-    def __init__(self, population: int, offspring: int, space: Space, num_objectives: int, seed: int) -> None:
+    def __init__(
+        self,
+        population: int,
+        offspring: int,
+        space: Space,
+        num_objectives: int,
+        seed: int,
+        constraints: Constraints | None = None,
+        seeds: tuple[Genome, ...] = (),
+    ) -> None:
         assert min(population, offspring, num_objectives) > 0 <= seed
-        self._distinct = Distinct()
+        self._constraints = constraints or Unlimited()
+        self._distinct = Feasible(self._violation)
         self._repair = GenomeRepair(space)
         fresh = Fresh(space, self._distinct)
         self._algorithm = NSGA2(
             pop_size=population,
             n_offsprings=offspring,
-            sampling=FirstGeneration(fresh),
+            sampling=FirstGeneration(fresh, seeds[:population]),
             repair=self._repair,
-            eliminate_duplicates=self._distinct,
+            eliminate_duplicates=Distinct(),
             mating=FilledMating(space, fresh, self._repair, self._distinct),
             survival=RankAndCrowding(),
             output=None,
         )
-        # The one constraint is that the evaluation did not fail.
-        self._problem = Problem(n_var=space.length, n_obj=num_objectives, n_ieq_constr=1, vtype=int)
+        # The first constraint is that the evaluation did not fail.
+        columns = 1 + len(self._constraints.limits)
+        self._problem = Problem(n_var=space.length, n_obj=num_objectives, n_ieq_constr=columns, vtype=int)
         self._algorithm.setup(self._problem, seed=seed, termination=NoTermination())
         self._survivors: tuple[Individual, ...] = ()
         self._asked: tuple[int, ...] | None = None
@@ -73,6 +105,11 @@ class Search:
     def duplicates_avoided(self) -> int:
         """Samples and children dropped so far because their canonical form was there already."""
         return self._distinct.avoided
+
+    @property
+    def turned_away(self) -> int:
+        """Samples and children so far that violated a constraint, those proposed nevertheless included."""
+        return self._distinct.turned_away
 
     @property
     def repaired(self) -> int:
@@ -88,6 +125,7 @@ class Search:
         algorithm = self._algorithm
         wanted = algorithm.n_offsprings if algorithm.is_initialized else algorithm.pop_size
         assert wanted is not None
+        self._distinct.expect(wanted)
         children = algorithm.ask()
         if children is None:  # pymoo then ends the run, which is ours to decide
             algorithm.termination.force_termination = False
@@ -130,12 +168,13 @@ class Search:
         num_objectives: int,
         seed: int,
         generation: Generation,
+        constraints: Constraints | None = None,
     ) -> Self:
         """The search as it was after the `tell` that gave `generation`.
 
         UserError if the generation does not belong to a search of this space.
         """
-        search = cls(population, offspring, space, num_objectives, seed)
+        search = cls(population, offspring, space, num_objectives, seed, constraints)
         algorithm = search._algorithm
         for individual in generation.individuals:
             if len(individual.genome) != space.length or space.repair(individual.genome) != individual.genome:
@@ -152,12 +191,12 @@ class Search:
         algorithm.is_initialized = True
         search._survivors = generation.individuals
         search._distinct.avoided = generation.duplicates_avoided
+        search._distinct.turned_away = generation.turned_away
         search._repair.count = generation.repaired
         search.next_id = generation.next_id
         return search
 
     def _population(self, individuals: Sequence[Individual]) -> Population:
-        sound = np.array([is_sound(individual) for individual in individuals])
         values = np.full((len(individuals), self._problem.n_obj), PENALTY)
         for row, individual in zip(values, individuals, strict=True):
             if is_sound(individual):
@@ -166,11 +205,24 @@ class Search:
         return Population.new(
             X=np.array([individual.genome for individual in individuals], dtype=np.int64),
             F=values,
-            G=np.where(sound, 0.0, 1.0)[:, None],
+            G=np.array([self._columns(individual) for individual in individuals]),
             id=[individual.id for individual in individuals],
             rank=[individual.rank for individual in individuals],
             crowding=[individual.crowding for individual in individuals],
         )
+
+    def _columns(self, individual: Individual) -> list[float]:
+        """Pymoo's constraints: whether the evaluation failed, then the limits."""
+        violations = self._constraints.violations(individual.genome)
+        if violations is None:
+            return [PENALTY] + [0.0] * len(self._constraints.limits)
+        untrained = individual.status is Status.INFEASIBLE and max(violations, default=0.0) > 0
+        return [float(not is_sound(individual) and not untrained), *violations]
+
+    def _violation(self, genome: Genome) -> float:
+        """The sum of what a genome violates, as pymoo sums it: 0 if it may be evaluated."""
+        violations = self._constraints.violations(genome)
+        return PENALTY if violations is None else sum(max(0.0, value) for value in violations)
 
 
 def _judge(known: dict[int, Individual], candidates: Population) -> list[Individual]:

@@ -6,6 +6,8 @@ entropy, and the search could not be repeated.
 # pymoo annotates its hooks as returning None and its generators as None, and passes keywords it does not declare.
 # pyright: reportIncompatibleMethodOverride=false, reportArgumentType=false
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 from pymoo.algorithms.moo.nsga2 import binary_tournament
 from pymoo.core.crossover import Crossover
@@ -23,6 +25,8 @@ from star.genome import Space, canonical
 from star.records import Genome
 
 FRESH_ROUNDS = 1_000  # fruitless draws before the space counts as exhausted
+TRIES = 50  # infeasible draws for each place of a generation, before some of them are taken
+BLIND = 25  # of these, before draws begin to descend from the least violating ones
 
 
 def genome_of(candidate: Candidate) -> Genome:
@@ -48,27 +52,92 @@ class Distinct(DuplicateElimination):
         return is_duplicate
 
 
-class Fresh(InfillCriterion):
-    """Uniform samples, drawn until there are as many distinct ones as wanted."""
+class Feasible(Distinct):
+    """Drops besides what violates a constraint, and counts it. When that has happened too often in one generation,
+    those dropped so far come back, least violating first, and no more are dropped."""
 
-    def __init__(self, space: Space, distinct: Distinct) -> None:
+    def __init__(self, violation: Callable[[Genome], float]) -> None:
+        super().__init__()
+        self.turned_away = 0
+        self._violation = violation
+        self._wanted = 0
+        self._patience = 0
+        self._reserve: dict[Genome, tuple[float, Candidate]] = {}  # by canonical form
+
+    def expect(self, wanted: int) -> None:
+        """A generation of so many is about to be drawn."""
+        self._wanted, self._patience, self._reserve = wanted, TRIES * wanted, {}
+
+    def nearest(self) -> list[Candidate]:
+        """The least violating of those dropped, as many as places; none as long as there is hope without them."""
+        if self._patience > (TRIES - BLIND) * self._wanted:
+            return []
+        return self._least()[: self._wanted]
+
+    def _least(self) -> list[Candidate]:
+        return [candidate for _, candidate in sorted(self._reserve.values(), key=lambda one: one[0])]
+
+    def admit(self, pop):
+        """Distinct candidates that nobody drew: violations are counted, but none of them is dropped."""
+        pop = super().do(pop)
+        self.turned_away += sum(self._violation(genome_of(candidate)) > 0 for candidate in pop)
+        return pop
+
+    def do(self, pop, *args, **kwargs):
+        pop = super().do(pop, *args, **kwargs)
+        violations = np.array([self._violation(genome_of(candidate)) for candidate in pop])
+        feasible = pop[violations == 0]
+        beyond = len(pop) - len(feasible)
+        self.turned_away += beyond
+        self._patience -= beyond
+        for violation, candidate in zip(violations, pop, strict=True):
+            if violation > 0:
+                self._reserve.setdefault(canonical(genome_of(candidate)), (violation, candidate))
+        if self._patience > 0 or not beyond:
+            return feasible
+        least, self._reserve = self._least(), {}
+        return Population.merge(feasible, Population(least))
+
+
+class Fresh(InfillCriterion):
+    """Uniform samples, drawn until there are as many distinct ones as wanted. Where almost all violate a constraint,
+    they give way to mutants of the least violating: to know a violation costs nothing."""
+
+    def __init__(self, space: Space, distinct: Feasible) -> None:
         super().__init__(eliminate_duplicates=distinct, n_max_iterations=FRESH_ROUNDS)
         self.space = space
+        self.distinct = distinct
 
     def _do(self, problem, pop, n_offsprings, random_state=None):
+        if nearest := self.distinct.nearest():
+            return self.descend(nearest, n_offsprings, random_state)
         genomes = [self.space.sample(random_state) for _ in range(n_offsprings)]
         return Population.new(X=np.array(genomes, dtype=np.int64))
 
+    def descend(self, nearest: list[Candidate], number: int, rng: np.random.Generator) -> Population:
+        """Mutants of candidates, which count as children of the same parents."""
+        chosen = [nearest[i] for i in rng.integers(len(nearest), size=number).tolist()]
+        genomes = [self.space.repair(self.space.mutate(genome_of(candidate), rng)) for candidate in chosen]
+        mutants = Population.new(X=np.array(genomes, dtype=np.int64))
+        mutants.set("parents", [candidate.get("parents") or () for candidate in chosen])
+        return mutants
+
 
 class FirstGeneration(Sampling):
-    """Fresh samples. pymoo drops duplicates from its first generation, but draws none in their place."""
+    """Given genomes, then fresh samples. pymoo drops duplicates from its first generation, but draws none in their
+    place."""
 
-    def __init__(self, fresh: Fresh) -> None:
+    def __init__(self, fresh: Fresh, seeds: Sequence[Genome] = ()) -> None:
         super().__init__()
         self.fresh = fresh
+        self.seeds = seeds
 
     def do(self, problem, n_samples, random_state=None, algorithm=None):
-        return self.fresh.do(problem, Population(), n_samples, random_state=random_state)
+        if not self.seeds:
+            return self.fresh.do(problem, Population(), n_samples, random_state=random_state)
+        seeds = self.fresh.distinct.admit(Population.new(X=np.array(self.seeds, dtype=np.int64)))
+        missing = n_samples - len(seeds)
+        return Population.merge(seeds, self.fresh.do(problem, seeds, missing, random_state=random_state))
 
 
 class FilledMating(Mating):
@@ -83,6 +152,11 @@ class FilledMating(Mating):
             eliminate_duplicates=distinct,
         )
         self.fresh = fresh
+
+    def _do(self, problem, pop, n_offsprings, parents=None, random_state=None, **kwargs):
+        if nearest := self.fresh.distinct.nearest():
+            return self.fresh.descend(nearest, n_offsprings, random_state)
+        return super()._do(problem, pop, n_offsprings, parents=parents, random_state=random_state, **kwargs)
 
     def do(self, problem, pop, n_offsprings, random_state=None, algorithm=None):
         children = super().do(problem, pop, n_offsprings, random_state=random_state, algorithm=algorithm)

@@ -11,6 +11,7 @@ from star.spec import (
     Nonlinearity,
     Slot,
     Sparsity,
+    Style,
     TokenMixing,
     UserError,
     Variant,
@@ -25,7 +26,7 @@ from star.structures.recurrence import (
     SelectiveScanRules,
     StateSpaceRules,
 )
-from star.structures.structure import StructureRules, check_known
+from star.structures.structure import StructureRules, check_features, check_known
 
 ALL: tuple[StructureRules, ...] = (
     MemorylessRules(),
@@ -52,6 +53,9 @@ MEANINGS: dict[Codes, StructureRules] = {
 }
 
 
+DEFAULT_POSITIONS = Style().positions
+
+
 def rules_of(liv: LivSpec) -> StructureRules:
     """The structure of an operator."""
     return MEANINGS[liv.token_mixing, liv.sparsity, liv.nonlinearity, liv.channel_mixing]
@@ -60,6 +64,9 @@ def rules_of(liv: LivSpec) -> StructureRules:
 def check_variant(liv: LivSpec, variant: Variant) -> None:
     """Raise UserError if a variant says of an operator what means nothing to its structure."""
     check_known(rules_of(liv), liv.name, variant)
+    check_features(liv, variant)
+    if variant.window and liv.sparsity is not Sparsity.BANDED:
+        raise UserError(f"window means nothing to {liv.name}, which looks at all of the context")
 
 
 def fit(liv: LivSpec, dims: Dimensions) -> LivSpec:
@@ -68,11 +75,14 @@ def fit(liv: LivSpec, dims: Dimensions) -> LivSpec:
     UserError if the sizes do not go together.
     """
     variant = next((variant for name, variant in dims.operators if name == liv.name), None)
-    if variant is None and not dims.heads:
+    if variant is None and not dims.heads and dims.style.positions == DEFAULT_POSITIONS:
         return liv
-    varied = replace(liv, variant=variant or liv.variant)
+    variant, rules = variant or liv.variant, rules_of(liv)
+    if "positions" in rules.knows and not variant.positions:
+        variant = replace(variant, positions=dims.style.positions)
+    varied = replace(liv, variant=variant)
     try:
-        groups = rules_of(liv).vary(varied, dims.of(varied))
+        groups = rules.vary(varied, dims.of(varied))
     except UserError as error:
         text = str(error)
         raise UserError(text if text.startswith(liv.name) else f"{liv.name}: {text}") from error

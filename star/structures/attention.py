@@ -20,6 +20,14 @@ from star.structures.structure import CacheEntry, Choices, StructureRules, Tie, 
 
 HEADS = (1, 2, 4, 9)
 POSITIONED = ("positions", "rotary", "rope_theta", "score_scale")
+SCORES = {
+    "": "rotate(C_i) . rotate(B_j) / sqrt(head_dim)",
+    "rotary": "rotate(C_i) . rotate(B_j) / sqrt(head_dim)",
+    "learned": "C_i . B_j / sqrt(head_dim)",
+    "none": "C_i . B_j / sqrt(head_dim)",
+    "alibi": "C_i . B_j / sqrt(head_dim) - slope (i - j)",
+    "relative": "C_i . (B_j + R_(i-j)) / sqrt(head_dim)",
+}
 QK_MAPS = {"head": FeatureChannelMixing.NORMALISED, "all": FeatureChannelMixing.COMPRESSED}
 
 
@@ -77,7 +85,9 @@ class AttentionRules(StructureRules):
         return mixing + 2 * tokens * heads * wide * dims.d_model
 
     def equation(self, liv: LivSpec) -> str:
-        return f"y_i = sum over {looked_at(liv)} of softmax_j(rotate(C_i) . rotate(B_j) / sqrt(head_dim)) V_j"
+        score = SCORES[liv.variant.positions]
+        text = f"y_i = sum over {looked_at(liv)} of softmax_j({score}) V_j"
+        return f"{text} * sigmoid(C'_i)" if liv.variant.gate else text
 
 
 class LatentAttentionRules(AttentionRules):

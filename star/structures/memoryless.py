@@ -80,8 +80,7 @@ class RoutedRules(StructureRules):
     )
     deferred = "CV"
     relative_time = 3.0
-    knows = ("d_ff", "d_shared", "num_experts", "experts_per_token", "gate", "scoring", "normalised", "routed_scale")
-    knows += ("shared_gate",)
+    knows = ("d_ff", "num_experts", "experts_per_token", "gate", "scoring", "normalised", "routed_scale")
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
         gated = nonlinearity is not Nonlinearity.SQUARED_RELU
@@ -162,6 +161,7 @@ class RoutedSharedRules(RoutedRules):
     """Routed, beside experts that serve every token."""
 
     channel_mixing = ChannelMixing.ROUTED_SHARED
+    knows = (*RoutedRules.knows, "d_shared", "shared_gate")
 
 
 def scoring_of(liv: LivSpec) -> tuple[str, bool]:

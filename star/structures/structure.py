@@ -189,6 +189,28 @@ def check_known(rules: StructureRules, name: str, variant: Variant) -> None:
             raise UserError(f"{field.name} means nothing to {name} ({rules.structure}){nearest(field.name, known)}")
 
 
+def check_features(liv: LivSpec, variant: Variant) -> None:
+    """Raise UserError if a variant says of features what they lack: a bias without a map, taps without a kernel."""
+    mapped = [group.role for group in liv.groups if group.role != "K"]
+    for role in variant.bias:
+        if role not in mapped:
+            raise UserError(f"bias names {role!r}, but the maps of {liv.name} are {', '.join(mapped)}")
+    kernels = {group.role: variant.taps or kernel_taps(group) for group in liv.groups if group.num_taps}
+    if (variant.taps or variant.kept_taps) and not kernels:
+        raise UserError(f"taps and kept_taps mean nothing to {liv.name}, which has no short kernel")
+    if variant.kernel_bias and not {*kernels} - {"K"}:
+        raise UserError(f"kernel_bias means nothing to {liv.name}, which has no short kernel on a feature")
+    kept = variant.kept_taps
+    for taps in kernels.values():
+        if kept and not taps - 1 <= kept <= taps:
+            raise UserError(f"kept_taps is {kept}, but decoding keeps {taps - 1} or {taps} columns for {taps} taps")
+
+
+def kernel_taps(group: FeatureGroup) -> int:
+    """Taps that the genes give the short kernel of a feature group."""
+    return group.expansion if group.role == "K" else group.num_taps
+
+
 def check_divides(name: str, part: str, of_part: int, whole: str, of_whole: int) -> None:
     """Raise UserError unless one size divides another."""
     if of_part < 1 or of_whole % of_part:

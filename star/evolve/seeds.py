@@ -1,0 +1,95 @@
+"""Genomes that a search begins with: from what a person names to genomes of the run's space."""
+
+from pathlib import Path
+
+from star import catalogue
+from star.checkpoint import RunDirectory
+from star.checkpoint.run_directory import CONFIG
+from star.config import RunConfig
+from star.genome import DECK, DECKS, EMPTY, Space, canonical, class_name, decode, genes_of, join, split, tile
+from star.objectives import OBJECTIVES
+from star.records import Genome
+from star.search import space_of
+from star.spec import UserError
+
+EMPTY_SLOT = (EMPTY, 1, 1, 1, 1)
+QUALITY = OBJECTIVES["quality"].column
+
+
+def resolve_seeds(config: RunConfig) -> list[Genome]:
+    """The genomes that `seed_genomes` names, as genomes of the run's space, each architecture once.
+
+    A name is one of the catalogue, a .toml file, a genome text, a run directory (its front, best quality first) or
+    RUN:ID. UserError if it is none of these, or has no place in the space.
+    """
+    space = space_of(config)
+    found: dict[Genome, Genome] = {}
+    for name in config.seed_genomes:
+        for genome in _find(name, space.num_slots):
+            placed = _place(genome, space, name)
+            found.setdefault(canonical(placed), placed)
+    return list(found.values())
+
+
+def _find(name: str, num_slots: int) -> list[Genome]:
+    path, colon, number = name.rpartition(":")
+    if colon and number.isdecimal():
+        return [RunDirectory(path).open().find_individual(number).genome]
+    if (Path(name) / CONFIG).is_file():
+        return _front(name)
+    try:
+        return [catalogue.resolve(name, num_slots)]
+    except UserError as error:
+        raise UserError(f"seed genome {name[:60]!r}: {error}") from error
+
+
+def _front(path: str) -> list[Genome]:
+    generation = RunDirectory(path).open().latest_generation()
+    front = generation.front if generation else ()
+    if not front:
+        raise UserError(f"seed genome {path!r}: this run has no front yet")
+    return [one.genome for one in sorted(front, key=lambda one: (one.objectives.get(QUALITY, 0.0), one.id))]
+
+
+def _place(genome: Genome, space: Space, name: str) -> Genome:
+    """The genome at the depth of the space, spelled as its genomes are."""
+    allowed = DECKS[space.deck]
+    genome = tile(genome, space.num_slots)
+    if EMPTY not in allowed:
+        genome = tile(genome, space.num_slots)  # what empty slots left free
+    own, backbone = split(genome)
+    if space.num_classes:
+        own, backbone = _own_deck(genome, space, name)
+    elif own:
+        raise UserError(f"seed genome {name[:60]!r} has operators that are in no deck; --levels all takes them")
+    missing = space.length - len(join(own, backbone))
+    genome = join(own, backbone + EMPTY_SLOT * (missing // len(EMPTY_SLOT)))
+    for number in sorted(set(backbone[:: len(EMPTY_SLOT)])):
+        if not own and number not in allowed or number == EMPTY and EMPTY not in allowed:
+            decks = [deck for deck, classes in DECKS.items() if number in classes]
+            raise UserError(
+                f"seed genome {name[:60]!r} has class {number} ({class_name(number)}), which is not in deck "
+                f"{space.deck}; --deck {decks[0]} has it"
+            )
+    return genome
+
+
+def _own_deck(genome: Genome, space: Space, name: str) -> tuple[tuple[Genome, ...], Genome]:
+    """Its classes written out, as many as genomes of the space have, and its backbone that counts them."""
+    _, backbone = split(genome)
+    slots = decode(genome)
+    classes = list(dict.fromkeys(genes_of(slot.liv) for slot in slots))
+    if len(classes) > space.num_classes:
+        raise UserError(
+            f"seed genome {name[:60]!r} has {len(classes)} classes, but with --levels all a genome of "
+            f"{space.num_slots} slots holds {space.num_classes}: one for every two slots; --slots takes more of them"
+        )
+    numbers = iter([1 + classes.index(genes_of(slot.liv)) for slot in slots])
+    width = len(EMPTY_SLOT)
+    renumbered = []
+    for start in range(0, len(backbone), width):
+        number, *genes = backbone[start : start + width]
+        renumbered += (EMPTY if number == EMPTY else next(numbers), *genes)
+    filler = classes or [genes_of(DECK[max(DECKS[space.deck])])]
+    classes += [filler[i % len(filler)] for i in range(space.num_classes - len(classes))]
+    return tuple(classes), tuple(renumbered)

@@ -1,0 +1,149 @@
+"""What an architecture costs where it will be used, and which ones are too large for that.
+
+    memory_bytes = params x dtype_bytes + batch x cache_bytes
+
+A backbone is the pattern that is repeated to the target's depth (docs/decisions/0008-target.md). Costs are known before
+anything is trained, so that limits on them decide what is trained at all.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+from star.config import DTYPE_BYTES, LIMITS, RunConfig, target_scale, trained_scale
+from star.cost import price
+from star.genome import DECKS, EMPTY, canonical, decode, tile
+from star.records import Genome
+from star.spec import Dimensions, UserError
+
+CACHED = 65_536  # genomes whose costs a screen remembers
+
+
+class TargetCost(NamedTuple):
+    """Costs at a target, by the names of their columns. The cache is that of one sequence, memory is that of the
+    weights and of the caches of all sequences decoded side by side."""
+
+    params: int
+    cache_bytes: int
+    flops_per_token: float
+    memory_bytes: int
+
+    def columns(self) -> dict[str, float]:
+        """As records hold them."""
+        return {name: float(value) for name, value in self._asdict().items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where costs are counted. A backbone is repeated to `num_slots` slots, or left as it is if that is 0. Weights and
+    caches take `dtype_bytes` bytes an element; scales of quantised ones are not counted."""
+
+    dims: Dimensions
+    num_slots: int = 0
+    context: int
+    dtype_bytes: float
+    batch: int = 1
+
+    def count(self, genome: Genome) -> TargetCost:
+        """The costs of a genome. Equal architectures cost the same: where empty slots stand in a backbone is
+        irrelevant. UserError if it cannot be built at the target."""
+        genome = canonical(genome)
+        slots = decode(tile(genome, self.num_slots) if self.num_slots else genome)
+        cost = price(slots, self.dims, self.context, self.dtype_bytes)
+        memory = math.ceil(cost.params * self.dtype_bytes) + self.batch * cost.cache_bytes
+        return TargetCost(cost.params, cost.cache_bytes, cost.flops_per_token, memory)
+
+
+class Screen:
+    """Tells which genomes a run does not train: those that cannot be built at its scale or at its target, and those
+    that cost more there than its limits allow."""
+
+    def __init__(self, scale: Dimensions, target: Target, limits: dict[str, float]) -> None:
+        self.limits = limits
+        self._scale = scale
+        self._target = target
+        self._examined = lru_cache(CACHED)(self._examine)
+
+    def cost(self, genome: Genome) -> TargetCost | None:
+        """Its costs at the target; None if it cannot be built."""
+        cost = self._examined(genome)
+        return None if isinstance(cost, str) else cost
+
+    def violations(self, genome: Genome) -> tuple[float, ...] | None:
+        """For each limit (value - limit) / limit, which is positive beyond it; None if it cannot be built."""
+        cost = self.cost(genome)
+        if cost is None:
+            return None
+        return tuple((_value(cost, name) - limit) / limit for name, limit in self.limits.items())
+
+    def refusal(self, genome: Genome) -> str:
+        """Why a genome is not trained, in one sentence; empty if it is."""
+        cost = self._examined(genome)
+        if isinstance(cost, str):
+            return cost
+        beyond = [name for name, limit in self.limits.items() if _value(cost, name) > limit]
+        return "; ".join(
+            f"{LIMITS[name]} {_value(cost, name):,.0f} > {name} {self.limits[name]:,.0f}" for name in beyond
+        )
+
+    def _examine(self, genome: Genome) -> TargetCost | str:
+        try:
+            price(decode(genome), self._scale)
+            return self._target.count(genome)
+        except UserError as error:
+            return str(error)
+
+
+def target_of(config: RunConfig) -> Target:
+    """The target of a run."""
+    config = config.resolved()
+    scale = target_scale(config)
+    return Target(
+        dims=scale.dims,
+        num_slots=0 if config.target == config.scale else scale.num_slots,
+        context=config.context,
+        dtype_bytes=DTYPE_BYTES[config.dtype],
+        batch=config.batch,
+    )
+
+
+def screen_of(config: RunConfig) -> Screen:
+    """The screen of a run."""
+    return Screen(trained_scale(config).dims, target_of(config), config.limits)
+
+
+def check_limits(config: RunConfig) -> None:
+    """UserError that names the least possible value if a limit lies below what any genome of the run costs, or if no
+    operator of its deck can be built.
+
+    A sum over slots, of each of which the first of its class may cost more than the others that share with it, is least
+    for one class in all slots; or for empty ones.
+    """
+    config = config.resolved()
+    screen = screen_of(config)
+    costs = [cost for genome in _cheapest(config) if (cost := screen.cost(genome)) is not None]
+    if not costs:
+        raise UserError(f"no operator of deck {config.deck} can be built at {config.scale} and {config.target}")
+    for name, limit in config.limits.items():
+        least = min(_value(cost, name) for cost in costs)
+        if least > limit:
+            raise UserError(
+                f"{name} {limit:,.0f} is less than any architecture costs at {config.target}: the least "
+                f"{LIMITS[name]} found is {least:,.0f}"
+            )
+
+
+def _cheapest(config: RunConfig) -> Iterable[Genome]:
+    """One class in all slots, sharing nothing or all of its weights and some of its features; no operator at all if
+    slots may be empty, or if operators evolve, whose costs the deck then does not bound."""
+    if config.levels == "all" or EMPTY in DECKS[config.deck]:
+        yield (EMPTY, 1, 1, 1, 1)
+    for number in DECKS[config.deck]:
+        for strategies in ((1, 1), (2, 1), (2, 2), (2, 3), (2, 4)):
+            yield (number, 1, strategies[0], 1, strategies[1]) * config.slots
+
+
+def _value(cost: TargetCost, limit: str) -> float:
+    return getattr(cost, LIMITS[limit])
