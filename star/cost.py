@@ -79,9 +79,9 @@ class _Row(NamedTuple):
 def _row(liv: LivSpec, dims: Dimensions, tokens: int) -> _Row:
     rules = rules_of(liv)
     fitted = fit(liv, dims)
-    rules.check_fits(fitted, dims)
     norms = norm_params(dims.style, dims.d_model) * (2 if dims.style.norm_place == "both" else 1)
     dims = dims.of(fitted)
+    rules.check_fits(fitted, dims)
     copies = 2 if liv.differential else 1
     groups = {group.role: group for group in fitted.groups}
     made = [groups.get(group.role) for group in liv.groups]  # None: the scale does without it

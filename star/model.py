@@ -1,18 +1,23 @@
-"""The backbone as a language model: embedding, pre-norm residual slots with their sharings, norm, tied head.
+"""The backbone as a language model: embedding, residual slots with norms and sharings, norm, head.
 
-x_0 = E[tokens],   x_{n+1} = x_n + LIV_n(RMSNorm(x_n)),   logits = RMSNorm(x_L) E^T
+x_0 = E[tokens],   x_{n+1} = x_n + LIV_n(norm(x_n)),   logits = norm(x_L) E^T
+
+A style says otherwise: x + norm(LIV(x)), as in OLMo 2 (arXiv:2501.00656), or x + norm(LIV(norm(x))), as in Gemma 2
+(arXiv:2408.00118); slots that read the same x, x + LIV_n(norm(x)) + LIV_{n+1}(norm(x)), as in GPT-J and GPT-NeoX
+(arXiv:2204.06745); learned positions added to the embedding, a norm after it, a head of its own, capped logits.
 """
 
 from collections.abc import Iterator
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from star.operators.featurizer import NORM_EPS
+from star.operators.featurizer import linear
 from star.operators.liv import Differential, Liv
 from star.operators.memory import Memory
-from star.ops.shapes import BS, BT, BTM
-from star.spec import ModelSpec
+from star.ops.shapes import BS, BT, BTD, BTM
+from star.spec import Dimensions, ModelSpec, Style
 
 
 class Cache:
@@ -57,15 +62,38 @@ class Cache:
                 memory.end()
 
 
+class Norm(nn.Module):
+    """x over its root mean square, or less its mean over its standard deviation; perhaps with gain and bias."""
+
+    def __init__(self, style: Style, width: int) -> None:
+        super().__init__()
+        self.eps = style.norm_eps
+        self.takes_mean = style.norm == "layer"
+        self.weight = nn.Parameter(torch.ones(width)) if style.norm_gain else None
+        self.bias = nn.Parameter(torch.zeros(width)) if style.norm_bias else None
+
+    def forward(self, x: BTD) -> BTD:
+        if self.takes_mean and self.weight is not None:
+            return F.layer_norm(x, x.shape[2:], self.weight, self.bias, self.eps)
+        form = F.layer_norm if self.takes_mean else F.rms_norm
+        y = form(x, x.shape[2:], self.weight, eps=self.eps)
+        return y if self.bias is None else y + self.bias
+
+
 class LanguageModel(nn.Module):
     """A decoder-only language model of any genome."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
-        dims = spec.dims
+        dims, style = spec.dims, spec.dims.style
+        self.style = style
         self.embedding = nn.Embedding(dims.vocab_size, dims.d_model)
-        self.norms = nn.ModuleList(nn.RMSNorm(dims.d_model, eps=NORM_EPS) for _ in spec.slots)
-        self.final_norm = nn.RMSNorm(dims.d_model, eps=NORM_EPS)
+        self.rounds = style.rounds(len(spec.slots))  # per slot: the first that reads the same input
+        self.norms = nn.ModuleList()  # before slots, or after them
+        for i, first in enumerate(self.rounds):
+            is_shared = style.shared_norm and first != i
+            self.norms.append(self.norms[first] if is_shared else Norm(style, dims.d_model))
+        self.final_norm = Norm(style, dims.d_model)
         self.layers = nn.ModuleList()
         self.makers: list[dict[str, int]] = []  # per slot: role -> the slot that computes this feature
         for i, slot in enumerate(spec.slots):
@@ -76,23 +104,77 @@ class LanguageModel(nn.Module):
         self.producers = {maker for i, makers in enumerate(self.makers) for maker in makers.values() if maker != i}
         # N(1, 1) / sqrt(d): the mean gives every token a direction in common, which `look_back` reads.
         nn.init.normal_(self.embedding.weight, mean=dims.d_model**-0.5, std=dims.d_model**-0.5)
+        self._add_options(dims, len(spec.slots))
+
+    def _add_options(self, dims: Dimensions, num_slots: int) -> None:
+        """What only some styles have."""
+        style = dims.style
+        if style.norm_place == "both":
+            self.post_norms = nn.ModuleList(Norm(style, dims.d_model) for _ in range(num_slots))
+        if style.embedding_norm:
+            self.embedding_norm = Norm(style, dims.d_model)
+        if style.positions == "learned":
+            self.positions = nn.Embedding(dims.seq_len, dims.d_model)
+            nn.init.normal_(self.positions.weight, std=dims.d_model**-0.5)
+        if not style.tied:
+            self.head = linear(dims.d_model, dims.vocab_size)
+        self.head_bias = nn.Parameter(torch.zeros(dims.vocab_size)) if style.head_bias else None
 
     def forward(self, tokens: BT, cache: Cache | None = None) -> BTM:
         """Logits of the next token at every position. With a cache the tokens continue those that it holds, and are
         added to it. ValueError if they do not fit."""
+        x = self._embed(tokens, cache.position if cache else 0)
         if cache is not None:
             cache.advance(tokens.shape[1])
-        x = self.embedding(tokens)
-        features = {}
-        for i, (norm, layer) in enumerate(zip(self.norms, self.layers, strict=True)):
+        features, read, heard = {}, x, x
+        for i, layer in enumerate(self.layers):
+            if self.rounds[i] == i:
+                read = x
+            if self.rounds[i] == i or not self.style.shared_norm:
+                heard = self._before(i, read)
             shared = {role: features[maker][role] for role, maker in self.makers[i].items() if maker != i}
-            y, made = layer(norm(x), shared, cache.memories[i] if cache else None)
+            y, made = layer(heard, shared, cache.memories[i] if cache else None)
             if i in self.producers:
                 features[i] = made
-            x = x + y
+            x = x + self._after(i, y)
         if cache is not None:
             cache.settle()
-        return nn.functional.linear(self.final_norm(x), self.embedding.weight)
+        return self._logits(self.final_norm(x))
+
+    def _embed(self, tokens: BT, position: int) -> BTD:
+        style, x = self.style, self.embedding(tokens)
+        if style.embedding_scale != 1:
+            x = x * style.embedding_scale
+        if style.positions == "learned":
+            stop = position + tokens.shape[1]
+            if stop > self.positions.num_embeddings:
+                raise ValueError(f"{stop} tokens, but the model has {self.positions.num_embeddings} learned positions")
+            x = x + self.positions.weight[position:stop]
+        return self.embedding_norm(x) if style.embedding_norm else x
+
+    def _before(self, i: int, x: BTD) -> BTD:
+        """What a slot reads."""
+        return x if self.style.norm_place == "after" else self.norms[i](x)
+
+    def _after(self, i: int, y: BTD) -> BTD:
+        """What a slot adds."""
+        match self.style.norm_place:
+            case "after":
+                return self.norms[i](y)
+            case "both":
+                return self.post_norms[i](y)
+        return y
+
+    def _logits(self, x: BTD) -> BTM:
+        logits = F.linear(x, self.embedding.weight if self.style.tied else self.head.weight, self.head_bias)
+        cap = self.style.logit_cap
+        return cap * torch.tanh(logits / cap) if cap else logits
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """All that training leaves, by name: parameters and lasting buffers, what slots share once."""
+        lasting = self.state_dict().keys()
+        buffers = {name: buffer for name, buffer in self.named_buffers() if name in lasting}
+        return {name: tensor.detach() for name, tensor in self.named_parameters()} | buffers
 
     def new_cache(self, context: int, batch_size: int = 1) -> Cache:
         """An empty cache for up to `context` tokens, of the parameters' type and device."""

@@ -71,7 +71,9 @@ class _Priced(NamedTuple):
     costs: Costs
 
 
-def price_file(source: Path, scale: Scale, context: int | None, out: Path | None, workers: int = 0) -> Totals:
+def price_file(
+    source: Path, scale: Scale, context: int | None, out: Path | None, workers: int = 0, dtype_bytes: float = 2
+) -> Totals:
     """Price the column `genome` (lists of integers, or texts) of a Parquet file.
 
     Args:
@@ -80,6 +82,7 @@ def price_file(source: Path, scale: Scale, context: int | None, out: Path | None
         context: tokens held in the cache; the scale's sequence length if None.
         out: where to write genomes and costs, in the order of `source`; nothing is written if None.
         workers: processes that price a file that takes more than seconds; one for each core if 0, this one alone if 1.
+        dtype_bytes: bytes of one cache element.
 
     Raises:
         UserError: not a readable Parquet file, no such column, no genome, or one that is malformed; `out` is
@@ -92,7 +95,7 @@ def price_file(source: Path, scale: Scale, context: int | None, out: Path | None
     caches: list[np.ndarray] = []
     with ExitStack() as stack:
         writer = stack.enter_context(_Writer(out)) if out else None
-        task = _Task(source, BATCH, scale.dims, context, keep=writer is not None)
+        task = _Task(source, BATCH, scale.dims, context, dtype_bytes, keep=writer is not None)
         for genomes, costs in stack.enter_context(closing(_price_batches(task, workers or _num_cores()))):
             params.append(costs.params)
             caches.append(costs.cache_bytes)
@@ -120,6 +123,7 @@ class _Task(NamedTuple):
     size: int  # genomes to a batch
     dims: Dimensions
     context: int | None
+    dtype_bytes: float
     keep: bool  # the genomes are wanted too
 
 
@@ -188,7 +192,7 @@ def _price_batch(batch: _Batch, task: _Task) -> _Priced:
         values = enumerate(batch.column.to_pylist(), start=batch.first)
         lists = pa.array([_genome(value, row) for row, value in values], GENES)
     try:
-        return _Priced(lists, price_many(_rows(lists), task.dims, task.context))
+        return _Priced(lists, price_many(_rows(lists), task.dims, task.context, task.dtype_bytes))
     except UserError:
         for row, value in enumerate(batch.column.to_pylist(), start=batch.first):
             genome = _genome(value, row)

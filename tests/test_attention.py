@@ -20,15 +20,18 @@ from transformers import (
     Qwen3Config,
     Qwen3Model,
 )
+from transformers.models.bloom.modeling_bloom import build_alibi_tensor
+from transformers.models.xlnet.modeling_xlnet import XLNetModel, XLNetRelativeAttention
 
 from star.genome.deck import DECK
 from star.genome.operator import build_liv
 from star.operators.attention import FOCUS, attention_naive, look_back
 from star.operators.latent_attention import LatentAttention, latent_attention_naive
 from star.operators.liv import MIXERS, Differential, Liv
-from star.ops.rotary import rotate
-from star.spec import Dimensions, Sparsity, Structure
-from star.structures import rules_of
+from star.ops.positions import alibi_scores, alibi_slopes, distance_table, relative_scores
+from star.ops.rotary import rotary_table, rotate, rotate_naive
+from star.spec import Dimensions, Sparsity, Structure, Style, UserError, Variant
+from star.structures import fit, rules_of
 from star.structures.feature import kept_columns
 
 pytestmark = pytest.mark.usefixtures("double_precision")
@@ -45,6 +48,43 @@ LIVS = OF_THE_DECK | {
     "MLA with kernels": build_liv("", (2, 2, 2, 6), ((7, 3, 2, 1), (3, 2, 1, 9), (7, 6, 1, 2))),
     "GQA with kernels": build_liv("", (2, 2, 2, 3), ((3, 4, 1, 1), (7, 5, 1, 2), (1, 4, 1, 2))),
 }
+
+# What a scale may say of them: class, variant, style.
+VARIANTS = {
+    "decoupled heads": ("SA-1", Variant(num_heads=3, head_dim=12, value_head_dim=4), Style()),
+    "wide values": ("SA-1", Variant(num_heads=4, num_kv_heads=2, head_dim=6, value_head_dim=10), Style()),
+    "own window": ("SWA-GQA", Variant(window=7, num_kv_heads=2), Style()),
+    "scaled": ("SA-1", Variant(score_scale=0.3), Style()),
+    "partly rotated": ("SA-4", Variant(rotary=0.25, rope_theta=500), Style(rope_theta=100.0)),
+    "all normalised": ("SWA", Variant(qk_norm="all"), Style(rotary=0.5)),
+    "unrotated": ("SA-1", Variant(positions="none"), Style()),
+    "learned": ("SWA", Variant(), Style(positions="learned")),
+    "alibi": ("SA-1", Variant(num_heads=6, head_dim=4), Style(positions="alibi")),
+    "alibi in a window": ("SWA-GQA", Variant(positions="alibi", window=9, score_scale=0.5), Style()),
+    "relative": ("SA-1", Variant(num_heads=2, head_dim=6), Style(positions="relative")),
+    "relative in a window": ("SWA-GQA", Variant(positions="relative", window=9, rope_theta=50), Style()),
+    "gated": ("SA-4", Variant(gate=True, value_head_dim=6), Style()),
+    "gated and normalised": ("QKNorm-GQA", Variant(gate=True, qk_norm="all", bias="CBV", out_bias=True), Style()),
+    "MLA at sizes of its own": (
+        "MLA",
+        Variant(num_heads=3, head_dim=6, rope_head_dim=4, value_head_dim=12, latent_dim=10, rank=5, inner_norm=True),
+        Style(),
+    ),
+    "MLA of narrow values": ("MLA", Variant(value_head_dim=4, rope_head_dim=12, score_scale=0.2), Style(rotary=0.5)),
+    "MLA with alibi": ("MLA in a window", Variant(positions="alibi", window=9), Style()),
+    "MLA unrotated": ("MLA", Variant(positions="none"), Style()),
+}
+NAMES = [*LIVS, *VARIANTS]
+
+
+def sized(name, dims):
+    """An operator as a scale builds it, and the scale."""
+    if name in LIVS:
+        return LIVS[name], dims
+    base, variant, style = VARIANTS[name]
+    dims = replace(dims, style=style)
+    liv = LIVS[base]
+    return fit(liv, replace(dims, operators=((liv.name, variant),))), dims
 
 
 def assert_same(one, other, tensors, atol=1e-10):
@@ -74,12 +114,18 @@ def make(liv, dims):
     return operator
 
 
-def with_parameters(operator, form):
-    """form(x), which uses the operator, as a function of x and the operator's parameters."""
+def with_parameters(operator, form, num_inputs=1):
+    """form(x), which uses the operator, as a function of x and the operator's parameters; of a list of inputs, if there
+    are more."""
     holder = nn.Module()
     holder.operator, holder.forward = operator, form
     names = [name for name, _ in holder.named_parameters()]
-    return lambda x, *tensors: torch.func.functional_call(holder, dict(zip(names, tensors, strict=True)), (x,))
+
+    def call(*tensors):
+        inputs = tensors[0] if num_inputs == 1 else list(tensors[:num_inputs])
+        return torch.func.functional_call(holder, dict(zip(names, tensors[num_inputs:], strict=True)), (inputs,))
+
+    return call
 
 
 def whole(operator):
@@ -93,49 +139,129 @@ def test_the_deck_has_these_classes():
 
 
 @pytest.mark.parametrize("num_tokens", LENGTHS)
-@pytest.mark.parametrize("name", LIVS)
+@pytest.mark.parametrize("name", NAMES)
 def test_twins(name, num_tokens):
-    liv = LIVS[name]
-    for window in windows_of(liv):
-        dims = replace(DIMS, window=window)
+    for window in WINDOWS if LIVS.get(name, OF_THE_DECK["SA-1"]).sparsity is Sparsity.BANDED else (0,):
+        liv, dims = sized(name, replace(DIMS, window=window))
+        dims = dims.of(liv)
         mixer = MIXERS[liv.structure](liv, dims)
-        names, parameters = [name for name, _ in mixer.named_parameters()], mixer.parameters()
+        form = attention_naive if liv.structure is Structure.ATTENTION else latent_attention_naive
 
-        def fast(c, b, v, *maps, mixer=mixer, names=names):
-            features = (c, mixer.prepare("B", b, 0), v)
-            return torch.func.functional_call(mixer, dict(zip(names, maps, strict=True)), features)
+        def fast(features, mixer=mixer):
+            c, b, v = features
+            return mixer(c, mixer.prepare("B", b, 0), v)
 
-        def naive(*tensors, window=window):
-            form = attention_naive if liv.structure is Structure.ATTENTION else latent_attention_naive
-            return form(*tensors, DIMS.head_dim, window or None)
+        def naive(features, mixer=mixer, form=form):
+            return form(mixer, *features)
 
         features = [torch.randn(2, num_tokens, group.width(dims)) for group in liv.groups]
-        assert_same(fast, naive, [*features, *parameters])
+        pair = (with_parameters(mixer, one, len(features)) for one in (fast, naive))
+        assert_same(*pair, [*features, *mixer.parameters()])
 
 
+@pytest.mark.parametrize("theta", [100.0, 10_000.0])
 @pytest.mark.parametrize("stretch", [1.0, 2**0.5])
-def test_heads_start_by_looking_back(stretch):
+def test_heads_start_by_looking_back(stretch, theta):
     """On the channels' mean alone, head h scores the token h places back with FOCUS, and every other lower."""
     query, key = torch.zeros(4, 8, 32), torch.zeros(1, 8, 32)
-    look_back(query, 1, stretch)
-    look_back(key, 0, stretch)
+    look_back(query, 1, stretch, theta)
+    look_back(key, 0, stretch, theta)
     x = torch.full((1, 20, 32), 0.5**0.5)  # what the mean of the embedding leaves after the norm
-    q, k = (rotate(torch.einsum("btd,hkd->bthk", x, maps)) for maps in (query, key))
+    q, k = (rotate(torch.einsum("btd,hkd->bthk", x, maps), theta=theta) for maps in (query, key))
     scores = torch.einsum("bhk,bjgk->hj", q[:, -1], k) / (8**0.5 * stretch)
     assert scores.argmax(dim=1).tolist() == [19, 18, 17, 16]
     torch.testing.assert_close(scores.amax(dim=1), torch.full((4,), FOCUS), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", LIVS)
+@pytest.mark.parametrize("name", ["SA-1", "scaled", "partly rotated", "gated", "MLA", "MLA of narrow values"])
+@torch.no_grad()
+def test_variants_start_by_looking_back_too(name):
+    """Head h scores the token h places back with FOCUS, whatever is rotated and however scores are scaled."""
+    liv, dims = sized(name, DIMS)
+    operator = make(liv, dims)
+    made, mixer = {role: operator.featurizer[role] for role in "CB"}, operator.mixer
+    for feature in made.values():
+        nn.init.zeros_(feature.channels.weight)
+    mixer.start(made)
+    x = torch.full((1, 20, DIMS.d_model), 0.5**0.5)
+    c, b = (feature(x, None) for feature in made.values())
+    heads = c[:, :, : dims.num_heads * mixer.total].unflatten(2, (-1, mixer.total))
+    q = mixer.positions.turn(heads[..., mixer.total - mixer.turned :], 0)[0, -1]
+    k = mixer.prepare("B", b, 0).unflatten(2, (-1, mixer.turned))[0]
+    k = k.repeat_interleave(len(q) // k.shape[1], dim=1)
+    scores = mixer.scale * torch.einsum("hk,jhk->hj", q, k)
+    assert scores.argmax(dim=1).tolist() == [19, 18, 17, 16]
+    torch.testing.assert_close(scores.amax(dim=1), torch.full((4,), FOCUS), rtol=0, atol=1e-5)
+    assert not c[:, :, dims.num_heads * mixer.total :].any()
+
+
+@pytest.mark.parametrize("name", ["unrotated", "learned", "alibi", "relative", "MLA unrotated"])
+@pytest.mark.parametrize("style", [Style(norm="layer"), Style(norm_place="after"), None])
+def test_nothing_looks_back_where_nothing_could_be_seen(name, style):
+    """Without a rotation, or where the norm takes the mean that it would be seen by."""
+    liv, dims = sized("SA-1" if style else name, replace(DIMS, style=style or Style()))
+    assert not MIXERS[liv.structure](liv, dims.of(liv)).looks_back
+
+
+@pytest.mark.parametrize("channels", [None, 0, 2, 6, 8])
+def test_the_first_channels_are_rotated(channels):
+    x = torch.randn(2, 9, 3, 8)
+    torch.testing.assert_close(rotate(x, 0, 500.0, channels), rotate_naive(x, 500.0, channels), rtol=0, atol=1e-5)
+
+
+def test_tables_serve_many_steps():
+    """Neither angles nor sinusoids are made anew for a token."""
+    for name in ("partly rotated", "relative"):
+        liv, dims = sized(name, DIMS)
+        operator, x = make(liv, dims), torch.randn(1, 70, dims.d_model)
+        memory = operator.new_memory(1, 70, {})
+        for table in (rotary_table, distance_table):
+            table.cache_clear()
+        for i in range(70):
+            memory[0].begin(i)
+            operator(x[:, i : i + 1], {}, memory)
+        assert rotary_table.cache_info().misses + distance_table.cache_info().misses <= 8  # one for each power of two
+
+
+@pytest.mark.parametrize("heads", [1, 2, 3, 6, 8, 12, 20])
+def test_linear_biases_are_blooms(heads):
+    """It adds slopes times positions, which differs by a number for each query, and softmax does not see that."""
+    theirs = build_alibi_tensor(torch.ones(1, 9), heads, torch.float64)
+    ours = alibi_scores(torch.zeros(1, 9, heads, 4), 9)
+    torch.testing.assert_close(ours - ours[:, :, :1], (theirs - theirs[:, :, :1]).expand_as(ours), rtol=0, atol=1e-6)
+    assert ours.diagonal(dim1=1, dim2=2).eq(0).all() and len(alibi_slopes(heads)) == heads
+
+
+def test_relative_scores_are_those_of_xlnet():
+    """Its attention is Transformer-XL's; its biases are zero here."""
+    heads, width, d_model, num_tokens = 3, 4, 12, 7
+    q, maps = torch.randn(1, num_tokens, heads, width), torch.randn(heads, width, d_model)
+    rates = 1 / 10_000 ** (torch.arange(0, d_model, 2.0) / d_model)
+    sinusoids = XLNetModel.positional_embedding(torch.arange(num_tokens, -num_tokens, -1.0), rates)[:, 0]
+    keys = torch.einsum("pd,hkd->phk", sinusoids, maps)[:, None]
+    theirs = torch.einsum("ibhk,jbhk->bhij", q.transpose(0, 1), keys)
+    theirs = XLNetRelativeAttention.rel_shift_bnij(theirs, klen=num_tokens)
+    ours = relative_scores(q, maps, num_tokens, 10_000.0)
+    torch.testing.assert_close(ours.tril(), theirs.tril(), rtol=0, atol=1e-5)
+    for i in range(num_tokens):  # one query is scored in another form
+        one = relative_scores(q[:, i : i + 1], maps, i + 1, 10_000.0)
+        torch.testing.assert_close(one[:, :, 0], ours[:, :, i, : i + 1], rtol=0, atol=1e-10)
+
+
+def test_latent_attention_knows_no_relative_positions():
+    with pytest.raises(UserError, match="MLA: latent attention knows no relative positions"):
+        make(LIVS["MLA"], replace(DIMS, style=Style(positions="relative")))
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_parameters_are_those_of_the_rules(name):
-    liv = LIVS[name]
-    operator, rules = make(liv, DIMS), rules_of(liv)
-    assert sum(p.numel() for part in (operator.mixer, operator.out) for p in part.parameters()) == rules.params(
-        liv, DIMS
-    )
+    liv, dims = sized(name, DIMS)
+    operator, rules, dims = make(liv, dims), rules_of(liv), dims.of(liv)
+    found = sum(p.numel() for part in (operator.mixer, operator.out) for p in part.parameters())
+    assert found == rules.params(liv, dims)
     for group in liv.groups:
         found = sum(p.numel() for p in operator.featurizer[group.role].parameters())
-        assert found == rules.group_params(liv, group, DIMS)
+        assert found == rules.group_params(liv, group, dims)
 
 
 def test_maps_from_the_latent_start_at_the_scale_of_their_inputs():
@@ -305,10 +431,11 @@ DIFFERENTIAL = {liv.name: liv for liv in DECK.values() if liv.structure in SOFTM
 
 
 @pytest.mark.parametrize("context", [12, 16, 40])  # the window is 16
-@pytest.mark.parametrize("name", LIVS | DIFFERENTIAL)
+@pytest.mark.parametrize("name", [*NAMES, *DIFFERENTIAL])
 @torch.no_grad()
 def test_decoding_is_the_whole_sequence(name, context):
-    liv, dims = (LIVS | DIFFERENTIAL)[name], replace(DIMS, window=16)
+    dims = replace(DIMS, window=16)
+    liv, dims = (DIFFERENTIAL[name], dims) if name in DIFFERENTIAL else sized(name, dims)
     operator = make(liv, dims)
     x = torch.randn(2, context, dims.d_model)
     expected, _ = operator(x, {})
@@ -317,7 +444,7 @@ def test_decoding_is_the_whole_sequence(name, context):
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
         for one in memory:
             shapes = {name: tuple(tensor.shape[1:]) for name, tensor in one.tensors.items()}
-            assert shapes == expected_shapes(liv, dims, context)
+            assert shapes == expected_shapes(liv, dims.of(liv), context)
 
 
 @pytest.mark.parametrize("window", [1, 2, 80])

@@ -1,5 +1,8 @@
 """Recurrent operators: each mixer against its naive twin, and whole operators against public implementations."""
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -17,17 +20,24 @@ from star.operators.gated_recurrence import GatedRecurrence, gated_recurrence_mi
 from star.operators.linear_attention import LinearAttention, linear_attention_mixer_naive
 from star.operators.recurrence import Recurrence, recurrence_naive
 from star.operators.state_space import StateSpace, state_space_naive
-from star.spec import Dimensions
+from star.spec import Dimensions, Variant
+from star.structures import fit
 
 DIMS = Dimensions(d_model=32, head_dim=8, vocab_size=11, seq_len=40)
 LENGTHS = (1, 2, 63, 64, 65)
 NUMBERS = {liv.name: number for number, liv in DECK.items()}
 
 
-def features_of(liv, num_tokens):
+def fitted(name, **fields):
+    """A class as a scale with this variant builds it, and the sizes as it sees them."""
+    liv = fit(DECK[NUMBERS[name]], replace(DIMS, operators=((name, Variant(**fields)),)))
+    return liv, DIMS.of(liv)
+
+
+def features_of(liv, num_tokens, dims=DIMS):
     """Random features of the widths that the featurizer makes."""
-    x = torch.randn(2, num_tokens, DIMS.d_model)
-    return [torch.randn_like(make_feature(group, DIMS, liv).to(x.dtype)(x, None)) for group in liv.groups]
+    x = torch.randn(2, num_tokens, dims.d_model)
+    return [torch.randn_like(make_feature(group, dims, liv).to(x.dtype)(x, None)) for group in liv.groups]
 
 
 def assert_twins(mixer, naive, features, names):
@@ -71,14 +81,15 @@ class TestTwins:
     def test_gated_linear_attention(self, num_tokens):
         liv = DECK[NUMBERS["GLA"]]
         mixer = GatedLinearAttention(liv, DIMS).double()
-        names = ["decay_bias", "norm.weight"]
-        assert_twins(mixer, gated_linear_attention_naive, features_of(liv, num_tokens), names)
+        naive = partial(gated_linear_attention_naive, head_dim=DIMS.head_dim)
+        assert_twins(mixer, naive, features_of(liv, num_tokens), ["decay_bias", "norm.weight"])
 
     @pytest.mark.parametrize("num_tokens", LENGTHS)
     def test_delta_rule(self, num_tokens):
         liv = DECK[NUMBERS["GDN"]]
+        naive = partial(delta_rule_naive, head_dim=DIMS.head_dim)
         names = ["log_rate", "step_bias", "norm.weight"]
-        assert_twins(DeltaRule(liv, DIMS).double(), delta_rule_naive, features_of(liv, num_tokens), names)
+        assert_twins(DeltaRule(liv, DIMS).double(), naive, features_of(liv, num_tokens), names)
 
     @pytest.mark.parametrize("num_tokens", LENGTHS)
     def test_gated_recurrence(self, num_tokens):
@@ -101,6 +112,42 @@ class TestTwins:
         gradients = [torch.autograd.grad((y * weight).sum(), inputs) for y in results]
         for one, other in zip(*gradients, strict=True):
             torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
+
+
+@pytest.mark.usefixtures("double_precision")
+@pytest.mark.parametrize("num_tokens", LENGTHS)
+class TestTwinsOfVariants:
+    def test_selective_scan(self, num_tokens):
+        liv, dims = fitted("Rec-1", d_inner=20, d_state=5)
+        names = ["log_rate", "step_bias", "skip"]
+        assert_twins(Recurrence(liv, dims).double(), recurrence_naive, features_of(liv, num_tokens, dims), names)
+
+    @pytest.mark.parametrize("groups, apart", [(2, 3), (4, 1), (1, 2)])
+    def test_state_space(self, groups, apart, num_tokens):
+        sizes = {"d_inner": 24, "num_heads": 4, "d_state": 5}
+        liv, dims = fitted("Mamba-2", num_groups=groups, norm_groups=apart, **sizes)
+        naive = partial(state_space_naive, num_groups=groups, norm_groups=apart)
+        names = ["log_rate", "step_bias", "skip", "norm.weight"]
+        assert_twins(StateSpace(liv, dims).double(), naive, features_of(liv, num_tokens, dims), names)
+
+    def test_state_space_without_a_norm(self, num_tokens):
+        liv, dims = fitted("Mamba-2", out_norm=False)
+        naive = partial(state_space_naive, gain=None)
+        names = ["log_rate", "step_bias", "skip"]
+        assert_twins(StateSpace(liv, dims).double(), naive, features_of(liv, num_tokens), names)
+
+    def test_gated_linear_attention(self, num_tokens):
+        liv, dims = fitted("GLA", num_heads=2, head_dim=6, value_head_dim=10)
+        naive = partial(gated_linear_attention_naive, head_dim=6)
+        mixer = GatedLinearAttention(liv, dims).double()
+        assert_twins(mixer, naive, features_of(liv, num_tokens, dims), ["decay_bias", "norm.weight"])
+
+    @pytest.mark.parametrize("key_heads", [1, 2, 6])
+    def test_delta_rule(self, key_heads, num_tokens):
+        liv, dims = fitted("GDN", num_heads=6, num_key_heads=key_heads, head_dim=4, value_head_dim=5)
+        naive = partial(delta_rule_naive, head_dim=4)
+        names = ["log_rate", "step_bias", "norm.weight"]
+        assert_twins(DeltaRule(liv, dims).double(), naive, features_of(liv, num_tokens, dims), names)
 
 
 @pytest.mark.usefixtures("either_precision")

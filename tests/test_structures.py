@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from star.genome import DECK, class_text, genes_of
 from star.genome.operator import CODES, GENES_PER_CLASS, MAX_GROUPS, UNUSED, describe_class, repair_class
 from star.genome.space import CLASS_ALPHABET
-from star.spec import Dimensions, FeatureChannelMixing, FeatureGroup, FeatureTokenMixing, UserError
+from star.spec import Dimensions, FeatureChannelMixing, FeatureGroup, FeatureTokenMixing, Style, UserError
 from star.structures import MEANINGS, rules_of
 from star.structures.equations import feature_equations, operator_equation
 from star.structures.feature import feature_equation, feature_width
@@ -168,7 +168,7 @@ def test_an_operator_fits_or_its_misfit_is_one_sentence(genes):
     """At a width that nothing divides but one head: whatever repeats more is refused by name."""
     liv = describe_class(repair_class(genes))
     rules = rules_of(liv)
-    narrow = Dimensions(d_model=31, head_dim=31, vocab_size=256, seq_len=64)
+    narrow = Dimensions(31, 31, vocab_size=256, seq_len=64, style=Style(positions="none"))
     rules.check_fits(liv, DIMS)
     if any(group.repeat in (2, 4, 8, 16) and group.role != "R" for group in liv.groups):
         with pytest.raises(UserError, match=f"{liv.name}.* repeat"):

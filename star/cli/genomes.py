@@ -24,6 +24,7 @@ def price(
     context: Context = None,
     dtype: Dtype = "bf16",
     window: Window = None,
+    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes for large files; 0: one per core.")] = 0,
     out: Annotated[Path | None, typer.Option("--out", help="Write genomes and costs to this Parquet file.")] = None,
     json: Json = False,
 ) -> None:
@@ -31,7 +32,7 @@ def price(
     from star.pricing import price_file
 
     sizes = with_window(catalogue.find_scale(scale or DEFAULT_SCALE), window)
-    totals = price_file(file, sizes, context, out, dtype_bytes(dtype))
+    totals = price_file(file, sizes, context, out, workers, dtype_bytes(dtype))
     if json:
         print_json(
             {

@@ -11,7 +11,9 @@ from star.export.single_file import ExportHeader, export_model
 from star.genome import decode, split, to_text
 from star.objectives import find_objectives
 from star.records import Genome, Individual
-from star.spec import ModelSpec, UserError
+from star.spec import UserError
+from star.structures import specify
+from star.target import target_of
 
 TITLE = "# Pareto front of "
 # All that a model's folder may hold, killed exports included.
@@ -70,7 +72,7 @@ def _export(individual: Individual, run: RunDirectory, config: RunConfig, out: P
         context=config.context,
         dtype_bytes=DTYPE_BYTES[config.dtype],
     )
-    spec = ModelSpec(slots=decode(individual.genome), dims=trained_scale(config).dims)
+    spec = specify(decode(individual.genome), trained_scale(config).dims)
     export_model(spec, weights, header, out)
     if weights:
         return []
@@ -80,7 +82,7 @@ def _export(individual: Individual, run: RunDirectory, config: RunConfig, out: P
 def _facts(individual: Individual, run: RunDirectory, config: RunConfig) -> tuple[tuple[str, str], ...]:
     recipe = trained_scale(config).recipe
     parents = " and ".join(map(str, individual.parents))
-    elsewhere = "" if config.target == config.scale else f" (costs counted at scale {config.target})"
+    elsewhere = "" if config.target == config.scale else f" (costs counted at {config.target})"
     measured = ", ".join(f"{name} {format_number(value)}" for name, value in individual.objectives.items())
     return (
         (
@@ -89,6 +91,7 @@ def _facts(individual: Individual, run: RunDirectory, config: RunConfig) -> tupl
             f"{individual.generation}{f' of {parents}' if parents else ' by sampling'}",
         ),
         ("measured", measured + elsewhere),
+        *_costs(individual, config),
         ("corpus", ", ".join(config.corpus)),
         (
             "recipe",
@@ -97,6 +100,20 @@ def _facts(individual: Individual, run: RunDirectory, config: RunConfig) -> tupl
         ),
         ("made with", ", ".join(f"{name} {value}" for name, value in read_record(run.config_toml).items())),
     )
+
+
+def _costs(individual: Individual, config: RunConfig) -> list[tuple[str, str]]:
+    """What it takes at a target that is not what was trained."""
+    if config.target == config.scale:
+        return []
+    cost = target_of(config).count(individual.genome)
+    return [
+        (
+            "target",
+            f"{config.target}: {cost.params:,} parameters, {cost.cache_bytes:,} bytes of cache at {config.context:,} "
+            f"tokens, {cost.memory_bytes:,} bytes of both in {config.dtype} for {config.batch:,} at a time",
+        )
+    ]
 
 
 def _brief(genome: Genome) -> str:

@@ -7,9 +7,10 @@ from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 
 from star.export.source import Definition
-from star.spec import LivSpec, ModelSpec
+from star.spec import POSITIONS, LivSpec, ModelSpec
 
 WIDTH = 110
+WORDS = POSITIONS  # that are keys of literal tables, as members of enums are
 TAB = "    "
 
 
@@ -25,12 +26,12 @@ def format_value(value: object, indent: int = 0, used: int = 0) -> str:
         return f"{type(value).__name__}.{value.name}"
     if isinstance(value, str):
         return value if isinstance(value, Name) else json.dumps(value)
-    record = fields_of(value)
-    if not record and not isinstance(value, tuple):
+    is_record = bool(fields_of(value))
+    if not is_record and not isinstance(value, tuple):
         return repr(value)
-    parts = _label(record) if record else [("", part) for part in value]
-    opening = f"{type(value).__name__}(" if record else "("
-    comma = "," if not record and len(parts) == 1 else ""
+    parts = _label(value) if is_record else [("", part) for part in value]
+    opening = f"{type(value).__name__}(" if is_record else "("
+    comma = "," if not is_record and len(parts) == 1 else ""
     line = f"{opening}{', '.join(name + format_value(part) for name, part in parts)}{comma})"
     if "\n" not in line and len(line) + indent * len(TAB) + used <= WIDTH:
         return line
@@ -39,11 +40,17 @@ def format_value(value: object, indent: int = 0, used: int = 0) -> str:
     return f"{opening}\n{inside}{TAB * indent})"
 
 
-def _label(record: dict[str, object]) -> list[tuple[str, object]]:
-    """Each value with its keyword, or with nothing as long as the values speak for themselves."""
+def _label(record: object) -> list[tuple[str, object]]:
+    """Each value that is not the default of a dataclass with its keyword, or with nothing as long as the values speak
+    for themselves."""
+    known = {field.name: field for field in fields(record)} if is_dataclass(record) else {}
     parts, speaking = [], True
-    for name, value in record.items():
-        speaking = speaking and isinstance(value, str | Enum)
+    for name, value in fields_of(record).items():
+        field = known.get(name)
+        if field and value == field.default:
+            speaking = False
+            continue
+        speaking = speaking and isinstance(value, str | Enum) and not (field and field.kw_only)
         parts.append(("" if speaking else f"{name}=", value))
     return parts
 
@@ -69,18 +76,18 @@ def _constant(liv: LivSpec) -> str:
 
 
 def codes_in(value: object) -> set[frozenset[str]]:
-    """For each record at any depth, the text of the enum members that it holds itself."""
+    """For each record at any depth, the text of the enum members and words that it holds itself."""
     record = fields_of(value)
     parts = tuple(record.values()) if record else value
     if not isinstance(parts, tuple):
         return set()
-    own = frozenset(format_value(part) for part in parts if isinstance(part, Enum))
+    own = frozenset(format_value(part) for part in parts if isinstance(part, Enum) or part in WORDS)
     return {own}.union(*map(codes_in, parts))
 
 
 def keep_rows(definition: Definition, codes: set[frozenset[str]]) -> Definition:
     """A literal table `{Enum.MEMBER: ..., }` without the rows that no record asks for; any other definition
-    as it is. A key is one member, or a tuple of members that must occur together in one record."""
+    as it is. A key is one member or word, or a tuple of members that must occur together in one record."""
     table = getattr(definition.node, "value", None)
     if not definition.is_assignment or not isinstance(table, ast.Dict) or None in table.keys:
         return definition
@@ -102,10 +109,26 @@ def keep_rows(definition: Definition, codes: set[frozenset[str]]) -> Definition:
 
 def _is_wanted(key: ast.expr, codes: set[frozenset[str]]) -> bool:
     members = key.elts if isinstance(key, ast.Tuple) else [key]
-    if not all(isinstance(member, ast.Attribute) for member in members):
-        return True
-    wanted = {ast.unparse(member) for member in members}
-    return any(wanted <= record for record in codes)
+    wanted = {_code(member) for member in members}
+    return "" in wanted or any(wanted <= record for record in codes)
+
+
+def _code(key: ast.expr) -> str:
+    """A member or a word as `codes_in` writes it; empty for anything else."""
+    if isinstance(key, ast.Constant) and key.value in WORDS:
+        return format_value(key.value)
+    return ast.unparse(key) if isinstance(key, ast.Attribute) else ""
+
+
+def drop_checks(definition: Definition) -> Definition:
+    """A record without its `__post_init__`, which checks what a person says; any other definition as it is."""
+    body = getattr(definition.node, "body", [])
+    checks = [part for part in body if isinstance(part, ast.FunctionDef) and part.name == "__post_init__"]
+    if not checks:
+        return definition
+    (check,) = checks
+    lines = definition.source.splitlines()
+    return replace(definition, source="\n".join(lines[: check.lineno - 2] + lines[check.end_lineno :]))
 
 
 def plain_shape(definition: Definition) -> Definition:

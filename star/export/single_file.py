@@ -9,7 +9,7 @@ from safetensors.numpy import save
 import star
 from star.checkpoint.files import disk_errors_told, write_atomic
 from star.cost import itemise, price
-from star.export.literal import codes_in, format_spec, keep_rows, plain_shape
+from star.export.literal import codes_in, drop_checks, format_spec, keep_rows, plain_shape
 from star.export.source import Definition, Reference, collect
 from star.genome import genome_hash, to_text
 from star.records import Genome
@@ -31,7 +31,7 @@ class ExportHeader:
     genome: Genome
     facts: tuple[tuple[str, str], ...]
     context: int
-    dtype_bytes: int
+    dtype_bytes: float
 
 
 def export_model(spec: ModelSpec, weights: dict[str, np.ndarray], header: ExportHeader, out: Path) -> None:
@@ -58,9 +58,11 @@ def model_source(spec: ModelSpec, header: ExportHeader) -> str:
             return replace(definition, source=format_spec(spec))
         if definition.module == "star.ops.shapes":
             return plain_shape(definition)
+        if definition.module == "star.spec":
+            definition = drop_checks(definition)
         return keep_rows(definition, codes)
 
-    enums = {code.split(".")[0] for record in codes for code in record}
+    enums = {code.split(".")[0] for record in codes for code in record if "." in code}
     roots = [Reference("star.export.standalone", "main")]
     roots += [Reference("star.spec", name) for name in (*RECORDS, *sorted(enums))]
     text = collect(roots, PACKAGE, rewrite).text()

@@ -72,7 +72,11 @@ def read_module(name: str, root: Path) -> Module:
         names = _bound(node)
         start = _first_line(node, lines)
         source = "\n".join(lines[start : node.end_lineno])
-        definition = Definition(name, names, source, start == 0 or not lines[start - 1])
+        is_apart = start == 0 or not lines[start - 1]
+        if isinstance(node, ast.AugAssign):  # more of a value belongs to it
+            begun = definitions[names[0]]
+            source, is_apart = f"{begun.source}\n{source}", begun.apart
+        definition = Definition(name, names, source, is_apart)
         definitions |= dict.fromkeys(names, definition)
     return Module(name, (ast.get_docstring(tree, clean=False) or "").strip(), definitions, imports)
 

@@ -39,14 +39,13 @@ def read_safetensors(path: str | Path) -> dict[str, torch.Tensor]:
 def load(path: str | Path = WEIGHTS) -> LanguageModel:
     """The trained model. ValueError if the file's tensors are not this model's."""
     model = LanguageModel(SPEC)
-    own = dict(model.named_parameters())  # weights that slots share appear once, under their first name
+    own = model.weights()
     stored = read_safetensors(path)
     shapes = {name: tuple(tensor.shape) for name, tensor in own.items()}
     if shapes != {name: tuple(tensor.shape) for name, tensor in stored.items()}:
         raise ValueError(f"{path} holds the weights of another model")
-    with torch.no_grad():
-        for name, tensor in own.items():
-            tensor.copy_(stored[name])
+    for name, tensor in own.items():
+        tensor.copy_(stored[name])
     return model.eval()
 
 

@@ -1,13 +1,16 @@
 """Low-rank token mixing with a softmax: causal attention, heads as groups of channels, perhaps within a window.
 
-    y_i = sum_j softmax_j(C_i . B_j / sqrt(K)) V_j,   i - window < j <= i        per head, C query, B key, V value
+    y_i = sum_j softmax_j(scale C_i . B_j) V_j,   i - window < j <= i        per head, C query, B key, V value
 
-Queries and keys are rotated by position. Fewer key/value heads than query heads serve repeatedly (grouped-query
-attention). Vaswani et al. 2017, arXiv:1706.03762; Ainslie et al. 2023, arXiv:2305.13245; the window as in Jiang et al.
-2023, arXiv:2310.06825.
+Queries and keys are rotated by position, or told it in another way (star/operators/positions.py); the scale is
+1 / sqrt(K). Fewer key/value heads than query heads serve repeatedly (grouped-query attention). A scale may add a gate:
+the last channels of C are Z, and y sigmoid(Z) goes on. Vaswani et al. 2017, arXiv:1706.03762; Ainslie et al. 2023,
+arXiv:2305.13245; the window as in Jiang et al. 2023, arXiv:2310.06825, the gate as in Qiu et al. 2025,
+arXiv:2505.06708.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -15,59 +18,106 @@ from torch import nn
 
 from star.operators.memory import Kept, Memory
 from star.operators.mixer import Mixer
-from star.ops.rotary import rotary_table, rotate
+from star.operators.positions import added_scores_naive, make_positions, score_scale
+from star.ops.positions import distances
+from star.ops.rotary import ROTARY_THETA, rotary_table
 from star.ops.shapes import BTD, BTE
-from star.spec import Dimensions, FeatureChannelMixing, LivSpec, Sparsity
+from star.spec import Dimensions, FeatureChannelMixing, LivSpec, Sparsity, Style
+from star.structures.attention import value_head_dim
 
 FOCUS = 8.0  # the score, before training, of the token that a head looks at
 LOOKS_BACK = (FeatureChannelMixing.DENSE, FeatureChannelMixing.NORMALISED)  # maps that are one matrix
 
+Scores = Callable[[torch.Tensor, int], torch.Tensor | None]  # queries, number of keys -> what their scores are added
+
 
 class Attention(Mixer):
-    """Softmax attention over features C (B, T, H K), B and V (B, T, G K)."""
+    """Softmax attention over features C (B, T, H K), B (B, T, G K) and V (B, T, G V).
+
+    Attributes:
+        turned: channels of a head that tell positions.
+        total: channels of a head that are scored.
+    """
 
     def __init__(self, liv: LivSpec, dims: Dimensions) -> None:
         super().__init__()
         self.head_dim = dims.head_dim
-        self.width = dims.d_model
+        self.value_head_dim = value_head_dim(liv, dims)
+        self.queries = dims.num_heads * dims.head_dim
+        self.width = dims.num_heads * self.value_head_dim
+        self.turned, self.total = self.count_channels(liv, dims)
+        self.scale = score_scale(liv, self.total)
+        self.positions = make_positions(liv, dims, self.turned, self.scale)
+        self.is_gated = bool(liv.variant.gate)
         self.window = dims.band if liv.sparsity is Sparsity.BANDED else None
         self.kept_widths = {group.role: group.width(dims) for group in liv.groups if group.role in "BV"}
         self.looks_back = [group.role for group in liv.groups if group.channel_mixing in LOOKS_BACK]
+        if not (self.positions.channels and has_mean(dims.style)):
+            self.looks_back = []
+
+    def count_channels(self, liv: LivSpec, dims: Dimensions) -> tuple[int, int]:
+        """Channels of a head that tell positions, and that are scored."""
+        return dims.head_dim, dims.head_dim
 
     def start(self, made: dict[str, nn.Module]) -> None:
         for role, stride in (("C", 1), ("B", 0)):
             if role in made and role in self.looks_back:
-                look_back(made[role].channels.weight.detach().unflatten(0, (-1, self.head_dim)), stride)
+                heads = made[role].channels.weight.detach()[: self.queries].unflatten(0, (-1, self.head_dim))
+                self.look_back(heads, stride)
+
+    def look_back(self, maps: torch.Tensor, stride: int) -> None:
+        """Let the rotated part of some heads look back."""
+        channels = self.positions.channels
+        # Written as a ratio, which is 1 where all is rotated and the scale is the usual one.
+        is_usual = self.scale == 1 / math.sqrt(self.total)
+        stretch = math.sqrt(self.total / channels) if is_usual else 1 / (self.scale * math.sqrt(channels))
+        look_back(maps[:, :channels], stride, stretch, self.positions.theta)
 
     def prepare(self, role: str, feature: BTE, position: int) -> BTE:
-        return rotate(feature.unflatten(2, (-1, self.head_dim)), position).flatten(2) if role == "B" else feature
+        if role != "B":
+            return feature
+        return self.positions.turn(feature.unflatten(2, (-1, self.turned)), position).flatten(2)
 
     def keeps(self, context: int) -> dict[str, Kept]:
         length = min(context, self.window or context)
         return {role: Kept((length, width), role) for role, width in self.kept_widths.items()}
 
-    def forward(self, c: BTD, b: BTE, v: BTE, memory: Memory | None = None) -> BTD:
+    def forward(self, c: BTD, b: torch.Tensor, v: torch.Tensor, memory: Memory | None = None) -> BTE:
         if memory is not None:
             b, v = memory.extend("B", b), memory.extend("V", v)
-        q, k, v = (x.unflatten(2, (-1, self.head_dim)) for x in (c, b, v))  # (B, T, heads, K)
-        y = attend(rotate(q, memory.position if memory else 0), k, v, self.window)
-        return y.flatten(2)
+        q = c[:, :, : self.queries].unflatten(2, (-1, self.head_dim))  # (B, T, heads, K)
+        k, v = b.unflatten(2, (-1, self.head_dim)), v.unflatten(2, (-1, self.value_head_dim))
+        q = self.positions.turn(q, memory.position if memory else 0)
+        y = attend(q, k, v, self.window, self.scale, self.positions.scores).flatten(2)
+        return y * torch.sigmoid(c[:, :, self.queries :]) if self.is_gated else y
 
 
-def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int | None) -> torch.Tensor:
+def has_mean(style: Style) -> bool:
+    """Whether the channels of what operators read have a mean that all tokens have in common."""
+    return style.norm == "rms" and style.norm_place != "after"
+
+
+def attend(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int | None, scale: float, scores: Scores
+) -> torch.Tensor:
     """Causal softmax attention of the queries (B, T, H, K), the last T of the tokens whose keys (B, S, G, K) and values
     (B, S, G, V) there are, to at most `window` tokens each. Returns (B, T, H, V)."""
+    width = v.shape[3]
+    if width < k.shape[3]:  # the library's fast kernels want values as wide as keys
+        v = F.pad(v, (0, k.shape[3] - width))
     num_queries, num_keys = q.shape[1], k.shape[1]
     if window and num_queries == num_keys > 2 * window:
-        return attend_in_blocks(q, k, v, window)
+        return attend_in_blocks(q, k, v, window, scale, scores)[..., :width]
     everything = num_keys <= (window or num_keys)
     mask = None
     if (num_queries > 1 and not (everything and num_queries == num_keys)) or not everything:
         mask = band(num_queries, num_keys, window or num_keys, q.device)
-    return attend_masked(q, k, v, mask, mask is None and num_queries > 1)
+    return attend_masked(q, k, v, mask, mask is None and num_queries > 1, scale, scores)[..., :width]
 
 
-def attend_in_blocks(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int) -> torch.Tensor:
+def attend_in_blocks(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int, scale: float, scores: Scores
+) -> torch.Tensor:
     """The same where every query has its key, in time linear in T: a block of `window` queries looks at the keys of its
     own block and of the one before."""
     batch_size, num_tokens = q.shape[:2]
@@ -77,20 +127,32 @@ def attend_in_blocks(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: 
     mask = band(window, 2 * window, window, q.device).repeat(num_blocks, 1, 1)
     mask[0, :, :window] = False  # before the first block there is nothing
     mask = mask.repeat(batch_size, 1, 1)[:, None]
-    y = attend_masked(*(x.flatten(0, 1) for x in (q, k, v)), mask, False)
+    y = attend_masked(*(x.flatten(0, 1) for x in (q, k, v)), mask, False, scale, scores)
     return y.unflatten(0, (batch_size, num_blocks)).flatten(1, 2)[:, :num_tokens]
 
 
 def attend_masked(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None, is_causal: bool
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    mask: torch.Tensor | None,
+    is_causal: bool,
+    scale: float,
+    scores: Scores,
 ) -> torch.Tensor:
     """The library's attention, heads before tokens inside."""
+    added = scores(q, k.shape[1])
+    if added is not None:
+        if is_causal:
+            mask = band(q.shape[1], k.shape[1], k.shape[1], q.device)
+        mask, is_causal = added if mask is None else torch.where(mask, added, -math.inf), False
     y = F.scaled_dot_product_attention(
         q.transpose(1, 2),
         k.transpose(1, 2),
         v.transpose(1, 2),
         attn_mask=mask,
         is_causal=is_causal,
+        scale=scale,
         enable_gqa=q.shape[2] != k.shape[2],
     )
     return y.transpose(1, 2)
@@ -98,12 +160,11 @@ def attend_masked(
 
 def band(num_queries: int, num_keys: int, window: int, device: torch.device) -> torch.Tensor:
     """Which of the tokens each of the last `num_queries` looks at, (T, S): itself and those before it in the window."""
-    last = torch.arange(num_keys - num_queries, num_keys, device=device)[:, None]
-    distance = last - torch.arange(num_keys, device=device)
+    distance = distances(num_queries, num_keys, device)
     return (distance >= 0) & (distance < window)
 
 
-def look_back(maps: torch.Tensor, stride: int, stretch: float = 1.0) -> None:
+def look_back(maps: torch.Tensor, stride: int, stretch: float = 1.0, theta: float = ROTARY_THETA) -> None:
     """Add to the query (stride 1) or key (stride 0) maps of some heads, (H, K, D), in place, a part with which head h
     looks h tokens back before training. Scores are divided by `stretch` sqrt(K).
 
@@ -114,23 +175,26 @@ def look_back(maps: torch.Tensor, stride: int, stretch: float = 1.0) -> None:
     """
     heads, head_dim, d_model = maps.shape
     amplitude = math.sqrt(2 * FOCUS * 2 / math.sqrt(head_dim) * stretch) / d_model
-    cos, sin = rotary_table(stride * heads + 1, head_dim, maps.device)
+    cos, sin = rotary_table(stride * heads + 1, head_dim, maps.device, theta)
     for head in range(heads):
         back = stride * head
         image = torch.cat((cos[back, 0], -sin[back, 0]))
         maps[head] += amplitude * image[:, None]
 
 
-def attention_naive(c: BTD, b: BTE, v: BTE, head_dim: int, window: int | None = None) -> BTD:
+def attention_naive(mixer: Attention, c: BTD, b: torch.Tensor, v: torch.Tensor) -> BTE:
     """The same from unrotated keys, one query and one head after another."""
-    q, k, v = (x.unflatten(2, (-1, head_dim)) for x in (c, b, v))
-    q, k = rotate(q), rotate(k)
+    q = c[:, :, : mixer.queries].unflatten(2, (-1, mixer.head_dim))
+    k, v = b.unflatten(2, (-1, mixer.head_dim)), v.unflatten(2, (-1, mixer.value_head_dim))
+    q, k = mixer.positions.turn(q, 0), mixer.positions.turn(k, 0)
     repeat = q.shape[2] // k.shape[2]
-    y = torch.zeros_like(q)
+    y = q.new_zeros(*q.shape[:3], mixer.value_head_dim)
     for i in range(q.shape[1]):
-        first = max(0, i + 1 - (window or i + 1))
+        first = max(0, i + 1 - (mixer.window or i + 1))
         for head in range(q.shape[2]):
             keys, values = k[:, first : i + 1, head // repeat], v[:, first : i + 1, head // repeat]
-            scores = torch.einsum("bk,bjk->bj", q[:, i, head], keys) / math.sqrt(head_dim)
+            scores = mixer.scale * torch.einsum("bk,bjk->bj", q[:, i, head], keys)
+            scores = scores + added_scores_naive(mixer.positions, q[:, i], head, keys.shape[1])
             y[:, i, head] = torch.einsum("bj,bjk->bk", scores.softmax(dim=-1), values)
-    return y.flatten(2)
+    y = y.flatten(2)
+    return y / (1 + torch.exp(-c[:, :, mixer.queries :])) if mixer.is_gated else y

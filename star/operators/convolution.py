@@ -9,7 +9,7 @@ implicit kernel as long as the sequence it is Hyena's of order two (Poli et al. 
 import torch
 import torch.nn.functional as F
 
-from star.operators.memory import Kept, Memory
+from star.operators.memory import Kept, Memory, count_columns
 from star.operators.mixer import Mixer
 from star.ops.convolution import convolution_naive, long_convolution, short_convolution
 from star.ops.shapes import BTD, WD
@@ -23,13 +23,15 @@ class GatedConvolution(Mixer):
 
     def __init__(self, liv: LivSpec, dims: Dimensions) -> None:
         super().__init__()
-        self.width = dims.d_model
+        self.width = liv.group("V").width(dims)
         self.gate = GATES.get(liv.nonlinearity)
         kernel = liv.group("K")
-        self.taps = kernel.expansion if kernel.token_mixing is FeatureTokenMixing.TOEPLITZ else None
+        self.taps = self.columns = None
+        if kernel.token_mixing is FeatureTokenMixing.TOEPLITZ:
+            self.taps, self.columns = kernel.expansion, count_columns(kernel.expansion, liv.variant.kept_taps)
 
     def keeps(self, context: int) -> dict[str, Kept]:
-        return {"gated input": Kept((self.taps or context, self.width), "BV")}
+        return {"gated input": Kept((self.columns or context, self.width), "BV")}
 
     def forward(self, c: BTD, b: BTD, v: BTD, kernel: WD, memory: Memory | None = None) -> BTD:
         y = self.convolve(b * v, kernel, memory)
@@ -39,7 +41,7 @@ class GatedConvolution(Mixer):
         """The convolution of the present tokens, with what is remembered before them."""
         num_tokens = u.shape[1]
         if self.taps:
-            u = u if memory is None else memory.slide("gated input", u)
+            u = u if memory is None else memory.slide("gated input", u, self.taps)
             return short_convolution(u, kernel)[:, -num_tokens:]
         if memory is None:
             return long_convolution(u, kernel)

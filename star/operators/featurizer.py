@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from star.operators.memory import Kept, Memory
+from star.operators.memory import Kept, Memory, count_columns
 from star.ops.convolution import short_convolution
-from star.ops.shapes import BTD, BTE, WD
+from star.ops.shapes import BTD, BTE
 from star.spec import (
     IMPLICIT_FREQUENCIES,
     IMPLICIT_HIDDEN,
@@ -28,6 +28,7 @@ from star.spec import (
     FeatureTokenMixing,
     LivSpec,
     Structure,
+    UserError,
 )
 
 NORM_EPS = 1e-6
@@ -45,23 +46,25 @@ class Feature(nn.Module):
         self.norm = None
         self.plain = group.plain
         if group.channel_mixing in NORM_WIDTHS:
-            self.norm = nn.RMSNorm(NORM_WIDTHS[group.channel_mixing](dims, width - group.plain), eps=NORM_EPS)
+            self.norm = nn.RMSNorm(
+                NORM_WIDTHS[group.channel_mixing](dims, width - group.plain), eps=dims.style.norm_eps
+            )
         self.kernel = self.kernel_bias = None
         if group.num_taps:
             self.kernel = short_kernel(group.num_taps, width)
-            self.kept_taps = group.kept_taps or group.num_taps
+            self.columns = count_columns(group.num_taps, group.kept_taps)
         if group.kernel_bias:
             self.kernel_bias = nn.Parameter(torch.zeros(width))
         self.is_activated = group.token_mixing is FeatureTokenMixing.ACTIVATED_TOEPLITZ
 
     def keeps(self) -> dict[str, Kept]:
         """The columns of its kernel."""
-        return {} if self.kernel is None else {self.name: Kept((self.kept_taps, self.kernel.shape[1]))}
+        return {} if self.kernel is None else {self.name: Kept((self.columns, self.kernel.shape[1]))}
 
     def forward(self, x: BTD, memory: Memory | None) -> BTE:
         y = self.channels(x)
         if self.kernel is not None:
-            columns = y if memory is None else memory.slide(self.name, y)
+            columns = y if memory is None else memory.slide(self.name, y, len(self.kernel))
             y = short_convolution(columns, self.kernel)[:, -x.shape[1] :]
         if self.kernel_bias is not None:
             y = y + self.kernel_bias
@@ -112,7 +115,7 @@ class ExplicitKernel(nn.Module):
         """Nothing."""
         return {}
 
-    def forward(self, x: BTD, memory: Memory | None) -> WD:
+    def forward(self, x: BTD, memory: Memory | None) -> torch.Tensor:
         return self.kernel
 
 
@@ -134,7 +137,7 @@ class ImplicitKernel(nn.Module):
         """Nothing."""
         return {}
 
-    def forward(self, x: BTD, memory: Memory | None) -> WD:
+    def forward(self, x: BTD, memory: Memory | None) -> torch.Tensor:
         num_tokens = x.shape[1] + (memory.position if memory else 0)
         # Half precision cannot tell positions apart.
         dtype = self.out.weight.dtype
@@ -177,13 +180,16 @@ def latent(group: FeatureGroup, dims: Dimensions) -> nn.Module:
     """A product of two thin matrices, perhaps with a norm between them."""
     rank = group.rank or dims.latent_rank
     down, up = linear(group.fan_in or dims.d_model, rank), linear(rank, group.width(dims), group.bias)
-    return nn.Sequential(down, nn.RMSNorm(rank, eps=NORM_EPS), up) if group.inner_norm else nn.Sequential(down, up)
+    between = [nn.RMSNorm(rank, eps=dims.style.norm_eps)] if group.inner_norm else []
+    return nn.Sequential(down, *between, up)
 
 
 def grouped(group: FeatureGroup, dims: Dimensions) -> nn.Module:
     """One block for each head."""
-    fan_in = group.fan_in or dims.d_model
-    return GroupedLinear(dims.num_heads, fan_in // dims.num_heads, group.width(dims), group.bias)
+    fan_in, width = group.fan_in or dims.d_model, group.width(dims)
+    if fan_in % dims.num_heads or width % dims.num_heads:
+        raise UserError(f"{group.role} maps {fan_in} channels to {width} by head, but there are {dims.num_heads} heads")
+    return GroupedLinear(dims.num_heads, fan_in // dims.num_heads, width, group.bias)
 
 
 def short_kernel(taps: int, width: int) -> nn.Parameter:

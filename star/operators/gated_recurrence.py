@@ -4,7 +4,8 @@
 
     y_i = g(C_i) h_i        elementwise in the channels; g is GELU as published, swish or linear
 
-De et al. 2024, arXiv:2402.19427. The gates come from the operator's input, side by side with V, not from V.
+De et al. 2024, arXiv:2402.19427. The gates A and B come from the operator's input, side by side with V; from V, as
+published, where a scale chains them.
 """
 
 import torch
@@ -25,7 +26,7 @@ class GatedRecurrence(Mixer):
 
     def __init__(self, liv: LivSpec, dims: Dimensions) -> None:
         super().__init__()
-        self.width = dims.d_model
+        self.width = liv.group("V").width(dims)
         self.gate = GATES.get(liv.nonlinearity)
         softened = -torch.linspace(*DECAY_RANGE, self.width).log() / RATE_SCALE
         self.rate = nn.Parameter(torch.log(torch.expm1(softened)))  # softplus of it is `softened`

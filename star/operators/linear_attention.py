@@ -23,7 +23,7 @@ class LinearAttention(Mixer):
     def __init__(self, liv: LivSpec, dims: Dimensions) -> None:
         super().__init__()
         self.head_dim = dims.head_dim
-        self.width = dims.d_model
+        self.width = dims.num_heads * dims.head_dim
         self.num_kept = liv.group("V").width(dims) // dims.head_dim
 
     def keeps(self, context: int) -> dict[str, Kept]:

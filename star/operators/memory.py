@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 
 from star.ops.shapes import BTD
+from star.spec import UserError
 
 
 class Kept(NamedTuple):
@@ -17,6 +18,15 @@ class Kept(NamedTuple):
 
     shape: tuple[int, ...]
     roles: str = ""
+
+
+def count_columns(taps: int, kept_taps: int) -> int:
+    """How many columns a short kernel keeps: one for each tap, or as many as a scale says. UserError if too few."""
+    if 0 < kept_taps < taps - 1:
+        raise UserError(
+            f"kept_taps is {kept_taps}, but a kernel of {taps} taps needs {taps - 1} columns before a token"
+        )
+    return kept_taps or taps
 
 
 class Memory:
@@ -57,14 +67,14 @@ class Memory:
             kept.copy_(history[:, -kept.shape[1] :])
         return self._show(name, history)
 
-    def slide(self, name: str, new: BTD) -> torch.Tensor:
-        """The present tokens after the columns before them: as many as there are taps, less one; zeros at first."""
+    def slide(self, name: str, new: BTD, taps: int) -> torch.Tensor:
+        """The present tokens after the columns before them: as many as `taps`, less one; zeros at first."""
         if name in self.keepers:
             return self.keepers[name].before[name]
         kept = self.tensors[name]
         columns = torch.cat((kept, new), dim=1)
         kept.copy_(columns[:, -kept.shape[1] :])
-        return self._show(name, columns[:, 1:])
+        return self._show(name, columns[:, kept.shape[1] + 1 - taps :])
 
     def state(self, name: str) -> torch.Tensor:
         """The state before the present tokens."""

@@ -30,7 +30,7 @@ class Recurrence(Mixer):
     def __init__(self, liv: LivSpec, dims: Dimensions) -> None:
         super().__init__()
         self.width = liv.group("V").width(dims)
-        self.num_states = liv.group("B").expansion
+        self.num_states = liv.group("B").width(dims)
         low, high = (math.log(step) for step in STEP_RANGE)
         steps = torch.linspace(low, high, self.width).exp()
         self.log_rate = nn.Parameter(torch.arange(1.0, self.num_states + 1).log().repeat(self.width, 1))

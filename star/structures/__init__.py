@@ -65,6 +65,8 @@ def check_variant(liv: LivSpec, variant: Variant) -> None:
     """Raise UserError if a variant says of an operator what means nothing to its structure."""
     check_known(rules_of(liv), liv.name, variant)
     check_features(liv, variant)
+    if variant.gate and liv.token_mixing is TokenMixing.DIAGONAL and not liv.has("V"):
+        raise UserError(f"gate cannot be true for {liv.name}, which has no feature V")
     if variant.window and liv.sparsity is not Sparsity.BANDED:
         raise UserError(f"window means nothing to {liv.name}, which looks at all of the context")
 

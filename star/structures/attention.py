@@ -55,7 +55,6 @@ class AttentionRules(StructureRules):
         served, head_dim = num_kv_heads(liv, dims), dims.head_dim
         queries = dims.num_heads * head_dim
         gate = dims.num_heads * value_head_dim(liv, dims) if liv.variant.gate else 0
-        check_rotary(liv, dims, head_dim)
         return {"C": queries + gate, "B": served * head_dim, "V": served * value_head_dim(liv, dims)}
 
     def vary(self, liv: LivSpec, dims: Dimensions) -> tuple[FeatureGroup, ...]:
@@ -67,6 +66,10 @@ class AttentionRules(StructureRules):
             plain = dims.num_heads * value_head_dim(liv, dims)
             groups = tuple(replace(one, plain=plain) if one.role == "C" else one for one in groups)
         return groups
+
+    def check_fits(self, liv: LivSpec, dims: Dimensions) -> None:
+        super().check_fits(liv, dims)
+        check_rotary(liv, dims, dims.head_dim)
 
     def params(self, liv: LivSpec, dims: Dimensions) -> int:
         relative = dims.d_model * dims.num_heads * dims.head_dim if positions_of(liv, dims) == "relative" else 0
@@ -110,7 +113,6 @@ class LatentAttentionRules(AttentionRules):
 
     def widths(self, liv: LivSpec, dims: Dimensions) -> dict[str, int]:
         turned = rope_head_dim(liv, dims)
-        check_rotary(liv, dims, turned)
         latent = liv.variant.latent_dim or liv.group("V").width(dims)
         return {"C": dims.num_heads * (dims.head_dim + turned), "B": turned, "V": latent}
 
@@ -120,6 +122,12 @@ class LatentAttentionRules(AttentionRules):
             groups = tuple(replace(one, channel_mixing=thin) if one.role == "C" else one for one in liv.groups)
             liv = replace(liv, groups=groups)
         return super().vary(liv, dims)
+
+    def check_fits(self, liv: LivSpec, dims: Dimensions) -> None:
+        StructureRules.check_fits(self, liv, dims)
+        check_rotary(liv, dims, rope_head_dim(liv, dims))
+        if positions_of(liv, dims) == "relative":
+            raise UserError(f"{liv.name}: latent attention has no relative positions")
 
     def params(self, liv: LivSpec, dims: Dimensions) -> int:
         wide = value_head_dim(liv, dims)
@@ -144,6 +152,9 @@ class LinearAttentionRules(AttentionRules):
     nonlinearities = (Nonlinearity.NONE,)
     sparsities = (Sparsity.NONE,)
     knows = ("num_heads", "num_kv_heads", "head_dim", "qk_norm")
+
+    def check_fits(self, liv: LivSpec, dims: Dimensions) -> None:
+        StructureRules.check_fits(self, liv, dims)
 
     def params(self, liv: LivSpec, dims: Dimensions) -> int:
         return self.out_params(liv, dims.num_heads * dims.head_dim, dims)

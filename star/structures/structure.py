@@ -109,8 +109,13 @@ class StructureRules:
         for role, width in widths.items():
             if width < 1:
                 raise UserError(f"{liv.name}: {role} would have {width} channels")
-        groups = [group for group in liv.groups if group.role not in self.left_out(liv.variant)]
-        return tuple(self.vary_group(liv.variant, group, widths) for group in groups)
+        left_out = self.left_out(liv.variant)
+        groups = [self.vary_group(liv.variant, one, widths) for one in liv.groups if one.role not in left_out]
+        for group in groups:
+            if group.channel_mixing is FeatureChannelMixing.GROUPED:
+                check_divides(liv.name, "num_heads", dims.num_heads, "d_model", group.fan_in or dims.d_model)
+                check_divides(liv.name, "num_heads", dims.num_heads, f"the width of {group.role},", group.channels)
+        return tuple(groups)
 
     def vary_group(self, variant: Variant, group: FeatureGroup, widths: dict[str, int]) -> FeatureGroup:
         """One feature group as a variant makes it."""
