@@ -131,7 +131,7 @@ def frame(num_slots: int, dims: Dimensions) -> Frame:
     positions = dims.seq_len * dims.d_model if style.positions == "learned" else 0
     embedding = table * (1 if style.tied else 2) + positions
     norm = norm_params(style, dims.d_model)
-    outside = norm * (2 if style.embedding_norm else 1) + (dims.vocab_size if style.head_bias else 0)
+    outside = norm * (style.final_norm + style.embedding_norm) + (dims.vocab_size if style.head_bias else 0)
     saved = norm * (num_slots - len(set(style.rounds(num_slots)))) if style.shared_norm and num_slots else 0
     return Frame(embedding + outside - saved, embedding, 2 * table)
 
@@ -242,8 +242,8 @@ class Deployment(NamedTuple):
     """What it takes to decode with a model, `batch` sequences side by side, each with `context` tokens behind it.
 
     `decode_flops` are those of one more token of every sequence; `intensity` is their number for each byte of weights
-    and cache that they need to read. Of the weights these are all that can be needed: those that one token goes
-    through at batch 1, all experts beyond; tables that are only looked up are left out.
+    and cache that they read. Tables that are only looked up are not read; of E experts that serve k for each token,
+    (1 - k/E)^batch are not, if tokens are routed evenly and independently.
     """
 
     weight_bytes: int
@@ -253,12 +253,32 @@ class Deployment(NamedTuple):
     intensity: float
 
 
+def memory_bytes(cost: Cost, batch: int, dtype_bytes: float) -> int:
+    """Bytes of the weights and of the caches of `batch` sequences."""
+    return _bytes(cost.params, dtype_bytes) + batch * cost.cache_bytes
+
+
 def deploy(slots: tuple[Slot, ...], dims: Dimensions, context: int, batch: int, dtype_bytes: float) -> Deployment:
     """The memory and work of decoding; weights and cache in numbers of `dtype_bytes` bytes each."""
     cost, longer = (price(slots, dims, tokens, dtype_bytes) for tokens in (context, context + 1))
-    weights = _bytes(cost.params, dtype_bytes)
-    cache = batch * cost.cache_bytes
-    decode_flops = batch * (longer.flops - cost.flops)
+    flops, unread = longer.flops - cost.flops, 0.0
+    for (_, liv, *_), share in zip(slots, _pricer(dims, context).layers(slots), strict=True):
+        surplus, left = _decoding(liv, dims, context)
+        flops += surplus
+        unread += share.idle * left ** (batch - 1)
     looked_up = cost.embedding_params - dims.vocab_size * dims.d_model
-    read = (cost.active_params if batch == 1 else cost.params) - looked_up
-    return Deployment(weights, cache, weights + cache, decode_flops, decode_flops / (_bytes(read, dtype_bytes) + cache))
+    cache = batch * cost.cache_bytes
+    memory = memory_bytes(cost, batch, dtype_bytes)
+    read = (cost.params - looked_up - unread) * dtype_bytes + cache
+    return Deployment(memory - cache, cache, memory, batch * flops, batch * flops / read)
+
+
+@lru_cache(maxsize=1_024)
+def _decoding(liv: LivSpec, dims: Dimensions, context: int) -> tuple[int, float]:
+    """FLOPs of a decoded token beyond those that it adds to a sequence, and the share of experts that it leaves out."""
+    rules, fitted = rules_of(liv), fit(liv, dims)
+    dims = dims.of(fitted)
+    added = rules.flops(fitted, dims, context + 1) - rules.flops(fitted, dims, context)
+    surplus = (2 if liv.differential else 1) * (rules.decode_flops(fitted, dims, context) - added)
+    left = 1 - fitted.group("R").repeat / fitted.group("R").expansion if fitted.has("R") else 0.0
+    return surplus, left

@@ -122,7 +122,7 @@ def test_inspect_explains_every_operator_once(star):
             assert f"    {part}\n" in text
         for role, made in operator["features"].items():
             assert f"    {role} = {made}\n" in text
-    assert f"{found['active_params']:,} of them for one token" in text
+    assert f"{found['active_params']:,} used by one token" in text
 
 
 def test_the_window_is_a_size_like_others(star):
@@ -148,7 +148,7 @@ def test_inspect_of_nothing_prints_nothing_but_the_embedding(star):
 
 def test_inspect_prints_the_same_figures(star):
     figures = json.loads(star("inspect", "gconv", "--json")[1])
-    code, out, _ = star("inspect", "gconv")
+    code, out, _ = star("inspect", "gconv", "--layers")
     assert code == 0
     assert f"{figures['params']:,} parameters" in out
     assert f"{figures['cache_bytes']:,} bytes of cache" in out

@@ -196,3 +196,21 @@ def test_a_drawing_of_some_slots_leaves_out_the_columns_of_others():
     assert shown == [0, 1, 2]
     assert [draw(slots, shown)[i] for i in shown] == draw(slots[:3])
     assert max(map(len, draw(slots))) > max(map(len, draw(slots, shown)))
+
+
+def test_an_individual_is_priced_where_its_run_counted_it(star, tmp_path):
+    """Params, cache and memory of the front, again: the pattern at the target's depth, context, batch and number format."""
+    config = RunConfig(
+        population=6, generations=1, scale="nano", target="125m", context=3000, batch=3, dtype="fp8", tokens=2048
+    )
+    run = write_run(tmp_path / "run", config, failing=0)
+    front = json.loads(star("front", run.path, "--json")[1])
+    for row in front:
+        found = json.loads(star("inspect", f"{run.path}:{row['id']}", "--json")[1])
+        assert (found["scale"], found["context"], found["batch"], found["dtype"]) == ("125m", 3000, 3, "fp8")
+        (beside,) = json.loads(star("compare", f"{run.path}:{row['id']}", "--json")[1])
+        for one in (found, beside):
+            assert (one["params"], one["cache_bytes"]) == (row["params"], row["cache_bytes"])
+            assert one["memory_bytes"] == row["memory_bytes"]
+        (elsewhere,) = json.loads(star("compare", f"{run.path}:{row['id']}", "--scale", "1b", "--json")[1])
+        assert elsewhere["params"] > 5 * row["params"] and elsewhere["context"] == 4096

@@ -6,37 +6,39 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from star import catalogue
 from star.cli.console import print_json, si, stdout, table
-from star.cli.find import find_individual
-from star.cli.sizes import Batch, Context, Dtype, Json, ScaleName, dtype_bytes, own_scale
-from star.cost import Cost, deploy, price
+from star.cli.find import Found, Sizes, find
+from star.cli.sizes import Batch, Context, Dtype, Json, ScaleName
+from star.cost import Cost, memory_bytes, price
 from star.genome import decode, to_text
-from star.records import Genome
-from star.scales import Scale
 from star.spec import UserError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One architecture at the sizes that it is compared at; `objectives` are those stored in its run, if it has one."""
+    """One architecture, where it is priced, and its costs there."""
 
     label: str
-    genome: Genome
-    scale: Scale
+    found: Found
     num_slots: int
-    context: int
     cost: Cost
     memory_bytes: int
-    objectives: dict[str, float] | None
+
+    @property
+    def objectives(self) -> dict[str, float] | None:
+        """Those stored in its run, if it was trained in one."""
+        return (self.found.individual.objectives or None) if self.found.individual else None
 
     def as_json(self) -> dict[str, object]:
+        found = self.found
         return {
             "architecture": self.label,
-            "genome": to_text(self.genome),
-            "scale": self.scale.name,
+            "genome": to_text(found.genome),
+            "scale": found.scale.name,
             "slots": self.num_slots,
-            "context": self.context,
+            "context": found.context,
+            "batch": found.batch,
+            "dtype": found.dtype,
             **{name: value for name, value in self.cost._asdict().items() if name != "flops"},
             "memory_bytes": self.memory_bytes,
             "objectives": self.objectives,
@@ -47,59 +49,52 @@ def compare(
     architectures: Annotated[list[str], typer.Argument(help="Names, .toml files, genome texts, or RUN:ID.")],
     scale: ScaleName = None,
     context: Context = None,
-    batch: Batch = 1,
-    dtype: Dtype = "bf16",
+    batch: Batch = None,
+    dtype: Dtype = None,
     json: Json = False,
 ) -> None:
     """Put architectures side by side: what they cost at a scale, and how well those of a run did when trained there."""
-    width = dtype_bytes(dtype)
-    common = None if scale is None else catalogue.find_scale(scale)
-    entries = [_entry(text, common, context, batch, width) for text in architectures]
+    sizes = Sizes(scale=scale, context=context, batch=batch, dtype=dtype)
+    entries = [_entry(text, sizes) for text in architectures]
     if json:
-        print_json([entry.as_json() | {"batch": batch, "dtype": dtype} for entry in entries])
+        print_json([entry.as_json() for entry in entries])
         return
     stdout().print(_side_by_side(entries))
-    first = entries[0]
-    where = "" if _scales_differ(entries) else f"scale {first.scale.name}, {first.context:,} tokens, "
-    print(f"\n{where}batch {batch:,}, {dtype}; memory is that of weights and of all caches")
+    where = "" if _settings_differ(entries) else f"{_setting(entries[0].found)}; "
+    print(f"\n{where}memory is that of weights and of all caches")
 
 
-def _entry(text: str, common: Scale | None, context: int | None, batch: int, width: float) -> Entry:
-    individual = find_individual(text)
-    scale = common or own_scale(text)
-    genome = individual.genome if individual else catalogue.resolve(text, scale.num_slots)
-    slots, tokens = decode(genome), context or scale.dims.seq_len
+def _entry(text: str, sizes: Sizes) -> Entry:
+    found = find(text, sizes)
+    slots = decode(found.genome)
     try:
-        cost = price(slots, scale.dims, tokens, width)
-        served = deploy(slots, scale.dims, tokens, batch, width)
+        cost = price(slots, found.scale.dims, found.context, found.dtype_bytes)
     except UserError as error:
-        raise UserError(f"{text} at scale {scale.name}: {error}") from error
-    return Entry(
-        label=text,
-        genome=genome,
-        scale=scale,
-        num_slots=len(slots),
-        context=tokens,
-        cost=cost,
-        memory_bytes=served.memory_bytes,
-        objectives=individual.objectives or None if individual else None,
-    )
+        raise UserError(f"{text} at scale {found.scale.name}: {error}") from error
+    memory = memory_bytes(cost, found.batch, found.dtype_bytes)
+    return Entry(label=text, found=found, num_slots=len(slots), cost=cost, memory_bytes=memory)
 
 
-def _scales_differ(entries: list[Entry]) -> bool:
-    return len({one.scale for one in entries}) > 1
+def _setting(found: Found) -> str:
+    return f"scale {found.scale.name}, {found.context:,} tokens, batch {found.batch:,}, {found.dtype}"
+
+
+def _settings_differ(entries: list[Entry]) -> bool:
+    return len({_setting(one.found) for one in entries}) > 1
 
 
 def _side_by_side(entries: list[Entry]) -> Table:
-    """Scale and context are columns where scales differ."""
-    differ = _scales_differ(entries)
+    """Where architectures are priced is told in columns if that differs."""
+    differ = _settings_differ(entries)
     costs = (">params", ">active", ">embedding", ">cache", ">B/token", ">memory", ">FLOP/token", ">bits/byte")
-    rows = table("architecture", *(("scale", ">context") if differ else ()), ">slots", *costs)
+    own = ("scale", ">context", ">batch", "dtype") if differ else ()
+    rows = table("architecture", *own, ">slots", *costs)
     for one in entries:
-        cost, quality = one.cost, (one.objectives or {}).get("quality_bpb")
+        cost, found, quality = one.cost, one.found, (one.objectives or {}).get("quality_bpb")
+        setting = (found.scale.name, f"{found.context:,}", f"{found.batch:,}", found.dtype) if differ else ()
         rows.add_row(
             one.label,
-            *((one.scale.name, f"{one.context:,}") if differ else ()),
+            *setting,
             f"{one.num_slots:,}",
             *(si(value) for value in (cost.params, cost.active_params, cost.embedding_params)),
             si(cost.cache_bytes, "B"),

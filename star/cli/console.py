@@ -37,9 +37,9 @@ def table(*columns: str) -> Table:
 def si(value: float, unit: str = "") -> str:
     """A number with an SI prefix and at least three digits: 84.9 M, 805 MB, 512 B."""
     size = abs(value)
-    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+    for factor, prefix in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if size >= factor:
-            return f"{value / factor:.{3 - len(str(int(size / factor)))}f} {prefix}{unit}"
+            return f"{value / factor:.{max(0, 3 - len(str(int(size / factor))))}f} {prefix}{unit}"
     return f"{value:g} {unit}".rstrip()
 
 

@@ -48,12 +48,13 @@ def design(
     if json:
         print_json(_record(made, file, out))
         return
-    summary = "\n".join(_summary(made))
+    lines = _summary(made)
     if file and not out:
-        stderr().print(summary, markup=False)
+        stderr().print("\n".join(lines), markup=False)
         print(file, end="")
         return
-    print(summary)
+    # Where no file comes of it, what stands in its place is comments.
+    print("\n".join(lines if out else [f"# {line}" for line in lines]))
     if out:
         stderr().print(f"written to {out}", markup=False)
 

@@ -1,25 +1,111 @@
-"""From what a person types to a genome: a catalogue name, a .toml file, a genome text, or RUN:ID."""
+"""From what a person types to a genome and the sizes it is priced at: a catalogue name, a .toml file, a genome text, or
+RUN:ID."""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from star import catalogue
+from star.config import DTYPE_BYTES, RunConfig, from_toml, target_scale
+from star.genome import GENES_PER_SLOT, canonical, split, tile
 from star.records import Genome, Individual
+from star.scales import Scale, nearest
 from star.spec import UserError
 
-
-def find_genome(text: str, num_slots: int) -> Genome:
-    """The genome that `text` stands for; a name or a .toml file takes `num_slots` slots."""
-    individual = find_individual(text)
-    return individual.genome if individual else catalogue.resolve(text, num_slots)
+DEFAULT_SCALE = "nano"
+DEFAULT_DTYPE = "bf16"
 
 
-def find_individual(text: str) -> Individual | None:
-    """The individual of a run that RUN:ID stands for, as it was when last kept; None for any other text."""
+class Member(NamedTuple):
+    """An individual of a run, as it was when last kept, and the configuration of the run."""
+
+    individual: Individual
+    config: RunConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """Where architectures are priced, as far as a person says; what is None follows from each of them."""
+
+    scale: str | None = None
+    context: int | None = None
+    batch: int | None = None
+    dtype: str | None = None
+    window: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """An architecture and where it is priced; the individual, if it is one of a run."""
+
+    genome: Genome
+    scale: Scale
+    context: int
+    batch: int
+    dtype: str
+    individual: Individual | None = None
+
+    @property
+    def dtype_bytes(self) -> float:
+        return DTYPE_BYTES[self.dtype]
+
+
+def find(text: str, sizes: Sizes) -> Found:
+    """The architecture that `text` stands for: at the sizes that are asked for, else at its own.
+
+    Its own are those that it was published at, or the target of its run; nano's for any other. A name or a file takes
+    the scale's number of slots, and so does the pattern of a run if that is shorter; a text is taken as it is.
+    """
+    member = find_member(text)
+    config = member.config if member and sizes.scale is None else None
+    own = target_scale(config) if config else None if sizes.scale else _own_scale(text)
+    dtype = sizes.dtype or (config.dtype if config else DEFAULT_DTYPE)
+    scale, _ = find_sizes(sizes, own, dtype)
+    if member:
+        genome = _repeat(member, scale, is_counted=config is not None)
+    else:
+        genome = catalogue.resolve(text, scale.num_slots)
+    return Found(
+        genome=genome,
+        scale=scale,
+        context=sizes.context or (config.context if config else None) or scale.dims.seq_len,
+        batch=sizes.batch or (config.batch if config else 1),
+        dtype=dtype,
+        individual=member.individual if member else None,
+    )
+
+
+def find_sizes(sizes: Sizes, own: Scale | None = None, dtype: str = DEFAULT_DTYPE) -> tuple[Scale, float]:
+    """The scale that is asked for, or `own`, and the bytes of a number."""
+    scale = own or catalogue.find_scale(sizes.scale or DEFAULT_SCALE)
+    dtype = sizes.dtype or dtype
+    if dtype not in DTYPE_BYTES:
+        raise UserError(f"unknown dtype {dtype!r}{nearest(dtype, DTYPE_BYTES)}")
+    if sizes.window:
+        scale = replace(scale, dims=replace(scale.dims, window=sizes.window))
+    return scale, DTYPE_BYTES[dtype]
+
+
+def find_member(text: str) -> Member | None:
+    """The individual of a run that RUN:ID stands for; None for any other text."""
     path, colon, number = text.rpartition(":")
     if not (colon and number.isdecimal()):
         return None
     from star.checkpoint import RunDirectory  # pyarrow takes longer to load than most commands to run
 
-    for generation in reversed(RunDirectory(path).open().generations()):
-        for individual in generation.individuals:
-            if str(individual.id) == number:
-                return individual
-    raise UserError(f"{path} keeps no individual {number:.40}; `star front {path}` lists some")
+    run = RunDirectory(path).open()
+    return Member(run.find_individual(number), from_toml(run.config_toml).resolved())
+
+
+def _own_scale(text: str) -> Scale:
+    named = text.endswith(".toml") or not text[:1].isdigit()
+    return (catalogue.load(text).scale if named else None) or catalogue.find_scale(DEFAULT_SCALE)
+
+
+def _repeat(member: Member, scale: Scale, is_counted: bool) -> Genome:
+    """The backbone of a run's individual as the run counted it, or repeated to the depth of another scale if that is
+    greater."""
+    genome = member.individual.genome
+    is_pattern = member.config.target != member.config.scale
+    if not is_counted:
+        is_pattern = scale.num_slots > len(split(genome)[1]) // GENES_PER_SLOT
+    return tile(canonical(genome), scale.num_slots) if is_pattern else genome

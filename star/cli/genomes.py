@@ -10,29 +10,32 @@ import typer
 
 from star import catalogue
 from star.cli.console import print_json, si, stderr, stdout, table
+from star.cli.find import DEFAULT_SCALE, Sizes, find, find_sizes
 from star.cli.genes import gene_table, genes_markdown
-from star.cli.sizes import DEFAULT_SCALE, Context, Dtype, Json, ScaleName, Window, dtype_bytes, with_window
+from star.cli.sizes import Batch, Context, Dtype, Json, ScaleName, Window
+from star.cost import memory_bytes
 from star.cost import price as price_slots
 from star.genome import decode, to_text
+from star.units import read_amount
 
 PATTERN_SCALE = "125m"  # of named architectures without sizes of their own
 
 
 def price(
     file: Annotated[Path, typer.Argument(help="Parquet with a column `genome`: lists of integers, or texts.")],
-    scale: ScaleName = None,
+    scale: ScaleName = DEFAULT_SCALE,
     context: Context = None,
-    dtype: Dtype = "bf16",
+    dtype: Dtype = None,
     window: Window = None,
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes for large files; 0: one per core.")] = 0,
     out: Annotated[Path | None, typer.Option("--out", help="Write genomes and costs to this Parquet file.")] = None,
     json: Json = False,
 ) -> None:
-    """Price every genome of a Parquet file."""
+    """Price every genome of a Parquet file, each at the depth that it has."""
     from star.pricing import price_file
 
-    sizes = with_window(catalogue.find_scale(scale or DEFAULT_SCALE), window)
-    totals = price_file(file, sizes, context, out, workers, dtype_bytes(dtype))
+    sizes, width = find_sizes(Sizes(scale=scale, dtype=dtype, window=window))
+    totals = price_file(file, sizes, context, out, workers, width)
     if json:
         print_json(
             {
@@ -55,36 +58,55 @@ def price(
         stderr().print(f"written to {out}")
 
 
-def genomes(scale: ScaleName = None, context: Context = None, json: Json = False) -> None:
+def genomes(
+    scale: Annotated[
+        str | None,
+        typer.Option("--scale", help=f"Sizes of all; their own if not given, or {PATTERN_SCALE}'s."),
+    ] = None,
+    context: Context = None,
+    batch: Batch = None,
+    dtype: Dtype = None,
+    max_memory: Annotated[
+        str | None, typer.Option("--max-memory", help="List only what fits into it, such as 2GB: weights and caches.")
+    ] = None,
+    json: Json = False,
+) -> None:
     """List the named architectures, each at the sizes it was published at, or at one scale."""
+    limit = None if max_memory is None else read_amount("max_memory", max_memory, of_bytes=True)
     entries = []
     for name in catalogue.names():
         named = catalogue.load(name)
-        sizes = catalogue.find_scale(scale or (name if named.scale else PATTERN_SCALE))
-        genes = named.at(sizes.num_slots)
-        cost = price_slots(decode(genes), sizes.dims, context)
+        own = None if named.scale else PATTERN_SCALE
+        found = find(name, Sizes(scale=scale or own, context=context, batch=batch, dtype=dtype))
+        slots = decode(found.genome)
+        cost = price_slots(slots, found.scale.dims, found.context, found.dtype_bytes)
+        memory = memory_bytes(cost, found.batch, found.dtype_bytes)
+        if limit is not None and memory > limit:
+            continue
         entries.append(
             {
                 "name": name,
                 "title": named.title,
                 "citation": named.citation,
                 "note": named.note,
-                "genome": to_text(genes),
-                "scale": sizes.name,
-                "slots": sizes.num_slots,
-                "context": context or sizes.dims.seq_len,
+                "genome": to_text(found.genome),
+                "scale": found.scale.name,
+                "slots": len(slots),
+                "context": found.context,
                 "params": cost.params,
                 "active_params": cost.active_params,
                 "cache_bytes": cost.cache_bytes,
+                "memory_bytes": memory,
             }
         )
     if json:
         print_json(entries)
         return
-    rows = table("name", ">slots", ">params", ">active", ">context", ">cache", "what it is")
-    for entry in entries:
-        costs = si(entry["params"]), si(entry["active_params"]), f"{entry['context']:,}", si(entry["cache_bytes"], "B")
-        rows.add_row(entry["name"], str(entry["slots"]), *costs, f"{entry['title']}; {entry['citation']}")
+    rows = table("name", ">slots", ">params", ">active", ">context", ">cache", ">memory", "what it is")
+    for one in entries:
+        costs = si(one["params"]), si(one["active_params"]), f"{one['context']:,}", si(one["cache_bytes"], "B")
+        what = f"{one['title']}; {one['citation']}"
+        rows.add_row(one["name"], str(one["slots"]), *costs, si(one["memory_bytes"], "B"), what)
     stdout().print(rows)
 
 

@@ -5,15 +5,13 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from star import catalogue
 from star.cli.console import print_json, si, stdout, table
 from star.cli.drawing import Fold, codes_of, distinct_operators, draw, explain, fold
-from star.cli.find import find_genome
-from star.cli.sizes import Batch, Context, Dtype, Json, ScaleName, Window, dtype_bytes, own_scale, with_window
+from star.cli.find import Found, Sizes, find
+from star.cli.sizes import Batch, Context, Dtype, Json, ScaleName, Window
 from star.cost import Cost, Deployment, LayerCost, deploy, itemise, price
 from star.genome import canonical, decode, genome_hash, to_text
 from star.records import Genome
-from star.scales import Scale
 from star.spec import Slot
 from star.structures import specify
 from star.structures.equations import feature_equations, operator_equation
@@ -25,34 +23,26 @@ def inspect(
     genome: Annotated[str, typer.Argument(help="A name, a .toml file, a genome text, or RUN:ID.")],
     scale: ScaleName = None,
     context: Context = None,
-    batch: Batch = 1,
-    dtype: Dtype = "bf16",
+    batch: Batch = None,
+    dtype: Dtype = None,
     window: Window = None,
     layers: Annotated[bool, typer.Option("--layers", help="Every slot in a line of its own.")] = False,
     json: Json = False,
 ) -> None:
     """Show what an architecture consists of, shares and costs, slot by slot, and the equations of its operators."""
-    sizes = with_window(own_scale(genome) if scale is None else catalogue.find_scale(scale), window)
-    genes = find_genome(genome, sizes.num_slots)
-    slots, tokens, width = decode(genes), context or sizes.dims.seq_len, dtype_bytes(dtype)
-    cost = price(slots, sizes.dims, tokens, width)
-    costs = itemise(slots, sizes.dims, tokens, width)
-    served = deploy(slots, sizes.dims, tokens, batch, width)
-    slots = specify(slots, sizes.dims).slots
+    found = find(genome, Sizes(scale=scale, context=context, batch=batch, dtype=dtype, window=window))
+    slots, dims, width = decode(found.genome), found.scale.dims, found.dtype_bytes
+    cost = price(slots, dims, found.context, width)
+    costs = itemise(slots, dims, found.context, width)
+    served = deploy(slots, dims, found.context, found.batch, width)
+    slots = specify(slots, dims).slots
     if json:
-        print_json(
-            _record(genes, sizes, cost, costs, served)
-            | {
-                "context": tokens,
-                "batch": batch,
-                "dtype": dtype,
-                "operators": [_operator(slot) for slot in distinct_operators(slots)],
-            }
-        )
+        operators = [_operator(slot) for slot in distinct_operators(slots)]
+        print_json(_record(found, cost, costs, served) | {"operators": operators})
         return
-    print("\n".join(f"{name:<9}  {text}" for name, text in _texts(genes).items()), end="\n\n")
+    print("\n".join(f"{name:<9}  {text}" for name, text in _texts(found.genome).items()), end="\n\n")
     stdout().print(_layer_table(slots, costs, every=layers))
-    print("\n" + "\n".join(_totals(cost, served, sizes, tokens, batch, dtype)) + "\n")
+    print("\n" + "\n".join(_totals(found, cost, served)) + "\n")
     print("\n".join(line for slot in distinct_operators(slots) for line in explain(slot)))
 
 
@@ -78,27 +68,34 @@ def _layer_table(slots: tuple[Slot, ...], costs: list[LayerCost], every: bool) -
     return rows
 
 
-def _totals(cost: Cost, served: Deployment, sizes: Scale, tokens: int, batch: int, dtype: str) -> list[str]:
-    active = f", {cost.active_params:,} of them for one token" if cost.active_params < cost.params else ""
-    beside = f" and {batch:,} sequences" if batch > 1 else ""
-    return [
-        f"{cost.params:,} parameters at scale {sizes.name}, {cost.embedding_params:,} of them embeddings{active}",
-        f"{cost.cache_bytes:,} bytes of cache at {tokens:,} tokens in {dtype}, {cost.cache_bytes_per_token:,} more for "
-        "each token",
+def _totals(found: Found, cost: Cost, served: Deployment) -> list[str]:
+    active = f", {cost.active_params:,} used by one token" if cost.active_params < cost.params else ""
+    beside = f" and {found.batch:,} sequences" if found.batch > 1 else ""
+    lines = [
+        f"{cost.params:,} parameters at scale {found.scale.name}, {cost.embedding_params:,} of them embeddings{active}",
+        f"{cost.cache_bytes:,} bytes of cache at {found.context:,} tokens in {found.dtype}, "
+        f"{cost.cache_bytes_per_token:,} more for each token",
         f"{si(served.memory_bytes, 'B')} of memory for {si(served.weight_bytes, 'B')} of weights and "
-        f"{si(served.cache_bytes, 'B')} of cache at {tokens:,} tokens{beside}",
+        f"{si(served.cache_bytes, 'B')} of cache at {found.context:,} tokens{beside}",
         f"{si(cost.flops_per_token, 'FLOP')} for each token of a forward pass over them; "
-        f"{si(served.decode_flops / batch, 'FLOP')} to decode one more",
-        f"{served.intensity:,.2f} FLOP for each byte of weights and cache read, when decoding at batch {batch:,}",
+        f"{si(served.decode_flops / found.batch, 'FLOP')} to decode one more",
+        f"{served.intensity:,.2f} FLOP for each byte of weights and cache read, when decoding at batch {found.batch:,}",
     ]
+    dims = found.scale.dims
+    if dims.style.positions == "learned" and found.context > dims.seq_len:
+        lines.append(f"note: its learned positions end at {dims.seq_len:,} tokens")
+    return lines
 
 
-def _record(genes: Genome, sizes: Scale, cost: Cost, costs: list[LayerCost], served: Deployment) -> dict[str, object]:
+def _record(found: Found, cost: Cost, costs: list[LayerCost], served: Deployment) -> dict[str, object]:
     return {
-        "genome": to_text(genes),
-        "canonical": to_text(canonical(genes)),
-        "hash": genome_hash(genes),
-        "scale": sizes.name,
+        "genome": to_text(found.genome),
+        "canonical": to_text(canonical(found.genome)),
+        "hash": genome_hash(found.genome),
+        "scale": found.scale.name,
+        "context": found.context,
+        "batch": found.batch,
+        "dtype": found.dtype,
         **{name: value for name, value in cost._asdict().items() if name != "flops"},
         "weight_bytes": served.weight_bytes,
         "memory_bytes": served.memory_bytes,

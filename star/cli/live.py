@@ -65,7 +65,7 @@ class Watcher:
             self._console.print(f"proxy {evaluation.hash} {evaluation.status}: {evaluation.error}", markup=False)
         self._bar.update(self._task, advance=1, news=f", {_best_and_median(self._qualities)}, {self._time_left()}")
 
-    def generation_finished(self, generation: Generation) -> None:
+    def generation_finished(self, generation: Generation, refusal: str) -> None:
         alive = [one for one in generation.individuals if one.status is Status.OK]
         failed = sum(generation.failures.values())
         failures = f", {failed} failed ({failed / generation.evaluations:.1%})" if failed else ""
@@ -78,9 +78,13 @@ class Watcher:
         ]
         if generation.turned_away:
             parts.append(f"{generation.turned_away} turned away untrained")
+        infeasible = sum(one.status is Status.INFEASIBLE for one in generation.individuals)
+        if infeasible:
+            mostly = f", mostly: {refusal}" if refusal else ""
+            parts.append(f"{infeasible} of {len(generation.individuals)} infeasible{mostly}")
         if generation.number < self._generations:
             parts.append(self._time_left())
-        self._console.print("  ".join(parts))
+        self._console.print("  ".join(parts), markup=False)
 
     def noted(self, sentence: str) -> None:
         self._console.print(f"note: {sentence}", markup=False)

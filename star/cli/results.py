@@ -8,7 +8,7 @@ from rich.table import Table
 
 from star.cli.console import print_json, si, stderr, stdout, table
 from star.records import Generation, Status
-from star.report.failures import describe_failures, describe_limits
+from star.report.failures import describe_failures
 from star.report.front import FrontRow, front_rows
 from star.spec import UserError
 
@@ -20,7 +20,14 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON value on standard o
 
 OWN = "~"  # before what tells apart the operators of one structure that are in no table
 # In the order of columns.
-HEADS = {"quality_bpb": "bits/byte", "params": "params", "cache_bytes": "cache", "memory_bytes": "memory"}
+HEADS = {
+    "quality_bpb": "bits/byte",
+    "params": "params",
+    "cache_bytes": "cache",
+    "memory_bytes": "memory",
+    "flops_per_token": "FLOP/token",
+}
+ALWAYS = ("params", "cache_bytes", "memory_bytes")  # of the costs at a target of its own
 BYTES = ("cache_bytes", "memory_bytes")
 
 
@@ -30,7 +37,7 @@ def status(run: Directory, json: Json = False) -> None:
     Training seconds are those of the whole run; the other times are of the last process that reached its end.
     """
     from star.checkpoint import RunDirectory
-    from star.config import from_toml
+    from star.config import describe_limits, from_toml
 
     directory = RunDirectory(run).open()
     config = from_toml(directory.config_toml).resolved()
@@ -154,7 +161,7 @@ def front_table(front: list[FrontRow], config: "RunConfig") -> Table:
     that is another scale, or has limits."""
     measured = dict(front[0].objectives) if front else {}
     if front and (config.target != config.scale or config.limits):
-        measured |= {name: value for name, value in front[0].costs.items() if name in HEADS}
+        measured |= {name: value for name, value in front[0].costs.items() if name in ALWAYS}
     columns = [*(column for column in HEADS if column in measured), *(measured.keys() - HEADS.keys())]
     rows = table(">id", ">born", *(f">{HEADS.get(column, column)}" for column in columns), "operators, slot by slot")
     for row in front:

@@ -2,7 +2,8 @@
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,8 +13,8 @@ import typer
 from star.cli.console import count, duration, print_json, stderr, stdout
 from star.cli.live import Watcher
 from star.cli.results import front_table, read_front
-from star.config import DTYPE_BYTES, RunConfig, from_toml, read_limit
-from star.report.failures import describe_failures, describe_limits
+from star.config import DTYPE_BYTES, RunConfig, describe_limits, from_toml, read_limit
+from star.report.failures import describe_failures
 from star.spec import UserError
 
 if TYPE_CHECKING:
@@ -42,8 +43,7 @@ def evolve(
         int | None, typer.Option("--population", help=f"Genomes kept; {DEFAULT.population} if not given.")
     ] = None,
     offspring: Annotated[
-        int | None,
-        typer.Option("--offspring", help="New genomes per generation; half the population if not given."),
+        int | None, typer.Option("--offspring", help="New genomes a generation; half the population if not given.")
     ] = None,
     generations: Annotated[
         int | None, typer.Option("--generations", help=f"Rounds of offspring; {DEFAULT.generations} if not given.")
@@ -66,7 +66,7 @@ def evolve(
         typer.Option(
             "--target",
             help="Where costs are counted, the backbone repeated to its depth: a scale, a model of the catalogue, or a "
-            ".toml file with a table [scale].",
+            ".toml file with a table \\[scale].",
         ),
     ] = None,
     context: Annotated[
@@ -126,7 +126,8 @@ def evolve(
     json: Json = False,
 ) -> None:
     """Search for architectures. Everything is written down as it happens; `star resume` goes on after any stop."""
-    given = {
+    limits = _read_limits(max_params=max_params, max_cache=max_cache, max_memory=max_memory, max_flops=max_flops)
+    given = limits | {
         "population": population,
         "offspring": offspring,
         "generations": generations,
@@ -137,7 +138,6 @@ def evolve(
         "context": context,
         "dtype": dtype,
         "batch": batch,
-        **_read_limits(max_params=max_params, max_cache=max_cache, max_memory=max_memory, max_flops=max_flops),
         "seed_genomes": _split_genomes(seed_genomes),
         "slots": slots,
         "deck": deck,
@@ -153,14 +153,15 @@ def evolve(
     base = _read(config)
     if target is not None:
         base = replace(base, target=None, target_toml="")  # that of a run.toml belongs to the target there
-    settings = replace(base, **{name: value for name, value in given.items() if value is not None})
-    settings = replace(settings, corpus=tuple(map(_absolute, settings.corpus)))
+    with _called_as_typed(limits):
+        settings = replace(base, **{name: value for name, value in given.items() if value is not None})
+        settings = replace(settings, corpus=tuple(map(_absolute, settings.corpus)))
 
-    from star.checkpoint import RunDirectory
-    from star.evolve import evolve as search
+        from star.checkpoint import RunDirectory
+        from star.evolve import evolve as search
 
-    run = RunDirectory(out or RUNS / time.strftime("%Y-%m-%d-%H%M%S"))
-    _drive(run, settings, lambda watcher: search(settings, run, watcher), json)
+        run = RunDirectory(out or RUNS / time.strftime("%Y-%m-%d-%H%M%S"))
+        _drive(run, settings, lambda watcher: search(settings, run, watcher), json)
 
 
 def resume(
@@ -228,7 +229,8 @@ def _print_end(path: Path, summary: "Summary") -> None:
     )
     if summary.limits or summary.turned_away:
         limits = describe_limits(summary.limits) or "none"
-        print(f"limits  {limits}; {count(summary.turned_away, 'candidate')} turned away before training")
+        mostly = f", mostly: {summary.turned_away_mostly}" if summary.turned_away_mostly else ""
+        print(f"limits  {limits}; {count(summary.turned_away, 'candidate')} turned away before training{mostly}")
     print(f"failed  {describe_failures(summary.failures, summary.evaluations)}")
     print(f"report  {path / 'report.html'}\nmodels  {path / 'export'}")
 
@@ -251,7 +253,23 @@ def _split(names: str | None) -> tuple[str, ...] | None:
 
 
 def _read_limits(**texts: str | None) -> dict[str, float]:
-    return {name: read_limit(name, text) for name, text in texts.items() if text is not None}
+    return {name: read_limit(name, text, _option(name)) for name, text in texts.items() if text is not None}
+
+
+@contextmanager
+def _called_as_typed(names: Collection[str]) -> Iterator[None]:
+    """A refusal that begins with one of these keys calls it by its option, because nobody wrote the key."""
+    try:
+        yield
+    except UserError as error:
+        name, space, rest = str(error).partition(" ")
+        if name not in names:
+            raise
+        raise UserError(_option(name) + space + rest) from error
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _split_genomes(values: list[str] | None) -> tuple[str, ...] | None:

@@ -63,12 +63,21 @@ def rules_of(liv: LivSpec) -> StructureRules:
 
 def check_variant(liv: LivSpec, variant: Variant) -> None:
     """Raise UserError if a variant says of an operator what means nothing to its structure."""
-    check_known(rules_of(liv), liv.name, variant)
-    check_features(liv, variant)
+    rules = rules_of(liv)
+    check_known(rules, liv.name, variant)
+    check_features(rules, liv, variant)
     if variant.gate and liv.token_mixing is TokenMixing.DIAGONAL and not liv.has("V"):
         raise UserError(f"gate cannot be true for {liv.name}, which has no feature V")
     if variant.window and liv.sparsity is not Sparsity.BANDED:
         raise UserError(f"window means nothing to {liv.name}, which looks at all of the context")
+    if variant.positions == "learned":
+        raise UserError(f"positions of {liv.name} cannot be learned: the model has one table of them, said in [style]")
+
+
+def check_size(liv: LivSpec, dims: Dimensions) -> None:
+    """Raise UserError if an operator cannot be built at a scale."""
+    fitted = fit(liv, dims)
+    rules_of(fitted).check_fits(fitted, dims.of(fitted))
 
 
 def fit(liv: LivSpec, dims: Dimensions) -> LivSpec:
@@ -103,4 +112,4 @@ def specify(slots: tuple[Slot, ...], dims: Dimensions) -> ModelSpec:
     return ModelSpec(tuple(found), replace(dims, operators=()))
 
 
-__all__ = ["MEANINGS", "Codes", "StructureRules", "check_variant", "fit", "rules_of", "specify"]
+__all__ = ["MEANINGS", "Codes", "StructureRules", "check_size", "check_variant", "fit", "rules_of", "specify"]

@@ -21,12 +21,12 @@ from star.structures.structure import CacheEntry, Choices, StructureRules, Tie, 
 HEADS = (1, 2, 4, 9)
 POSITIONED = ("positions", "rotary", "rope_theta", "score_scale")
 SCORES = {
-    "": "rotate(C_i) . rotate(B_j) / sqrt(head_dim)",
-    "rotary": "rotate(C_i) . rotate(B_j) / sqrt(head_dim)",
-    "learned": "C_i . B_j / sqrt(head_dim)",
-    "none": "C_i . B_j / sqrt(head_dim)",
-    "alibi": "C_i . B_j / sqrt(head_dim) - slope (i - j)",
-    "relative": "C_i . (B_j + R_(i-j)) / sqrt(head_dim)",
+    "": "rotate(C_i) . rotate(B_j)",
+    "rotary": "rotate(C_i) . rotate(B_j)",
+    "learned": "C_i . B_j",
+    "none": "C_i . B_j",
+    "alibi": "C_i . B_j",
+    "relative": "C_i . (B_j + R_(i-j))",
 }
 QK_MAPS = {"head": FeatureChannelMixing.NORMALISED, "all": FeatureChannelMixing.COMPRESSED}
 
@@ -43,6 +43,7 @@ class AttentionRules(StructureRules):
     relative_time = 4.0
     repeats_heads = True
     knows = ("num_heads", "num_kv_heads", "head_dim", "value_head_dim", "window", "qk_norm", "gate", *POSITIONED)
+    knows += ("score_cap", "sinks")
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
         return (
@@ -73,7 +74,8 @@ class AttentionRules(StructureRules):
 
     def params(self, liv: LivSpec, dims: Dimensions) -> int:
         relative = dims.d_model * dims.num_heads * dims.head_dim if positions_of(liv, dims) == "relative" else 0
-        return self.out_params(liv, dims.num_heads * value_head_dim(liv, dims), dims) + relative
+        sinks = dims.num_heads if liv.variant.sinks else 0
+        return self.out_params(liv, dims.num_heads * value_head_dim(liv, dims), dims) + relative + sinks
 
     def keeps(self, liv: LivSpec, dims: Dimensions) -> tuple[CacheEntry, ...]:
         banded = liv.sparsity is Sparsity.BANDED
@@ -88,7 +90,8 @@ class AttentionRules(StructureRules):
         return mixing + 2 * tokens * heads * wide * dims.d_model
 
     def equation(self, liv: LivSpec) -> str:
-        score = SCORES[liv.variant.positions]
+        score = scaled(SCORES[liv.variant.positions], liv.variant, "head_dim")
+        score = f"{score} - slope (i - j)" if liv.variant.positions == "alibi" else score
         text = f"y_i = sum over {looked_at(liv)} of softmax_j({score}) V_j"
         return f"{text} * sigmoid(C'_i)" if liv.variant.gate else text
 
@@ -140,8 +143,18 @@ class LatentAttentionRules(AttentionRules):
         up = liv.group("V").width(dims) * heads * (dims.head_dim + wide)
         return pairs + 2 * tokens * (up + heads * wide * dims.d_model)
 
+    def decode_flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:
+        """Queries and values pass the maps from the latent, which then serves every head as key and value."""
+        heads, latent = dims.num_heads, liv.group("V").width(dims)
+        looked = min(tokens + 1, dims.band) if liv.sparsity is Sparsity.BANDED else tokens + 1
+        pairs = 2 * looked * heads * (2 * latent + rope_head_dim(liv, dims))
+        wide = value_head_dim(liv, dims)
+        return pairs + 2 * heads * (latent * (dims.head_dim + wide) + wide * dims.d_model)
+
     def equation(self, liv: LivSpec) -> str:
-        score = "(C_i . W_K V_j + rotate(C'_i) . rotate(B_j)) / sqrt(2 head_dim)"
+        turned = SCORES[liv.variant.positions].replace("C_i", "C'_i")
+        width = "(head_dim + rope_head_dim)" if liv.variant.rope_head_dim else "(2 head_dim)"
+        score = scaled(f"(C_i . W_K V_j + {turned})", liv.variant, width)
         return f"y_i = sum over {looked_at(liv)} of softmax_j({score}) W_V V_j"
 
 
@@ -214,6 +227,12 @@ def count_pairs(liv: LivSpec, dims: Dimensions, tokens: int) -> int:
     """How many pairs of a token and one that it looks at, itself included, a sequence has."""
     window = min(tokens, dims.band) if liv.sparsity is Sparsity.BANDED else tokens
     return window * (window + 1) // 2 + (tokens - window) * window
+
+
+def scaled(score: str, variant: Variant, width: str) -> str:
+    """A score as text, times the scale of a variant or divided by the root of a width."""
+    root = width if width.startswith("(") else f"({width})"
+    return f"{variant.score_scale:g} {score}" if variant.score_scale else f"{score} / sqrt{root}"
 
 
 def looked_at(liv: LivSpec) -> str:

@@ -51,5 +51,11 @@ class ConvolutionRules(StructureRules):
             mixing = 2 * tokens * kernel.expansion * d
         return mixing + 2 * tokens * d * dims.d_model
 
+    def decode_flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:
+        """One product with all that is kept, and not a transform."""
+        d, kernel = liv.group("V").width(dims), liv.group("K")
+        is_long = kernel.token_mixing is FeatureTokenMixing.IMPLICIT_TOEPLITZ
+        return 2 * d * (tokens + 1 if is_long else kernel.expansion) + 2 * d * dims.d_model
+
     def equation(self, liv: LivSpec) -> str:
         return f"y_i = {GATED_C[liv.nonlinearity]} * sum over j <= i of K_(i-j) * B_j * V_j"

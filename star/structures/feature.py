@@ -77,9 +77,11 @@ def feature_equation(group: FeatureGroup) -> str:
         return f"a parameter of {group.expansion} taps"
     maps = {FeatureChannelMixing.GROUPED: "x blockdiag(W)", FeatureChannelMixing.LATENT: "x W1 W2"}
     text = maps.get(group.channel_mixing, "x W")
+    text = "norm(x W1) W2" if group.inner_norm and group.channel_mixing is FeatureChannelMixing.LATENT else text
     text = text.replace("x", group.source) if group.source else text
+    text = f"{text} + b" if group.bias else text
     if group.num_taps:
-        text = f"conv{group.num_taps}({text})"
+        text = f"conv{group.num_taps}({text})" + (" + b'" if group.kernel_bias else "")
     if group.token_mixing is FeatureTokenMixing.ACTIVATED_TOEPLITZ:
         text = f"swish({text})"
     norms = {FeatureChannelMixing.NORMALISED: "norm_head", FeatureChannelMixing.COMPRESSED: "norm"}

@@ -152,9 +152,10 @@ class RoutedRules(StructureRules):
         text = f"y_i = sum over the best {router.repeat} of {router.expansion} experts e of g_ie W_e ({expert})"
         if liv.has("S"):
             shared = (f"{name}(S_i)" if name else "S_i") + (" * U_i" if liv.has("U") else "")
-            text += f" + W_S ({shared})"
+            text += f" + sigmoid(x . w) W_S ({shared})" if liv.variant.shared_gate else f" + W_S ({shared})"
         score, is_normalised = scoring_of(liv)
-        return f"{text},  g = {score}(R){' / its sum over them' if is_normalised else ''}"
+        factor = "" if liv.variant.routed_scale == 1 else f"{liv.variant.routed_scale:g} "
+        return f"{text},  g = {factor}{score}(R){' / its sum over them' if is_normalised else ''}"
 
 
 class RoutedSharedRules(RoutedRules):

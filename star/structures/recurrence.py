@@ -126,7 +126,9 @@ class StateSpaceRules(SelectiveScanRules):
 
     def equation(self, liv: LivSpec) -> str:
         text = "y_i = C_i S_i + skip * V_i"
-        text = "y_i = norm((C_i S_i + skip * V_i) * swish(Z_i))" if liv.has("Z") else text
+        if liv.has("Z"):
+            gated_text = "(C_i S_i + skip * V_i) * swish(Z_i)"
+            text = f"y_i = norm({gated_text})" if liv.variant.out_norm else f"y_i = {gated_text}"
         return f"{text},  S_i = exp(-s_i r) S_(i-1) + s_i B_i V_i^T,  s = softplus(A + bias), r and s of a head"
 
 

@@ -166,6 +166,10 @@ class StructureRules:
         making of decays are not counted."""
         raise NotImplementedError
 
+    def decode_flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:
+        """FLOPs of the structure and its output map for one more token after `tokens` that are kept."""
+        return self.flops(liv, dims, tokens + 1) - self.flops(liv, dims, tokens)
+
     def equation(self, liv: LivSpec) -> str:
         """The output y of token i as text, from features named by their roles."""
         raise NotImplementedError
@@ -194,12 +198,9 @@ def check_known(rules: StructureRules, name: str, variant: Variant) -> None:
             raise UserError(f"{field.name} means nothing to {name} ({rules.structure}){nearest(field.name, known)}")
 
 
-def check_features(liv: LivSpec, variant: Variant) -> None:
+def check_features(rules: StructureRules, liv: LivSpec, variant: Variant) -> None:
     """Raise UserError if a variant says of features what they lack: a bias without a map, taps without a kernel."""
-    mapped = [group.role for group in liv.groups if group.role != "K"]
-    for role in variant.bias:
-        if role not in mapped:
-            raise UserError(f"bias names {role!r}, but the maps of {liv.name} are {', '.join(mapped)}")
+    check_bias(rules, liv, variant)
     kernels = {group.role: variant.taps or kernel_taps(group) for group in liv.groups if group.num_taps}
     if (variant.taps or variant.kept_taps) and not kernels:
         raise UserError(f"taps and kept_taps mean nothing to {liv.name}, which has no short kernel")
@@ -209,6 +210,19 @@ def check_features(liv: LivSpec, variant: Variant) -> None:
     for taps in kernels.values():
         if kept and not taps - 1 <= kept <= taps:
             raise UserError(f"kept_taps is {kept}, but decoding keeps {taps - 1} or {taps} columns for {taps} taps")
+
+
+def check_bias(rules: StructureRules, liv: LivSpec, variant: Variant) -> None:
+    """Raise UserError if a variant gives a bias to what is no map of the operator's input, or two."""
+    lacking = rules.left_out(variant) + "K"
+    mapped = [group.role for group in liv.groups if group.role not in lacking]
+    for role in variant.bias:
+        if role not in mapped:
+            raise UserError(f"bias names {role!r}, but the maps of {liv.name} are {', '.join(mapped)}")
+        if variant.chained and role in rules.chains:
+            raise UserError(f"bias names {role!r}, which {liv.name} makes from V if chained, without a bias")
+    if len(set(variant.bias)) < len(variant.bias):
+        raise UserError(f"bias names a map of {liv.name} twice: {variant.bias!r:.60}")
 
 
 def kernel_taps(group: FeatureGroup) -> int:
