@@ -14,7 +14,6 @@ pattern adds is read off a backbone of a few slots, priced by `star.cost` with a
 a sum of such rows, and what follows from the number of slots alone. Nothing here knows what an operator costs.
 """
 
-import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -92,7 +91,7 @@ def _bytes(elements: np.ndarray, dtype_bytes: float) -> np.ndarray:
     """Bytes of so many elements, a part of one counted whole."""
     if isinstance(dtype_bytes, int) and dtype_bytes * int(elements.max(initial=0)) <= LARGEST:
         return elements * dtype_bytes
-    return _column([math.ceil(number * dtype_bytes) for number in elements.tolist()])
+    return _column([-(-number * round(8 * dtype_bytes) // 8) for number in elements.tolist()])
 
 
 def _column(values: Sequence[int], limit: int = 0) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin
 from star.catalogue import find_scale, read_scale, scale_text
 from star.scales import SCALES, Scale, nearest
 from star.spec import UserError
-from star.units import read_amount
+from star.units import read_amount, write_amount
 
 DTYPE_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "int8": 1, "int4": 0.5}
 # Limit -> the cost that it bounds, in the names of columns.
@@ -26,7 +26,7 @@ _SLOWEST = 100  # tokens per second; a proxy that is slower is taken for hung
 _LOWEST = {"population": 2, "offspring": 1, "generations": 0, "seed": 0, "slots": 1, "context": 1, "tokens": 1}
 _LOWEST |= {"workers": 0, "timeout": 0, "window": 0, "batch": 1} | dict.fromkeys(LIMITS, 0)
 _HIGHEST = {"population": 10**6, "offspring": 10**6, "generations": 10**6}
-_HIGHEST |= {"slots": 10**4, "context": 10**9, "tokens": 10**15, "batch": 10**6}
+_HIGHEST |= {"slots": 10**4, "context": 10**9, "tokens": 10**15, "batch": 10**6} | dict.fromkeys(LIMITS, 1e24)
 _RATES = ("backbone_mutation", "operator_mutation", "featurizer_mutation", "operator_crossover", "featurizer_crossover")
 # Their meaning is known to higher rooms: that of decks and levels to star.genome, of balances to star.training.
 _WORDS = {
@@ -86,10 +86,12 @@ class RunConfig:
             _check_type(field.name, getattr(self, field.name), field.type)
         for name, lowest in _LOWEST.items():
             value = getattr(self, name)
-            if value is not None and not lowest <= value < math.inf:
+            if value == math.inf:
+                raise UserError(f"{name} must be finite, not {value}")
+            if value is not None and not lowest <= value:
                 raise UserError(f"{name} must be at least {lowest}, not {value}")
             if value is not None and value > _HIGHEST.get(name, value):
-                raise UserError(f"{name} must be at most {_HIGHEST[name]}, not {value}")
+                raise UserError(f"{name} must be at most {_HIGHEST[name]}, not {value!s:.40}")
         for name in _RATES:
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} must lie between 0 and 1, not {getattr(self, name)}")
@@ -117,6 +119,11 @@ class RunConfig:
             if self.window > one.dims.seq_len:
                 longest = f"{one.dims.seq_len}, the length of scale {one.name}"
                 raise UserError(f"window must be at most {longest}, not {self.window}")
+        if target.dims.style.positions == "learned" and (self.context or 0) > target.dims.seq_len:
+            raise UserError(
+                f"context must be at most {target.dims.seq_len}, the learned positions of target {target.name}, not "
+                f"{self.context}"
+            )
         step = recipe.batch_size * recipe.seq_len
         if self.tokens is not None and self.tokens < step:
             raise UserError(f"tokens {self.tokens} is less than one training step of scale {self.scale}, {step}")
@@ -200,9 +207,20 @@ def from_toml(text: str) -> RunConfig:
     return RunConfig(**values)
 
 
-def read_limit(name: str, text: str) -> float:
-    """The number that a text such as 2GB says for that limit."""
-    return read_amount(name, text, of_bytes=LIMITS[name].endswith("_bytes"))
+def read_limit(name: str, text: str, called: str = "") -> float:
+    """The number that a text such as 2GB says for that limit, which an error calls by its name or as told here."""
+    return read_amount(called or name, text, of_bytes=LIMITS[name].endswith("_bytes"))
+
+
+def write_limit(name: str, value: float) -> str:
+    """Such a text for a limit, in few digits: 2 GB, 8B parameters, 2G FLOPs."""
+    column = LIMITS[name]
+    return write_amount(value, "bytes" if column.endswith("_bytes") else column)
+
+
+def describe_limits(limits: dict[str, float]) -> str:
+    """All limits in one line: params 2B, memory 500 MB, flops 2G."""
+    return ", ".join(f"{name.removeprefix('max_')} {write_limit(name, value)}" for name, value in limits.items())
 
 
 def read_record(text: str) -> dict[str, str]:

@@ -5,7 +5,6 @@ batch 1, what slots share counted once. `star.structures` knows what each operat
 with regard to who owns which weights and keeps which features.
 """
 
-import math
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -234,8 +233,8 @@ def itemise(
 
 
 def _bytes(elements: int, dtype_bytes: float) -> int:
-    """Bytes of so many elements, a part of one counted whole."""
-    return math.ceil(elements * dtype_bytes)
+    """Bytes of so many elements of whole bits, a part of a byte counted whole."""
+    return -(-elements * round(8 * dtype_bytes) // 8)
 
 
 class Deployment(NamedTuple):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from star.config import DTYPE_BYTES, LIMITS, RunConfig, target_scale, trained_scale
+from star.config import DTYPE_BYTES, LIMITS, RunConfig, target_scale, trained_scale, write_limit
 from star.cost import price
 from star.genome import DECKS, EMPTY, canonical, decode, tile
 from star.records import Genome
@@ -83,10 +83,20 @@ class Screen:
         cost = self._examined(genome)
         if isinstance(cost, str):
             return cost
-        beyond = [name for name, limit in self.limits.items() if _value(cost, name) > limit]
         return "; ".join(
-            f"{LIMITS[name]} {_value(cost, name):,.0f} > {name} {self.limits[name]:,.0f}" for name in beyond
+            f"{LIMITS[name]} {_value(cost, name):,.0f} > {name} {_exact(self.limits[name])}"
+            for name in self._beyond(cost)
         )
+
+    def reasons(self, genome: Genome) -> tuple[str, ...]:
+        """The same without what this genome costs, so that reasons can be counted: one for each limit."""
+        cost = self._examined(genome)
+        if isinstance(cost, str):
+            return (cost,)
+        return tuple(f"{LIMITS[name]} > {name} {write_limit(name, self.limits[name])}" for name in self._beyond(cost))
+
+    def _beyond(self, cost: TargetCost) -> list[str]:
+        return [name for name, limit in self.limits.items() if _value(cost, name) > limit]
 
     def _examine(self, genome: Genome) -> TargetCost | str:
         try:
@@ -130,7 +140,7 @@ def check_limits(config: RunConfig) -> None:
         least = min(_value(cost, name) for cost in costs)
         if least > limit:
             raise UserError(
-                f"{name} {limit:,.0f} is less than any architecture costs at {config.target}: the least "
+                f"{name} {_exact(limit)} is less than any architecture costs at {config.target}: the least "
                 f"{LIMITS[name]} found is {least:,.0f}"
             )
 
@@ -143,6 +153,10 @@ def _cheapest(config: RunConfig) -> Iterable[Genome]:
     for number in DECKS[config.deck]:
         for strategies in ((1, 1), (2, 1), (2, 2), (2, 3), (2, 4)):
             yield (number, 1, strategies[0], 1, strategies[1]) * config.slots
+
+
+def _exact(limit: float) -> str:
+    return f"{limit:,.0f}" if limit >= 1 else f"{limit:g}"
 
 
 def _value(cost: TargetCost, limit: str) -> float:

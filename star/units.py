@@ -1,4 +1,4 @@
-"""Amounts as people write them: 8B parameters, 2GB, 64MiB, 1.5T FLOPs, or a plain number."""
+"""Amounts as people read and write them: 8B parameters, 2GB, 64MiB, 1.5T FLOPs, or a plain number."""
 
 import math
 import re
@@ -8,21 +8,36 @@ from star.spec import UserError
 COUNTS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "t": 10**12}  # B is a billion, as in 8B
 BYTES = {"": 1, "b": 1} | {
     f"{prefix}{unit}": base**power
-    for unit, base in (("b", 1000), ("ib", 1024))
+    for unit, base in (("", 1000), ("b", 1000), ("ib", 1024))
     for power, prefix in enumerate("kmgt", start=1)
 }
-_AMOUNT = re.compile(r"([0-9]+(?:_[0-9]+)*(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?) ?([a-z]*)", re.ASCII)
+WORDS = {"bytes": (" B", " kB", " MB", " GB", " TB"), "params": ("", "k", "M", "B", "T")}
+PREFIXES = ("", "k", "M", "G", "T")
+_AMOUNT = re.compile(r"([0-9]+(?:_[0-9]+)*(?:\.[0-9]+)?)(e[+-]?[0-9]+)? ?([a-z]*)", re.ASCII)
 
 
 def read_amount(name: str, text: str, of_bytes: bool) -> float:
-    """The number that a text says. kB, MB, GB, TB are powers of 1000, KiB, MiB, GiB, TiB of 1024; large and small
-    letters are alike. UserError, which calls the amount `name`, if it is no number above 0.
+    """The number that a text says. Of bytes, kB, MB, GB, TB, or k, M, G, T alone, are powers of 1000, KiB, MiB, GiB,
+    TiB of 1024; large and small letters are alike. UserError, which calls it `name`, if it is no number above 0.
     """
     match = _AMOUNT.fullmatch(text.strip().lower())
     suffixes = BYTES if of_bytes else COUNTS
-    if match and match[2] in suffixes:
-        value = float(match[1]) * suffixes[match[2]]
-        if 0 < value < math.inf:
+    doubled = ""
+    if match and match[3] in suffixes:
+        value = float(match[1] + (match[2] or "")) * suffixes[match[3]]
+        if match[2] and match[3]:  # 1e9B is rather a billion than a billion billions
+            doubled = ": an exponent and a suffix exclude each other"
+        elif 0 < value < math.inf:
             return value
     example = "2GB, 512MiB or 2e9" if of_bytes else "1.5T, 8B, 350M or 2e9"
-    raise UserError(f"{name} must be an amount above 0, such as {example}, not {text[:40]!r}")
+    raise UserError(f"{name} must be an amount above 0, such as {example}, not {text[:40]!r}{doubled}")
+
+
+def write_amount(value: float, kind: str = "") -> str:
+    """An amount in at most four digits: 2 GB of "bytes", 8B "params", 2G of anything else. Below one, and where
+    prefixes end, with an exponent."""
+    words, power = WORDS.get(kind, PREFIXES), 0
+    scaled = float(f"{value:.4g}")
+    while scaled >= 1000 and power < len(words) - 1:
+        scaled, power = float(f"{scaled / 1000:.4g}"), power + 1
+    return f"{scaled:g}{words[power]}" if scaled < 1000 else f"{value:.4g}{words[0]}"

@@ -65,6 +65,11 @@ VARIANTS = {
     "relative in a window": ("SWA-GQA", Variant(positions="relative", window=9, rope_theta=50), Style()),
     "gated": ("SA-4", Variant(gate=True, value_head_dim=6), Style()),
     "gated and normalised": ("QKNorm-GQA", Variant(gate=True, qk_norm="all", bias="CBV", out_bias=True), Style()),
+    "sinks": ("SA-4", Variant(sinks=True), Style()),
+    "sinks in a window": ("SWA-GQA", Variant(sinks=True, window=7, gate=True, value_head_dim=6), Style()),
+    "capped": ("SA-4", Variant(score_cap=0.7, value_head_dim=12), Style()),
+    "capped in a window": ("SWA-GQA", Variant(score_cap=2.0, sinks=True, window=9), Style(positions="alibi")),
+    "capped with relative positions": ("SWA", Variant(score_cap=1.5, score_scale=0.5), Style(positions="relative")),
     "MLA at sizes of its own": (
         "MLA",
         Variant(num_heads=3, head_dim=6, rope_head_dim=4, value_head_dim=12, latent_dim=10, rank=5, inner_norm=True),
@@ -111,6 +116,8 @@ def make(liv, dims):
             nn.init.normal_(parameter, std=dims.d_model**-0.5)
         elif name.endswith("norm.weight"):
             nn.init.normal_(parameter, mean=1.0)
+        elif name.endswith("sinks"):
+            nn.init.normal_(parameter, std=2.0)
     return operator
 
 
@@ -144,7 +151,7 @@ def test_twins(name, num_tokens):
     for window in WINDOWS if LIVS.get(name, OF_THE_DECK["SA-1"]).sparsity is Sparsity.BANDED else (0,):
         liv, dims = sized(name, replace(DIMS, window=window))
         dims = dims.of(liv)
-        mixer = MIXERS[liv.structure](liv, dims)
+        mixer = make(liv, dims).mixer
         form = attention_naive if liv.structure is Structure.ATTENTION else latent_attention_naive
 
         def fast(features, mixer=mixer):

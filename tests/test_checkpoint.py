@@ -270,6 +270,7 @@ def test_a_place_that_cannot_be_searched_is_told(tmp_path, monkeypatch, name):
 def test_opening_what_is_no_run_points_to_the_nearest(tmp_path, run):
     run.write_generation(generation(0))
     cases = {
+        tmp_path / "run" / "run.toml": "is a file, not the directory of a run; did you mean '.*/run'",
         tmp_path / "rum": "does not exist; did you mean '.*/run'",
         tmp_path: "has no run.toml; .*'?.*/run",
         run.path / "generations": "has no run.toml; did you mean '.*/run'",

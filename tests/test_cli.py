@@ -30,7 +30,7 @@ EXAMPLE = "21211-31112-21221-32112"
         ("inspect", ["genome", "star inspect --help"]),
         ("inspect lfm2-like more", ["more"]),
         ("inspect lfm2-lik", ["did you mean 'lfm2-like'?"]),
-        ("inspect xyz", ["transformer-pp"]),
+        ("inspect xyz", ["unknown genome 'xyz'", "`star genomes` lists them"]),
         ("inspect lfm2-like --scal nano", ["did you mean '--scale'?"]),
         ("inspect lfm2-like --scale mikro", ["did you mean 'micro'?"]),
         ("inspect lfm2-like --context 0", ["--context"]),

@@ -2,12 +2,14 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fake_run import write_run
 
 from star.checkpoint import RunDirectory
+from star.cli.results import front_table, read_front
 from star.config import RunConfig, from_toml
 from star.evolve import Interrupted
 from star.genome import decode, parse
@@ -74,6 +76,19 @@ def test_front_lists_the_front_best_quality_first(star, finished):
     lines = star("front", finished)[1].splitlines()
     assert lines[0].split()[:5] == ["id", "born", "bits/byte", "params", "cache"]
     assert [line.split()[0] for line in lines[1:]] == [str(one.id) for one in members]
+
+
+def test_costs_have_readable_heads(finished):
+    config, (row, *_) = read_front(finished)
+    row = replace(row, objectives={"quality_bpb": 2.0, "flops_per_token": 3e9, "cache_bytes": 5.0})
+    heads = [column.header for column in front_table([row], config).columns]
+    assert heads[:-1] == ["id", "born", "bits/byte", "cache", "FLOP/token"]
+    heads = [column.header for column in front_table([row], replace(config, target="1b")).columns]
+    assert heads[2:-1] == ["bits/byte", "params", "cache", "memory", "FLOP/token"]
+
+
+def test_help_names_tables_of_files(star):
+    assert "[scale]" in star("evolve", "--help")[1]
 
 
 def test_the_share_of_failures_is_told_by_status(star, own):
@@ -200,6 +215,7 @@ def test_a_run_over_all_levels_of_the_extended_deck(star, tmp_path):
         ("resume {tmp} --generations 3", ["+N"]),
         (f"resume {{tmp}} --generations +{'9' * 5000}", ["+N"]),
         ("status {tmp}", ["not a run"]),
+        ("status {tmp}/unknown.toml", ["is a file, not the directory of a run"]),
         ("front no/such/run", ["not a run"]),
         ("report no/such/run", ["not a run"]),
         ("export no/such/run --to x", ["not a run"]),

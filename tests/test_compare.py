@@ -199,7 +199,7 @@ def test_a_drawing_of_some_slots_leaves_out_the_columns_of_others():
 
 
 def test_an_individual_is_priced_where_its_run_counted_it(star, tmp_path):
-    """Params, cache and memory of the front, again: the pattern at the target's depth, context, batch and number format."""
+    """Params, cache and memory of the front, again: at the target's depth, context, batch and number format."""
     config = RunConfig(
         population=6, generations=1, scale="nano", target="125m", context=3000, batch=3, dtype="fp8", tokens=2048
     )

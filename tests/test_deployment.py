@@ -34,7 +34,7 @@ def test_a_step_reads_the_experts_that_its_tokens_need():
 
 
 def test_a_latent_serves_all_heads_as_it_is():
-    """DeepSeek-V3: each token looked at costs every head one product with latent and rotary key, one with the latent."""
+    """DeepSeek-V3: a token looked at costs every head a product with latent and rotary key, and one with the latent."""
     slots, dims = model("deepseek-v3-671b")
     near, far = (deploy(slots, dims, tokens, 1, 2).decode_flops for tokens in (1000, 1001))
     assert far - near == 61 * 128 * 2 * (512 + 64 + 512)

@@ -53,7 +53,7 @@ class Witness(Silent):
         if len(self.evaluations) == self.stop_at:
             os.kill(os.getpid(), self.by)
 
-    def generation_finished(self, generation):
+    def generation_finished(self, generation, refusal):
         self.numbers.append(generation.number)
 
     def noted(self, sentence):

@@ -311,8 +311,9 @@ def test_gemma_3():
 
 @pytest.mark.usefixtures("all_double")
 def test_gemma_2():
-    """Capped logits; it caps scores too, which is left out."""
-    operators = (("SWA-GQA", Variant(num_kv_heads=2, window=6)), ("GEGLU", Variant(d_ff=D_FF)))
+    """Capped logits and scores."""
+    heads = {"num_kv_heads": 2, "score_cap": 50.0}
+    operators = (("SWA-GQA", Variant(window=6, **heads)), ("SA-4", Variant(**heads)), ("GEGLU", Variant(d_ff=D_FF)))
     style = Style(norm_place="both", embedding_scale=32**0.5, logit_cap=3.0)
     settings = {
         "head_dim": WIDTH,
@@ -321,7 +322,6 @@ def test_gemma_2():
         "layer_types": ["sliding_attention", "full_attention"],
         "hidden_activation": "gelu",
         "final_logit_softcapping": 3.0,
-        "attn_logit_softcapping": None,
         "tie_word_embeddings": True,
     }
     reference = make(Gemma2ForCausalLM, Gemma2Config, **settings)
@@ -396,8 +396,8 @@ def test_bloom():
 @pytest.mark.usefixtures("all_double")
 def test_cohere():
     """A norm without bias before both; pairs of rotated channels lie beside each other there."""
-    style = Style(norm="layer", norm_eps=1e-5, parallel=(2,), shared_norm=True)
-    reference = make(CohereForCausalLM, CohereConfig, **rope(), logit_scale=1.0, tie_word_embeddings=True)
+    style = Style(norm="layer", norm_eps=1e-5, parallel=(2,), shared_norm=True, logit_scale=0.0625)
+    reference = make(CohereForCausalLM, CohereConfig, **rope(), tie_word_embeddings=True)
 
     def translate(own):
         found = layers(own, lambda own, i: separate(own, i, ("input_layernorm",)))

@@ -14,7 +14,7 @@ from tiny import CONFIG, contents, invent, outcomes, write_text
 
 import star.evolve.run as room
 from star.checkpoint import RunDirectory
-from star.config import from_toml
+from star.config import from_toml, to_toml, write_limit
 from star.evolve import Interrupted, Silent, evolve, resume
 from star.genome import Space, canonical, decode
 from star.records import Status
@@ -186,6 +186,42 @@ def test_what_cannot_be_built_at_the_target_is_never_trained(tmp_path, config, t
     assert run.latest_generation().turned_away > 0 and run.latest_generation().front
 
 
+class Lines(Silent):
+    def __init__(self):
+        self.refusals = []
+
+    def generation_finished(self, generation, refusal):
+        self.refusals.append(refusal)
+
+
+def test_the_usual_reason_is_told_and_no_part_of_the_result(tmp_path, config, trained):
+    config = replace(config, max_memory=quantile(config, 0.2), max_params=1e12)
+    run, lines = RunDirectory(tmp_path / "run"), Lines()
+    summary = evolve(config, run, lines)
+    reason = f"memory_bytes > max_memory {write_limit('max_memory', config.max_memory)}"
+    assert summary.turned_away_mostly == reason and set(lines.refusals) == {reason}
+    assert resume(run).turned_away_mostly == "", "a process that turned nothing away knows of no reason"
+    six = tmp_path / "six.toml"
+    six.write_text(SMALL.replace("d_model = 64", "d_model = 48"))
+    config = replace(config, target=str(six), max_memory=0.0)
+    found = evolve(config, RunDirectory(tmp_path / "six")).turned_away_mostly
+    assert found.startswith("SA-3")
+    free = replace(config, target=None, max_params=0.0)
+    assert evolve(free, RunDirectory(tmp_path / "free"), lines).turned_away_mostly == lines.refusals[-1] == ""
+
+
+def test_a_generation_that_stays_short_says_why(star, tmp_path, config, trained):
+    config = replace(config, slots=8, generations=1)
+    config = replace(config, max_memory=quantile(config, 0) * 0.86)
+    (tmp_path / "config.toml").write_text(to_toml(config))
+    code, out, err = star("evolve", "--config", tmp_path / "config.toml", "--out", tmp_path / "run")
+    assert code == 0, err
+    reason = f"mostly: memory_bytes > max_memory {write_limit('max_memory', config.max_memory)}"
+    lines = [line for line in err.splitlines() if line.startswith("generation ")]
+    assert f"6 of 6 infeasible, {reason}" in lines[0]
+    assert f"turned away before training, {reason}\n" in out
+
+
 class Stop(Silent):
     def __init__(self, after):
         self.left = after
@@ -277,17 +313,20 @@ def test_a_run_within_limits_from_the_command_line(star, tmp_path):
     assert "bytes of both in int4 for 2 at a time" in model.read_text()
     again = ["--config", tmp_path / "run" / "run.toml", "--target", "micro", "--max-params", "1k", "--out", "x/y"]
     code, _, err = star("evolve", *again)
-    assert code == 2 and "max_params 1,000 is less than any architecture costs at micro" in err
+    assert code == 2 and "error: --max-params 1,000 is less than any architecture costs at micro" in err
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("--max-memory 2XB", ["max_memory must be an amount", "2GB"]),
-        ("--max-params 8GB", ["max_params must be an amount", "8B"]),
-        ("--max-cache 0", ["max_cache must be an amount above 0"]),
-        ("--max-flops many", ["max_flops must be an amount"]),
-        ("--max-memory 1kB", ["max_memory 1,000 is less than any architecture costs at nano", "memory_bytes found is"]),
+        ("--max-memory 2XB", ["error: --max-memory must be an amount", "2GB"]),
+        ("--max-params 8GB", ["error: --max-params must be an amount", "8B"]),
+        ("--max-cache 0", ["error: --max-cache must be an amount above 0"]),
+        ("--max-flops many", ["error: --max-flops must be an amount"]),
+        ("--max-memory 1kB", ["error: --max-memory 1,000 is less than any architecture costs at nano", "memory_bytes"]),
+        ("--max-params 1e9B", ["--max-params must be an amount", "an exponent and a suffix exclude each other"]),
+        ("--max-params 1e25", ["error: --max-params must be at most 1e+24, not 1e+25"]),
+        ("--target gpt-2-124m --context 32768", ["context must be at most 1024", "learned positions", "gpt-2-124m"]),
         ("--target llama-3.2-1bb", ["did you mean 'llama-3.2-1b'?"]),
         ("--target transformer-pp", ["no table [scale]"]),
         ("--target no/such.toml", ["no/such.toml"]),

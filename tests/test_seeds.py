@@ -12,10 +12,11 @@ from star import catalogue
 from star.checkpoint import RunDirectory
 from star.config import RunConfig, from_toml
 from star.evolve import Silent, evolve, resume
-from star.evolve.seeds import resolve_seeds
+from star.evolve.seeds import choose_seeds, resolve_seeds
 from star.genome import Space, canonical, genome_hash, parse, split, tile, to_text
 from star.search import Search, space_of
 from star.spec import UserError
+from star.target import screen_of, target_of
 
 OWN = "12123,1211,1214,1214+11142,1231,1231/11111-21111"  # grouped-query attention and SwiGLU
 NEW = "12123,3211,1214,3214/11111"  # grouped-query attention with short convolutions of some features: in no table
@@ -37,7 +38,7 @@ def config(tmp_path, monkeypatch):
 
 
 def seeds(*names, **settings):
-    return resolve_seeds(RunConfig(seed_genomes=names, **settings))
+    return list(resolve_seeds(RunConfig(seed_genomes=names, **settings)))
 
 
 def front_of(path):
@@ -71,14 +72,14 @@ def test_what_is_found_is_a_genome_of_the_space_and_stays_so(name, slots, settin
     config = RunConfig(seed_genomes=(name,), slots=slots, **settings)
     space = space_of(config)
     try:
-        (genome,) = resolve_seeds(config)
+        ((genome, called),) = resolve_seeds(config).items()
     except UserError as refusal:
         assert ("holds" if "levels" in settings else "in no deck") in str(refusal)
         assert "levels" in settings and slots < 8 or name == NEW
         return
-    assert space.repair(genome) == genome and len(genome) == space.length
+    assert called == name and space.repair(genome) == genome and len(genome) == space.length
     again = replace(config, seed_genomes=(to_text(genome),))
-    assert resolve_seeds(again) == [genome] == [parse(to_text(genome))], "what is stored is what was found"
+    assert list(resolve_seeds(again)) == [genome] == [parse(to_text(genome))], "what is stored is what was found"
 
 
 @pytest.mark.parametrize(
@@ -154,7 +155,7 @@ def test_a_run_begins_with_its_seeds_and_resumes_without_what_they_came_from(tmp
     run, config = RunDirectory(tmp_path / "run"), replace(config, seed_genomes=named, population=16)
     evolve(config, run)
     written = from_toml(run.config_toml).seed_genomes
-    expected = resolve_seeds(config.resolved())
+    expected = list(resolve_seeds(config.resolved()))
     assert [parse(text) for text in written] == expected and len(written) > 3
     first = {one.hash: one for one in run.generations()[0].individuals}
     born = [hash for hash, one in run.evaluations().items() if one.generation == 0]
@@ -168,18 +169,59 @@ def test_a_run_begins_with_its_seeds_and_resumes_without_what_they_came_from(tmp
     assert contents(run) == whole
 
 
+class Notes(Silent):
+    def __init__(self):
+        self.found = []
+
+    def noted(self, sentence):
+        self.found.append(sentence)
+
+
 def test_more_seeds_than_places_are_told_of(tmp_path, config):
-    class Notes(Silent):
-        found = []
-
-        def noted(self, sentence):
-            self.found.append(sentence)
-
-    texts = ("11111", "21111", "31111", "41111", "51111", "61111", "71111")
+    notes, texts = Notes(), ("11111", "21111", "31111", "41111", "51111", "61111", "71111")
     run = RunDirectory(tmp_path / "run")
-    evolve(replace(config, seed_genomes=texts), run, Notes())
-    assert Notes.found == ["of 7 seed genomes the first 6 fit into the population"]
+    evolve(replace(config, seed_genomes=texts), run, notes)
+    assert notes.found == ["of 7 seed genomes the first 6 fit into the population"]
     assert len(from_toml(run.config_toml).seed_genomes) == 6
+
+
+def test_seeds_beyond_a_limit_give_their_places_to_others(tmp_path, config):
+    texts = ("11111", "21111", "41111", "51111", "91111")
+    costs = {text: target_of(config).count(tile(parse(text), 4)).params for text in texts}
+    limit = float(sorted(costs.values())[2])
+    config = replace(config, seed_genomes=tuple(costs), max_params=limit, population=2, offspring=2)
+    run, notes = RunDirectory(tmp_path / "run"), Notes()
+    evolve(config, run, notes)
+    fitting, beyond = [], []
+    for text, cost in costs.items():
+        (beyond if cost > limit else fitting).append(text)
+    assert len(beyond) == 2 and len(fitting) == 3
+    assert notes.found == [
+        *(f"seed genome {text} is left out: params {costs[text]:,} > max_params {limit:,.0f}" for text in beyond),
+        "of 3 seed genomes the first 2 fit into the population",
+    ]
+    assert from_toml(run.config_toml).seed_genomes == tuple(to_text(tile(parse(text), 4)) for text in fitting[:2])
+    born = {hash for hash, one in run.evaluations().items() if one.generation == 0}
+    assert born == {genome_hash(tile(parse(text), 4)) for text in fitting[:2]}
+    whole = contents(run)
+    for path in (run.path / "generations").iterdir():
+        path.unlink()
+    notes.found.clear()
+    resume(run, progress=notes)
+    assert contents(run) == whole and notes.found == [], "what the file holds is not chosen from again"
+
+
+def test_a_seed_that_cannot_be_built_at_the_target_is_left_out(tmp_path, runs):
+    path = tmp_path / "six.toml"
+    path.write_text("[scale]\nslots = 4\nd_model = 48\nhead_dim = 8\nvocab_size = 256\nseq_len = 64\n")
+    notes, config = [], RunConfig(target=str(path), seed_genomes=("31111", "11111"), slots=4)
+    assert choose_seeds(config, notes.append) == [tile(parse("11111"), 4)]
+    assert notes == [f"seed genome 31111 is left out: {screen_of(config).refusal(tile(parse('31111'), 4))}"]
+    assert "SA-3" in notes[0]
+    config = RunConfig(max_params=1.0, seed_genomes=(str(runs["plain"]),))
+    notes.clear()
+    assert choose_seeds(config, notes.append) == []
+    assert all(note.startswith(f"seed genome {runs['plain']}:"[:72]) for note in notes) and len(notes) > 1
 
 
 def test_seeds_from_the_command_line(star, tmp_path, monkeypatch):

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from star import catalogue
-from star.config import LIMITS, RunConfig, from_toml, read_limit, target_scale, to_toml
+from star.config import LIMITS, RunConfig, describe_limits, from_toml, read_limit, target_scale, to_toml, write_limit
 from star.cost import price
 from star.genome import Space, decode, genome_hash, parse, tile
 from star.scales import SCALES
 from star.spec import UserError
 from star.target import Screen, Target, check_limits, target_of
-from star.units import read_amount
+from star.units import read_amount, write_amount
 
 SMALL = """\
 [scale]
@@ -93,6 +93,22 @@ def test_a_screen_tells_how_far_beyond_a_genome_is():
     assert exact.violations(genome) == (0.0,) and exact.refusal(genome) == ""
 
 
+def test_reasons_name_no_single_genome():
+    target = target_of(RunConfig())
+    screen = Screen(SCALES["nano"].dims, target, {"max_params": 1500.0, "max_flops": 2e3, "max_cache": 1e9})
+    for genome in (parse("11111"), parse("21111-91111")):
+        assert screen.reasons(genome) == ("params > max_params 1.5k", "flops_per_token > max_flops 2k")
+    odd = Screen(replace(SCALES["nano"].dims, head_dim=32), target, {})
+    assert odd.reasons(parse("31111")) == (odd.refusal(parse("31111")),) and odd.reasons(parse("11111")) == ()
+
+
+def test_learned_positions_end_with_their_table():
+    assert RunConfig(target="gpt-2-124m", context=1024).resolved().context == 1024
+    assert RunConfig(target="gpt-2-124m").resolved().context == 1024
+    with pytest.raises(UserError, match="^context must be at most 1024, the learned positions of target gpt-2-124m, "):
+        RunConfig(target="gpt-2-124m", context=32_768)
+
+
 def test_what_cannot_be_built_at_the_scale_or_the_target_is_refused():
     one_head = replace(SCALES["nano"].dims, head_dim=32)
     for scale, dims in ((one_head, SCALES["nano"].dims), (SCALES["nano"].dims, one_head)):
@@ -114,7 +130,8 @@ def test_only_limits_that_nothing_meets_are_refused_at_once(file, deck, levels, 
     if limit == "max_cache":  # which operators without memory meet, whatever it is
         check_limits(replace(config, max_cache=1e-9))
         return
-    with pytest.raises(UserError, match=f"^{limit} 0 is less than any .* the least {LIMITS[limit]} found is") as told:
+    sentence = f"^{limit} 1e-09 is less than any .* the least {LIMITS[limit]} found is"
+    with pytest.raises(UserError, match=sentence) as told:
         check_limits(replace(config, **{limit: 1e-9, "deck": "paper", "levels": "backbone"}))
     found = float(str(told.value).rsplit(" ", 1)[1].replace(",", ""))
     assert deck == "extended" or levels == "all" or found <= least
@@ -175,6 +192,11 @@ def test_a_model_of_the_catalogue_is_a_target():
         ("4096", True, 4096),
         ("4096B", True, 4096),
         ("2e9", True, 2e9),
+        ("2G", True, 2e9),
+        ("64M", True, 64e6),
+        ("10 k", True, 1e4),
+        ("1T", True, 1e12),
+        ("1E-3", False, 1e-3),
     ],
 )
 def test_amounts(text, of_bytes, value):
@@ -183,7 +205,7 @@ def test_amounts(text, of_bytes, value):
 
 @pytest.mark.parametrize("of_bytes", [False, True])
 @pytest.mark.parametrize(
-    "text", ["", "0", "-1", "two", "2XB", "2GiBB", "nan", "inf", "1e999", "1.", "G", "1e", "٣", "9" * 400]
+    "text", ["", "0", "-1", "two", "2XB", "2GiBB", "nan", "-inf", "1e999", "-2e9", "1.", "G", "1e", "٣", "9" * 400]
 )
 def test_what_is_no_amount(text, of_bytes):
     with pytest.raises(UserError, match="max must be an amount above 0, such as") as told:
@@ -201,9 +223,45 @@ def test_any_text_is_an_amount_or_refused(text, name):
 
 def test_bytes_and_counts_have_suffixes_of_their_own():
     assert read_limit("max_memory", "8B") == 8 and read_limit("max_params", "8B") == 8e9
-    for name, text in (("max_params", "8GB"), ("max_memory", "8G"), ("max_cache", "8M"), ("max_flops", "2GiB")):
+    for name, text in (("max_params", "8GB"), ("max_memory", "8Gi"), ("max_cache", "8P"), ("max_flops", "2GiB")):
         with pytest.raises(UserError, match=name):
             read_limit(name, text)
+
+
+@pytest.mark.parametrize("of_bytes", [False, True])
+@pytest.mark.parametrize("text", ["1e9B", "2e3 k", "1e9T", "1.5E0b", "1e999B"])
+def test_an_exponent_and_a_suffix_are_refused(text, of_bytes):
+    with pytest.raises(UserError, match=f"{text}': an exponent and a suffix exclude each other$"):
+        read_amount("max", text, of_bytes)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("max_params", 8e9, "8B"),
+        ("max_params", 350e6, "350M"),
+        ("max_flops", 2e9, "2G"),
+        ("max_flops", 1.5e12, "1.5T"),
+        ("max_memory", 2e9, "2 GB"),
+        ("max_memory", 2_049_000_000, "2.049 GB"),
+        ("max_cache", 999_999.0, "1 MB"),
+        ("max_cache", 9, "9 B"),
+        ("max_params", 1e-9, "1e-09"),
+        ("max_params", 1e15, "1e+15"),
+        ("max_memory", 1e24, "1e+24 B"),
+    ],
+)
+def test_a_limit_is_told_in_its_own_unit(name, value, text):
+    assert write_limit(name, value) == text
+    assert describe_limits({name: value}) == f"{name.removeprefix('max_')} {text}"
+
+
+@given(st.floats(1, 1e24), st.sampled_from(["params", "flops_per_token", "bytes"]))
+def test_what_is_written_is_read_again(value, kind):
+    text = write_amount(value, kind)
+    assert len(text) < 12
+    text = text.removesuffix(" B") if "e" in text else text
+    assert read_amount("max", text, kind == "bytes") == pytest.approx(value, rel=1e-3)
 
 
 @pytest.mark.parametrize(("name", "text", "value"), [("max_memory", "2GB", 2e9), ("max_flops", "1.5G", 1.5e9)])

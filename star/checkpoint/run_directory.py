@@ -76,6 +76,8 @@ class RunDirectory:
         with files.disk_errors_told(f"read {self.path}"):
             if not (self.path / CONFIG).is_file():
                 what = f"has no {CONFIG}" if self.path.is_dir() else "does not exist"
+                if self.path.is_file():
+                    what = "is a file, not the directory of a run"
                 raise UserError(f"{self.path} is not a run: it {what}{self._hint()}")
         return self
 

@@ -84,7 +84,7 @@ class Watcher:
             parts.append(f"{infeasible} of {len(generation.individuals)} infeasible{mostly}")
         if generation.number < self._generations:
             parts.append(self._time_left())
-        self._console.print("  ".join(parts), markup=False)
+        self._console.print("  ".join(filter(None, parts)), markup=False)
 
     def noted(self, sentence: str) -> None:
         self._console.print(f"note: {sentence}", markup=False)

@@ -40,6 +40,7 @@ class Evolution:
         self.latest = recorded[-1] if recorded else None
         self._reference = self.latest.reference if self.latest else None
         self._screen = screen_of(config)
+        self._refusals: Counter[str] = Counter()  # of this process: for people, no part of the result
         self._search = self._make_search()
         self._results = run.evaluations()
         number = self.latest.number if self.latest else -1
@@ -51,6 +52,10 @@ class Evolution:
     def is_finished(self) -> bool:
         """Whether the last generation and the weights of its front are on disk."""
         return self._is_last() and not self._without_weights()
+
+    def usual_refusal(self) -> str:
+        """Why most of the candidates were turned away that this process met; empty if none were."""
+        return self._refusals.most_common(1)[0][0] if self._refusals else ""
 
     def finish(self, pool: Pool) -> Generation:
         """Go on to the last generation."""
@@ -68,6 +73,8 @@ class Evolution:
         dropped = -self._search.duplicates_avoided
         proposals = self._search.ask()
         dropped += self._search.duplicates_avoided
+        for genome in self._search.refused:
+            self._refusals.update(self._screen.reasons(genome))
         tasks = [_make_task(proposal.genome, self._config.seed) for proposal in proposals]
         fresh = {task.hash for task in tasks} - self._asked
         self._train(pool, number, tasks, fresh)
@@ -78,7 +85,7 @@ class Evolution:
         self._run.write_generation(self.latest)
         self._prune_weights()
         self._tell_warnings()
-        self._progress.generation_finished(self.latest)
+        self._progress.generation_finished(self.latest, self.usual_refusal())
 
     def _train(self, pool: Pool, number: int, tasks: list[Task], fresh: set[str]) -> None:
         """Fill `_results` for all tasks, training those that are feasible, fresh and have not landed before."""

@@ -21,8 +21,8 @@ class Progress(Protocol):
     def evaluated(self, evaluation: Evaluation) -> None:
         """A proxy has ended and is on disk."""
 
-    def generation_finished(self, generation: Generation) -> None:
-        """A generation is on disk."""
+    def generation_finished(self, generation: Generation, refusal: str) -> None:
+        """A generation is on disk. `refusal` is why most candidates so far were turned away, empty if none were."""
 
     def noted(self, sentence: str) -> None:
         """Something to tell a person: a torn file set aside, other library versions than before."""
@@ -39,6 +39,6 @@ class Silent:
 
     def evaluated(self, evaluation: Evaluation) -> None: ...
 
-    def generation_finished(self, generation: Generation) -> None: ...
+    def generation_finished(self, generation: Generation, refusal: str) -> None: ...
 
     def noted(self, sentence: str) -> None: ...

@@ -22,7 +22,7 @@ from star.data import Corpus, load_corpus
 from star.evaluation import EvaluationSettings, evaluate
 from star.evolve.evolution import Evolution
 from star.evolve.progress import Progress, Silent
-from star.evolve.seeds import resolve_seeds
+from star.evolve.seeds import choose_seeds
 from star.evolve.summary import Clock, Summary
 from star.genome import to_text
 from star.objectives import find_objectives
@@ -51,7 +51,8 @@ def evolve(config: RunConfig, run: RunDirectory, progress: Progress | None = Non
     find_objectives(config.objectives)
     run.refuse_occupied()  # before a corpus is read that may be large
     check_limits(config)
-    config = replace(config, seed_genomes=_resolve_seeds(config, progress))
+    # As texts: what a name or a run stands for may change later.
+    config = replace(config, seed_genomes=tuple(map(to_text, choose_seeds(config, progress.noted))))
     corpus = _load_corpus(config)
     with run.create(to_toml(config, _record(corpus))):
         return _drive(config, run, corpus, progress)
@@ -103,7 +104,7 @@ def _drive(config: RunConfig, run: RunDirectory, corpus: Corpus, progress: Progr
         with _make_pool(config, corpus) as pool, _terminable():
             progress.workers_ready(pool.num_workers, clock.ready(pool.num_workers))
             evolution.finish(pool)
-            summary = clock.summarise(str(run.path), config, evolution.latest)
+            summary = clock.summarise(str(run.path), config, evolution.latest, evolution.usual_refusal())
             run.write_timing(summary)
             return summary
     except KeyboardInterrupt:
@@ -140,14 +141,6 @@ def _load_corpus(config: RunConfig) -> Corpus:
     corpus = load_corpus(config.corpus, max(LEAST_CORPUS, 2 * config.tokens))
     check_corpus(corpus, trained_scale(config).recipe)
     return corpus
-
-
-def _resolve_seeds(config: RunConfig, progress: Progress) -> tuple[str, ...]:
-    """The texts of the genomes that the run begins with: what a name or a run stands for may change later."""
-    genomes = resolve_seeds(config)
-    if len(genomes) > config.population:
-        progress.noted(f"of {len(genomes)} seed genomes the first {config.population} fit into the population")
-    return tuple(map(to_text, genomes[: config.population]))
 
 
 def _record(corpus: Corpus) -> dict[str, str]:

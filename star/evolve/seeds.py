@@ -1,5 +1,6 @@
 """Genomes that a search begins with: from what a person names to genomes of the run's space."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from star import catalogue
@@ -11,44 +12,62 @@ from star.objectives import OBJECTIVES
 from star.records import Genome
 from star.search import space_of
 from star.spec import UserError
+from star.target import screen_of
 
 EMPTY_SLOT = (EMPTY, 1, 1, 1, 1)
 QUALITY = OBJECTIVES["quality"].column
 
 
-def resolve_seeds(config: RunConfig) -> list[Genome]:
-    """The genomes that `seed_genomes` names, as genomes of the run's space, each architecture once.
+def choose_seeds(config: RunConfig, note: Callable[[str], None]) -> list[Genome]:
+    """Those that the first generation takes: of `resolve_seeds` those that may be trained, as many as fit into it.
+
+    `note` is given one sentence for each that may not be, and one if there are too many.
+    """
+    screen, chosen = screen_of(config), []
+    for genome, name in resolve_seeds(config).items():
+        if refusal := screen.refusal(canonical(genome)):
+            note(f"seed genome {name[:60]} is left out: {refusal}")
+        else:
+            chosen.append(genome)
+    if len(chosen) > config.population:
+        note(f"of {len(chosen)} seed genomes the first {config.population} fit into the population")
+    return chosen[: config.population]
+
+
+def resolve_seeds(config: RunConfig) -> dict[Genome, str]:
+    """The genomes that `seed_genomes` names, as genomes of the run's space, each architecture once, with their names.
 
     A name is one of the catalogue, a .toml file, a genome text, a run directory (its front, best quality first) or
     RUN:ID. UserError if it is none of these, or has no place in the space.
     """
     space = space_of(config)
-    found: dict[Genome, Genome] = {}
+    found: dict[Genome, tuple[Genome, str]] = {}
     for name in config.seed_genomes:
-        for genome in _find(name, space.num_slots):
+        for genome, called in _find(name, space.num_slots):
             placed = _place(genome, space, name)
-            found.setdefault(canonical(placed), placed)
-    return list(found.values())
+            found.setdefault(canonical(placed), (placed, called))
+    return dict(found.values())
 
 
-def _find(name: str, num_slots: int) -> list[Genome]:
+def _find(name: str, num_slots: int) -> list[tuple[Genome, str]]:
     path, colon, number = name.rpartition(":")
     if colon and number.isdecimal():
-        return [RunDirectory(path).open().find_individual(number).genome]
+        return [(RunDirectory(path).open().find_individual(number).genome, name)]
     if (Path(name) / CONFIG).is_file():
         return _front(name)
     try:
-        return [catalogue.resolve(name, num_slots)]
+        return [(catalogue.resolve(name, num_slots), name)]
     except UserError as error:
         raise UserError(f"seed genome {name[:60]!r}: {error}") from error
 
 
-def _front(path: str) -> list[Genome]:
+def _front(path: str) -> list[tuple[Genome, str]]:
     generation = RunDirectory(path).open().latest_generation()
     front = generation.front if generation else ()
     if not front:
         raise UserError(f"seed genome {path!r}: this run has no front yet")
-    return [one.genome for one in sorted(front, key=lambda one: (one.objectives.get(QUALITY, 0.0), one.id))]
+    best_first = sorted(front, key=lambda one: (one.objectives.get(QUALITY, 0.0), one.id))
+    return [(one.genome, f"{path}:{one.id}") for one in best_first]
 
 
 def _place(genome: Genome, space: Space, name: str) -> Genome:

@@ -23,6 +23,7 @@ class Summary(Timing):
     duplicates_avoided: int
     repaired: int
     turned_away: int
+    turned_away_mostly: str  # the most frequent reason among those that this process met
     hypervolume: float
     front_size: int
 
@@ -48,8 +49,8 @@ class Clock:
         self._busy += evaluation.seconds
         self._trained.append((now - evaluation.train_seconds, now))
 
-    def summarise(self, run: str, config: RunConfig, generation: Generation) -> Summary:
-        """The run's summary as of now."""
+    def summarise(self, run: str, config: RunConfig, generation: Generation, refusal: str = "") -> Summary:
+        """The run's summary as of now; `refusal` is why most candidates were turned away."""
         wall = time.perf_counter() - self._ready if self._workers else 0.0
         return Summary(
             run=run,
@@ -64,6 +65,7 @@ class Clock:
             duplicates_avoided=generation.duplicates_avoided,
             repaired=generation.repaired,
             turned_away=generation.turned_away,
+            turned_away_mostly=refusal,
             hypervolume=generation.hypervolume,
             front_size=len(generation.front),
             workers=self._workers,

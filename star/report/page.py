@@ -7,10 +7,11 @@ from pathlib import Path
 
 from star.checkpoint import RunDirectory
 from star.checkpoint.files import disk_errors_told, write_atomic
+from star.config import describe_limits
 from star.genome import DECK, DECKS, EMPTY, decode, to_text
 from star.records import Individual
 from star.report.axes import human, in_table
-from star.report.failures import describe_failures, describe_limits
+from star.report.failures import describe_failures
 from star.report.figure import draw_front
 from star.report.front import FrontRow
 from star.report.history import History, Kind, kind_of, read_history

@@ -112,6 +112,11 @@ class Search:
         return self._distinct.turned_away
 
     @property
+    def refused(self) -> Sequence[Genome]:
+        """Those of them that the last `ask` met, so that somebody can ask why."""
+        return self._distinct.refused
+
+    @property
     def repaired(self) -> int:
         """Children so far, dropped ones included, that were no genome of the space until they were repaired."""
         return self._repair.count

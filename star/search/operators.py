@@ -59,6 +59,7 @@ class Feasible(Distinct):
     def __init__(self, violation: Callable[[Genome], float]) -> None:
         super().__init__()
         self.turned_away = 0
+        self.refused: list[Genome] = []  # those of this generation
         self._violation = violation
         self._wanted = 0
         self._patience = 0
@@ -66,7 +67,7 @@ class Feasible(Distinct):
 
     def expect(self, wanted: int) -> None:
         """A generation of so many is about to be drawn."""
-        self._wanted, self._patience, self._reserve = wanted, TRIES * wanted, {}
+        self._wanted, self._patience, self._reserve, self.refused = wanted, TRIES * wanted, {}, []
 
     def nearest(self) -> list[Candidate]:
         """The least violating of those dropped, as many as places; none as long as there is hope without them."""
@@ -80,7 +81,7 @@ class Feasible(Distinct):
     def admit(self, pop):
         """Distinct candidates that nobody drew: violations are counted, but none of them is dropped."""
         pop = super().do(pop)
-        self.turned_away += sum(self._violation(genome_of(candidate)) > 0 for candidate in pop)
+        self._refuse([genome_of(candidate) for candidate in pop if self._violation(genome_of(candidate)) > 0])
         return pop
 
     def do(self, pop, *args, **kwargs):
@@ -88,7 +89,7 @@ class Feasible(Distinct):
         violations = np.array([self._violation(genome_of(candidate)) for candidate in pop])
         feasible = pop[violations == 0]
         beyond = len(pop) - len(feasible)
-        self.turned_away += beyond
+        self._refuse([genome_of(candidate) for candidate, one in zip(pop, violations, strict=True) if one > 0])
         self._patience -= beyond
         for violation, candidate in zip(violations, pop, strict=True):
             if violation > 0:
@@ -97,6 +98,10 @@ class Feasible(Distinct):
             return feasible
         least, self._reserve = self._least(), {}
         return Population.merge(feasible, Population(least))
+
+    def _refuse(self, genomes: list[Genome]) -> None:
+        self.turned_away += len(genomes)
+        self.refused += genomes
 
 
 class Fresh(InfillCriterion):
