@@ -16,7 +16,7 @@ published model also the sizes it was built at, and the figures that are known o
     [style]                         # optional: star.spec.Style
     tied = false
 
-    [operators.GMemless]            # optional, by class: star.spec.Variant
+    [operators.GMemless]            # optional, by class, or its number in a deck of its own: star.spec.Variant
     d_ff = 14336
 
     [published]                     # optional: figures to check a price against
@@ -25,18 +25,20 @@ published model also the sizes it was built at, and the figures that are known o
 A backbone of any depth repeats the period and cuts the end off. docs/guides/add-model.md describes one model so.
 """
 
+import os
 import tomllib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin
 
-from star.genome import decode, parse, tile
+from star.genome import DECK, decode, join, parse, split, tile
 from star.records import Genome
 from star.scales import SCALES, Scale, nearest
-from star.spec import Dimensions, Style, UserError, Variant
-from star.structures import check_variant
+from star.spec import MOST_SLOTS, Dimensions, LivSpec, Style, UserError, Variant
+from star.structures import check_size, check_variant
 
 _PACKAGE = Path(__file__).parent
 _FOLDERS = (_PACKAGE / "_genomes", _PACKAGE.parent / "genomes")  # in a wheel; in a checkout
@@ -45,7 +47,6 @@ _TABLES = ("scale", "style", "operators", "published")
 _FIGURES = ("params", "active_params", "embedding_params", "cache_bytes_4096", "cache_bytes_131072")
 _SIZES = ("slots", "d_model", "num_heads", "head_dim", "vocab_size", "seq_len", "window")
 _OPTIONAL = ("num_heads", "head_dim", "window")
-_MOST_SLOTS = 10_000
 _KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", tuple: "a list"}
 
 T = TypeVar("T")
@@ -95,14 +96,13 @@ def find_scale(name_or_path: str | Path) -> Scale:
 
 def scale_text(name: str) -> str:
     """The TOML text that holds the sizes of a named architecture or a .toml file."""
-    if not name.endswith(".toml") and name not in _files():
-        raise UserError(f"unknown scale {name!r}{nearest(name, [*SCALES, *_files()])}")
-    return _text(_find(name))
+    return _text(_find(name, "scale"))
 
 
 def read_scale(text: str, name: str) -> Scale:
     """The scale of such a text; `name` is that of the architecture or the file."""
-    scale = _read_scale(name, _table(text, name))
+    table = _table(text, name)
+    scale = _read_scale(name, table, _read_genome(name, table) if "genome" in table else None)
     if scale is None:
         raise UserError(f"{name} has no table [scale], so that no sizes are known of it")
     return scale
@@ -113,36 +113,66 @@ def _files() -> dict[str, Path]:
     return {path.stem: path for path in folder.rglob("*.toml")}
 
 
-def _find(name_or_path: str | Path) -> Path:
-    path = Path(name_or_path)
+def _find(name_or_path: str | Path, kind: str = "genome") -> Path:
+    name, path, files = str(name_or_path), Path(name_or_path), _files()
     if path.suffix == ".toml":
         return path
-    files = _files()
-    if str(name_or_path) not in files:
-        raise UserError(f"unknown genome {str(name_or_path)!r}{nearest(str(name_or_path), files)}")
-    return files[str(name_or_path)]
+    if name in files:
+        return files[name]
+    if os.path.isdir(name):
+        raise UserError(f"{name} is a directory, and not a {kind}")
+    if os.path.exists(name):
+        raise UserError(f"{name} is not a genome file: the name of one ends in .toml")
+    known = [*files, *(SCALES if kind == "scale" else ())]
+    others = f"those with a recipe are {', '.join(SCALES)}, and `star genomes` lists more"
+    raise UserError(
+        f"unknown {kind} {name!r:.200}{_hint(name, known, others if kind == 'scale' else '`star genomes` lists them')}"
+    )
+
+
+def _hint(word: str, known: Collection[str], otherwise: str) -> str:
+    """As `nearest`, for words that are too many to list."""
+    spelled = {one.lower(): one for one in known}
+    close = get_close_matches(word.lower(), sorted(spelled), n=1)
+    return f"; did you mean {spelled[close[0]]!r}?" if close else f"; {otherwise}"
 
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UserError(f"cannot read the genome file {path}: {error.strerror}") from error
-    except ValueError as error:
+    except UnicodeDecodeError as error:
         raise UserError(f"{path} is not a text in UTF-8: {error}") from error
+    except ValueError as error:  # a null byte
+        raise UserError(f"cannot read the genome file {str(path)!r}: {error}") from error
 
 
 def _table(text: str, where: str) -> dict[str, Any]:
     try:
         table = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
+        is_small = _is_small(table)
+    except tomllib.TOMLDecodeError as error:
         raise UserError(f"{where} is not a TOML file: {error}") from error
+    except RecursionError as error:
+        raise UserError(f"{where} is nested too deeply") from error
+    except ValueError:  # of an integer with thousands of digits
+        is_small = False
+    if not is_small:
+        raise UserError(f"{where} holds a whole number that is too large: 64 bits are the most")
     for key, value in table.items():
         _check_key(where, key, (*_TEXTS, *_TABLES))
         kind, wanted = ("text", str) if key in _TEXTS else ("a table", dict)
         if not isinstance(value, wanted):
             raise UserError(f"{where}: {key} must be {kind}, not {value!r:.60}")
     return table
+
+
+def _is_small(value: Any) -> bool:
+    """Whether all integers inside of a TOML value fit into 64 bits."""
+    if isinstance(value, dict | list):
+        return all(_is_small(one) for one in (value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, int) or abs(value) < 2**63
 
 
 def _check_key(where: str, key: str, known: Collection[str], place: str = "") -> None:
@@ -156,22 +186,23 @@ def _parse(path: Path) -> NamedGenome:
     for key, required in _TEXTS.items():
         if required and key not in table:
             raise UserError(f"{where}: the key {key!r} is missing")
-    try:
-        genome = parse(table["genome"])
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from error
-    scale = _read_scale(where, table)
-    if scale is not None:
-        _check_operators(where, genome, scale)
+    genome = _read_genome(where, table)
     return NamedGenome(
         name=path.stem,
         title=table["title"],
         citation=table["citation"],
         genome=genome,
         note=table.get("note", ""),
-        scale=scale,
+        scale=_read_scale(where, table, genome),
         published=_read_figures(where, table.get("published", {})),
     )
+
+
+def _read_genome(where: str, table: dict[str, Any]) -> Genome:
+    try:
+        return parse(table["genome"])
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
 
 
 def _read_figures(where: str, table: dict[str, Any]) -> Mapping[str, int]:
@@ -182,7 +213,7 @@ def _read_figures(where: str, table: dict[str, Any]) -> Mapping[str, int]:
     return table
 
 
-def _read_scale(where: str, table: dict[str, Any]) -> Scale | None:
+def _read_scale(where: str, table: dict[str, Any], genome: Genome | None) -> Scale | None:
     if "scale" not in table:
         for key in ("style", "operators", "published"):
             if key in table:
@@ -196,19 +227,21 @@ def _read_scale(where: str, table: dict[str, Any]) -> Scale | None:
     for key in _SIZES:
         if key not in sizes and key not in _OPTIONAL:
             raise UserError(f"{where}: the key {key!r} is missing from [scale]")
-    if not 1 <= sizes["slots"] <= _MOST_SLOTS:
-        raise UserError(f"{where}: slots of [scale] must lie between 1 and {_MOST_SLOTS:,}, not {sizes['slots']}")
+    if not 1 <= sizes["slots"] <= MOST_SLOTS:
+        raise UserError(f"{where}: slots of [scale] must lie between 1 and {MOST_SLOTS:,}, not {sizes['slots']}")
     try:
-        return Scale(
-            name=Path(where).stem if where.endswith(".toml") else where,
-            num_slots=sizes.pop("slots"),
-            dims=_read_dims(where, sizes, table),
-        )
+        num_slots, dims = sizes.pop("slots"), _read_dims(sizes)
+        style = _read_record(where, Style, table.get("style", {}), " in [style]")
+        operators = _read_operators(where, table.get("operators", {}), genome)
+        dims = replace(dims, style=style, operators=tuple((liv.name, variant) for liv, variant in operators))
+        for liv in [slot.liv for slot in decode(genome)] if genome else [liv for liv, _ in operators]:
+            check_size(liv, dims)
+        return Scale(name=Path(where).stem if where.endswith(".toml") else where, num_slots=num_slots, dims=dims)
     except UserError as error:
         raise UserError(str(error) if str(error).startswith(where) else f"{where}: {error}") from error
 
 
-def _read_dims(where: str, sizes: dict[str, int], table: dict[str, Any]) -> Dimensions:
+def _read_dims(sizes: dict[str, int]) -> Dimensions:
     heads = sizes.pop("num_heads", 0)
     if "head_dim" not in sizes:
         if not heads:
@@ -216,13 +249,34 @@ def _read_dims(where: str, sizes: dict[str, int], table: dict[str, Any]) -> Dime
         if heads < 1 or sizes["d_model"] % heads:
             raise UserError(f"num_heads {heads} does not divide d_model {sizes['d_model']}; give head_dim too")
         sizes["head_dim"] = sizes["d_model"] // heads
-    operators = []
-    for name, one in table.get("operators", {}).items():
+    if (window := sizes.get("window", 0)) < 0:
+        raise UserError(f"window of [scale] must be a positive integer, or 0 for a quarter of seq_len, not {window}")
+    sizes["window"] = min(window, sizes["seq_len"])  # a longer one looks at all of the context
+    return Dimensions(**sizes, heads=heads)
+
+
+def _read_operators(where: str, table: dict[str, Any], genome: Genome | None) -> list[tuple[LivSpec, Variant]]:
+    """Variants with the classes that they are of: classes of the genome, or of the table if there is none."""
+    livs = {liv.name: liv for liv in ([slot.liv for slot in decode(genome)] if genome else DECK.values())}
+    deck = split(genome)[0] if genome else ()
+    named = [decode(join(deck, (i, 1, 1, 1, 1)))[0].liv.name for i, _ in enumerate(deck, start=1)]
+    numbers = {str(i): name for i, name in enumerate(named, start=1) if name in livs}
+    found: dict[str, tuple[LivSpec, Variant]] = {}
+    for key, one in table.items():
+        name, place = numbers.get(key, key), f"[operators.{key}]"
+        if name not in livs:
+            known = f"choose from {', '.join([*livs, *numbers])}" if genome else "`star genes` lists the classes"
+            raise UserError(f"{where}: unknown key {key!r:.60} in [operators]{_hint(key, livs, known)}")
+        if name in found:
+            raise UserError(f"{where}: {place} is of {name}, of which another table is")
         if not isinstance(one, dict):
-            raise UserError(f"[operators.{name}] must be a table, not {one!r:.60}")
-        operators.append((name, _read_record(where, Variant, one, f" in [operators.{name}]")))
-    style = _read_record(where, Style, table.get("style", {}), " in [style]")
-    return Dimensions(**sizes, heads=heads, style=style, operators=tuple(operators))
+            raise UserError(f"{place} must be a table, not {one!r:.60}")
+        found[name] = livs[name], _read_record(where, Variant, one, f" in {place}")
+        try:
+            check_variant(*found[name])
+        except UserError as error:
+            raise UserError(f"{where}: {place}: {error}") from error
+    return list(found.values())
 
 
 def _read_record(where: str, kind: type[T], table: dict[str, Any], place: str) -> T:
@@ -233,9 +287,8 @@ def _read_record(where: str, kind: type[T], table: dict[str, Any], place: str) -
         _check_key(where, key, annotations, place)
         value = tuple(value) if isinstance(value, list) else value
         allowed = _types(annotations[key])
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        inside = not isinstance(value, tuple) or all(type(item) is int for item in value)
-        if not (type(value) in allowed or (whole and float in allowed)) or not inside:
+        value = float(value) if type(value) is int and float in allowed else value
+        if type(value) not in allowed or (isinstance(value, tuple) and any(type(item) is not int for item in value)):
             raise UserError(f"{where}: {key}{place} must be {_KINDS[allowed[0]]}, not {value!r:.60}")
         values[key] = value
     return kind(**values)
@@ -244,14 +297,3 @@ def _read_record(where: str, kind: type[T], table: dict[str, Any], place: str) -
 def _types(annotation: Any) -> list[type]:
     kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
     return [get_origin(kind) or kind for kind in kinds if kind is not NoneType]
-
-
-def _check_operators(where: str, genome: Genome, scale: Scale) -> None:
-    """UserError if a variant is of a class that the genome does not have, or is nothing for its structure."""
-    livs = {slot.liv.name: slot.liv for slot in decode(genome)}
-    for name, variant in scale.dims.operators:
-        _check_key(where, name, livs, " in [operators]")
-        try:
-            check_variant(livs[name], variant)
-        except UserError as error:
-            raise UserError(f"{where}: [operators.{name}]: {error}") from error

@@ -4,7 +4,8 @@ x_0 = E[tokens],   x_{n+1} = x_n + LIV_n(norm(x_n)),   logits = norm(x_L) E^T
 
 A style says otherwise: x + norm(LIV(x)), as in OLMo 2 (arXiv:2501.00656), or x + norm(LIV(norm(x))), as in Gemma 2
 (arXiv:2408.00118); slots that read the same x, x + LIV_n(norm(x)) + LIV_{n+1}(norm(x)), as in GPT-J and GPT-NeoX
-(arXiv:2204.06745); learned positions added to the embedding, a norm after it, a head of its own, capped logits.
+(arXiv:2204.06745); learned positions added to the embedding, a norm after it, no norm before the head, a head of its
+own, capped logits; what operators add, and the logits, times a number, as in Granite 3.0 (Granite Team, IBM 2024).
 """
 
 from collections.abc import Iterator
@@ -93,7 +94,7 @@ class LanguageModel(nn.Module):
         for i, first in enumerate(self.rounds):
             is_shared = style.shared_norm and first != i
             self.norms.append(self.norms[first] if is_shared else Norm(style, dims.d_model))
-        self.final_norm = Norm(style, dims.d_model)
+        self.final_norm = Norm(style, dims.d_model) if style.final_norm else nn.Identity()
         self.layers = nn.ModuleList()
         self.makers: list[dict[str, int]] = []  # per slot: role -> the slot that computes this feature
         for i, slot in enumerate(spec.slots):
@@ -160,13 +161,15 @@ class LanguageModel(nn.Module):
         """What a slot adds."""
         match self.style.norm_place:
             case "after":
-                return self.norms[i](y)
+                y = self.norms[i](y)
             case "both":
-                return self.post_norms[i](y)
-        return y
+                y = self.post_norms[i](y)
+        return y if self.style.residual_scale == 1 else y * self.style.residual_scale
 
     def _logits(self, x: BTD) -> BTM:
         logits = F.linear(x, self.embedding.weight if self.style.tied else self.head.weight, self.head_bias)
+        if self.style.logit_scale != 1:
+            logits = logits * self.style.logit_scale
         cap = self.style.logit_cap
         return cap * torch.tanh(logits / cap) if cap else logits
 

@@ -106,13 +106,15 @@ IMPLICIT_FREQUENCIES = 8  # sine and cosine pairs that describe a position to an
 IMPLICIT_HIDDEN = 16  # hidden width of the network that turns a position into a kernel column
 
 
-LARGEST = 2**31 - 1  # of any size
+LARGEST = 2**31 - 1  # of any size or factor
+LARGEST_BASE = 10**15  # of rotary frequencies: published ones go to 1e11
+MOST_SLOTS = 10_000
 NORMS = ("rms", "layer")
 NORM_PLACES = ("before", "after", "both")
 POSITIONS = ("rotary", "learned", "relative", "alibi", "none")
 QK_NORMS = ("head", "all")
 SCORINGS = ("sigmoid", "softmax")
-WHOLE = (
+BOUNDED = (  # of a Variant: from 0 to what `largest` says
     "num_heads",
     "num_kv_heads",
     "num_key_heads",
@@ -122,9 +124,26 @@ WHOLE = (
     "window",
     "d_ff",
     "d_shared",
+    "d_inner",
+    "d_state",
+    "num_groups",
+    "rank",
+    "latent_dim",
+    "taps",
+    "kept_taps",
+    "num_experts",
+    "experts_per_token",
+    "norm_groups",
+    "rope_theta",
+    "score_scale",
+    "score_cap",
+    "routed_scale",
 )
-WHOLE += ("d_inner", "d_state", "num_groups", "rank", "latent_dim", "taps", "kept_taps", "num_experts")
-WHOLE += ("experts_per_token", "norm_groups", "rope_theta", "score_scale", "routed_scale")
+
+
+def largest(name: str) -> int:
+    """The highest value of a number of a Style or a Variant."""
+    return LARGEST_BASE if name == "rope_theta" else LARGEST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,30 +167,34 @@ class Style:
     tied: bool = True  # the head is the embedding
     head_bias: bool = False
     embedding_norm: bool = False
+    final_norm: bool = True
     embedding_scale: float = 1.0
+    residual_scale: float = 1.0  # of what an operator adds
+    logit_scale: float = 1.0
     logit_cap: float = 0.0  # logits become cap tanh(logits / cap); 0: they stay
 
     def __post_init__(self) -> None:
         for name, words in (("norm", NORMS), ("norm_place", NORM_PLACES), ("positions", POSITIONS)):
             if getattr(self, name) not in words:
                 raise UserError(f"{name} must be one of {', '.join(words)}, not {getattr(self, name)!r}")
-        if not self.parallel or min(self.parallel) < 1:
-            raise UserError(f"parallel must hold positive numbers of slots, not {list(self.parallel)}")
+        if not 1 <= len(self.parallel) <= MOST_SLOTS or not all(1 <= width <= MOST_SLOTS for width in self.parallel):
+            shown = f"{[*self.parallel]!r:.60}"
+            raise UserError(f"parallel must hold numbers of slots from 1 to {MOST_SLOTS:,}, not {shown}")
         if not 0 <= self.rotary <= 1:
             raise UserError(f"rotary must lie between 0 and 1, not {self.rotary}")
-        for name in ("norm_eps", "rope_theta", "embedding_scale"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise UserError(f"{name} must be positive, not {getattr(self, name)}")
-        if not 0 <= self.logit_cap < float("inf"):
-            raise UserError(f"logit_cap must be positive, or 0 for none, not {self.logit_cap}")
+        for name in ("norm_eps", "rope_theta", "embedding_scale", "residual_scale", "logit_scale"):
+            if not 0 < getattr(self, name) <= largest(name):
+                raise UserError(f"{name} must be positive, at most {largest(name):,}, not {getattr(self, name)}")
+        if not 0 <= self.logit_cap <= LARGEST:
+            raise UserError(f"logit_cap must be positive, or 0 for none, at most {LARGEST:,}, not {self.logit_cap}")
 
     def rounds(self, num_slots: int) -> list[int]:
         """For each slot, the first slot that reads the same input."""
         found: list[int] = []
         for width in cycle(self.parallel):
-            found += [len(found)] * width
+            found += [len(found)] * min(width, num_slots - len(found))
             if len(found) >= num_slots:
-                return found[:num_slots]
+                return found
         raise AssertionError
 
 
@@ -213,6 +236,8 @@ class Variant:
     rotary: float | None = None
     rope_theta: float = 0.0
     score_scale: float = 0.0  # of queries with keys; 1 / sqrt(head_dim) if 0
+    score_cap: float = 0.0  # scaled products of queries and keys become cap tanh(product / cap); 0: they stay
+    sinks: bool = False  # a learned logit of each head, which takes part in the softmax and has no value
     scoring: str = ""  # of experts: "sigmoid" if empty, normalised over those chosen; or "softmax" of all
     routed_scale: float = 1.0
     normalised: bool | None = None  # whether gates of the chosen experts sum to 1
@@ -223,9 +248,9 @@ class Variant:
             words = {"qk_norm": QK_NORMS, "scoring": SCORINGS, "positions": POSITIONS}[name]
             if (word := getattr(self, name)) and word not in words:
                 raise UserError(f"{name} must be one of {', '.join(words)}, not {word!r}")
-        for name in WHOLE:
-            if not 0 <= getattr(self, name) <= LARGEST:
-                raise UserError(f"{name} must be a positive number of at most {LARGEST:,}, not {getattr(self, name)}")
+        for name in BOUNDED:
+            if not 0 <= getattr(self, name) <= largest(name):
+                raise UserError(f"{name} must be a number from 0 to {largest(name):,}, not {getattr(self, name)}")
         if self.rotary is not None and not 0 <= self.rotary <= 1:
             raise UserError(f"rotary must lie between 0 and 1, not {self.rotary}")
 
@@ -253,7 +278,7 @@ class Dimensions:
             if not 1 <= getattr(self, name) <= LARGEST:
                 raise UserError(f"{name} must be a positive integer of at most {LARGEST:,}, not {getattr(self, name)}")
         if not 0 <= self.heads <= LARGEST:
-            raise UserError(f"num_heads must be a positive integer of at most {LARGEST:,}, not {self.heads}")
+            raise UserError(f"num_heads must be an integer from 0 to {LARGEST:,}, not {self.heads}")
         if not self.heads and self.d_model % self.head_dim:
             raise UserError(f"head_dim {self.head_dim} does not divide d_model {self.d_model}")
         if self.window and not 1 <= self.window <= self.seq_len:
@@ -278,9 +303,11 @@ class Dimensions:
         variant = liv.variant
         if not (variant.head_dim or variant.num_heads or variant.window):
             return self
-        head_dim = variant.head_dim or self.head_dim
-        heads = variant.num_heads or (self.heads if self.heads or not variant.head_dim else self.d_model // head_dim)
-        return replace(self, head_dim=head_dim, heads=heads, window=variant.window or self.window)
+        head_dim, heads = variant.head_dim or self.head_dim, variant.num_heads or self.heads
+        if not heads and liv.structure is Structure.STATE_SPACE:  # whose heads fill d_inner instead
+            heads = max(1, self.d_model // head_dim)
+        # A window of the class may be longer than the context, and then it is all of that.
+        return replace(self, head_dim=head_dim, heads=heads, window=min(variant.window, self.seq_len) or self.window)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,8 @@ SIZES = {  # values of what a variant may say in numbers, words and yes or no; m
     "rotary": (0.0, 0.5),
     "rope_theta": (50.0,),
     "score_scale": (0.2,),
+    "score_cap": (0.5,),
+    "sinks": (True,),
     "scoring": ("sigmoid", "softmax"),
     "routed_scale": (2.5,),
     "normalised": (False, True),
@@ -104,7 +106,10 @@ def styles():
         tied=st.booleans(),
         head_bias=st.booleans(),
         embedding_norm=st.booleans(),
+        final_norm=st.booleans(),
         embedding_scale=st.sampled_from((1.0, 4.0)),
+        residual_scale=st.sampled_from((1.0, 0.5)),
+        logit_scale=st.sampled_from((1.0, 0.25)),
         logit_cap=st.sampled_from((0.0, 2.0)),
     )
 

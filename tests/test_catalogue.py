@@ -171,8 +171,8 @@ WRONG = [  # a published model, what is changed in its file, what is said of tha
     ("llama-3-8b", HEADS, "num_heads = 33", "num_heads 33 does not divide d_model 4096; give head_dim too"),
     ("llama-3-8b", HEADS, "head_dim = 129", "head_dim 129 does not divide d_model 4096"),
     ("llama-3-8b", HEADS, "", "[scale] needs head_dim, num_heads or both"),
-    ("llama-3-8b", "num_heads = 32", "num_heads = -32", "num_heads must be a positive integer"),
-    ("llama-3-8b", "num_heads = 32", "num_heads = 3_000_000_000", "at most 2,147,483,647, not 3000000000"),
+    ("llama-3-8b", "num_heads = 32", "num_heads = -32", "num_heads must be an integer from 0 to 2,147,483,647"),
+    ("llama-3-8b", "num_heads = 32", "num_heads = 3_000_000_000", "from 0 to 2,147,483,647, not 3000000000"),
     (
         "llama-3-8b",
         "head_dim = 128",
@@ -181,7 +181,7 @@ WRONG = [  # a published model, what is changed in its file, what is said of tha
     ),
     ("llama-3-8b", "num_kv_heads = 8", "num_kv_heads = 5", "SA-3: num_kv_heads 5 does not divide num_heads 32"),
     ("llama-3-8b", "num_kv_heads = 8", "num_kv_heads = 64", "SA-3: num_kv_heads 64 does not divide num_heads 32"),
-    ("llama-3-8b", "num_kv_heads = 8", "num_kv_heads = -8", "num_kv_heads must be a positive number"),
+    ("llama-3-8b", "num_kv_heads = 8", "num_kv_heads = -8", "num_kv_heads must be a number from 0 to 2,147,483,647"),
     ("llama-3-8b", "num_kv_heads = 8", "num_kv_heads = 8.0", "num_kv_heads in [operators.SA-3] must be a whole number"),
     ("llama-3-8b", "num_kv_heads = 8", "kv_heads = 8", "'kv_heads' in [operators.SA-3]; did you mean 'num_kv_heads'?"),
     ("llama-3-8b", "num_kv_heads = 8", "d_ff = 8", "d_ff means nothing to SA-3 (attention)"),
@@ -194,18 +194,38 @@ WRONG = [  # a published model, what is changed in its file, what is said of tha
     ),
     ("llama-3-8b", "num_kv_heads = 8", "kernel_bias = true", "kernel_bias means nothing to SA-3"),
     ("llama-3-8b", "num_kv_heads = 8", 'bias = "CBZ"', "bias names 'Z', but the maps of SA-3 are C, B, V"),
+    ("llama-3-8b", "num_kv_heads = 8", 'bias = "CBC"', "bias names a map of SA-3 twice: 'CBC'"),
+    ("pythia-1b", 'bias = "C"', 'bias = "CV"', "bias names 'V', but the maps of GEGLU are C"),
+    (
+        "mamba-1.4b",
+        "chained = true",
+        'chained = true\nbias = "VA"',
+        "bias names 'A', which Mamba makes from V if chained",
+    ),
+    (
+        "recurrentgemma-2b",
+        'bias = "CV"\nkernel',
+        'bias = "CVB"\nkernel',
+        "bias names 'B', which RG-LRU makes from V if",
+    ),
+    (
+        "llama-3-8b",
+        "num_kv_heads = 8",
+        'positions = "learned"',
+        "positions of SA-3 cannot be learned: the model has one",
+    ),
     ("llama-3-8b", "num_kv_heads = 8", 'bias = ["C"]', "bias in [operators.SA-3] must be a text"),
     ("llama-3-8b", "num_kv_heads = 8", "window = 8", "window means nothing to SA-3, which looks at all of the context"),
     ("llama-3-8b", "num_kv_heads = 8", "rotary = -1", "rotary must lie between 0 and 1, not -1"),
-    ("llama-3-8b", "num_kv_heads = 8", "score_scale = nan", "score_scale must be a positive number"),
+    ("llama-3-8b", "num_kv_heads = 8", "score_scale = nan", "score_scale must be a number from 0 to"),
     (
         "llama-3-8b",
         "[operators.SA-3]\nnum_kv_heads = 8",
         "[operators]\nSA-3 = 8",
         "[operators.SA-3] must be a table, not 8",
     ),
-    ("llama-3-8b", "d_ff = 14_336", "d_ff = -1", "d_ff must be a positive number"),
-    ("llama-3-8b", "d_ff = 14_336", "d_ff = 4_294_967_296", "at most 2,147,483,647, not 4294967296"),
+    ("llama-3-8b", "d_ff = 14_336", "d_ff = -1", "d_ff must be a number from 0 to"),
+    ("llama-3-8b", "d_ff = 14_336", "d_ff = 4_294_967_296", "from 0 to 2,147,483,647, not 4294967296"),
     ("llama-3-8b", "d_ff = 14_336", "d_fff = 1", "unknown key 'd_fff' in [operators.GMemless]; did you mean 'd_ff'?"),
     ("llama-3-8b", "operators.GMemless", "operators.GMemles", "'GMemles' in [operators]; did you mean 'GMemless'?"),
     ("llama-3-8b", "operators.GMemless", "operators.GEGLU", "unknown key 'GEGLU' in [operators]"),
@@ -221,13 +241,29 @@ WRONG = [  # a published model, what is changed in its file, what is said of tha
     ("llama-3-8b", "slots = 64", "slots = 20_000", "slots of [scale] must lie between 1 and 10,000, not 20000"),
     ("llama-3-8b", "[scale]", "[scales]", "unknown key 'scales'; did you mean 'scale'?"),
     ("llama-3-8b", "norm_eps", "norm_epsilon", "unknown key 'norm_epsilon' in [style]; did you mean 'norm_eps'?"),
-    ("llama-3-8b", "norm_eps = 1e-5", "norm_eps = 0", "norm_eps must be positive, not 0"),
+    ("llama-3-8b", "norm_eps = 1e-5", "norm_eps = 0", "norm_eps must be positive, at most 2,147,483,647, not 0.0"),
     ("llama-3-8b", "tied = false", "tied = 0", "tied in [style] must be true or false, not 0"),
     ("llama-3-8b", "tied = false", 'norm = "batch"', "norm must be one of rms, layer, not 'batch'"),
     ("llama-3-8b", "tied = false", "parallel = 2", "parallel in [style] must be a list, not 2"),
-    ("llama-3-8b", "tied = false", "parallel = [0]", "parallel must hold positive numbers of slots, not [0]"),
+    ("llama-3-8b", "tied = false", "parallel = [0]", "parallel must hold numbers of slots from 1 to 10,000, not [0]"),
     ("llama-3-8b", "tied = false", "rotary = 1.5", "rotary must lie between 0 and 1, not 1.5"),
-    ("llama-3-8b", "tied = false", "logit_cap = nan", "logit_cap must be positive, or 0 for none, not nan"),
+    ("llama-3-8b", "tied = false", "logit_cap = nan", "logit_cap must be positive, or 0 for none, at most 2,147"),
+    ("llama-3-8b", "tied = false", "logit_cap = inf", "logit_cap must be positive, or 0 for none, at most 2,147"),
+    ("llama-3-8b", "tied = false", "logit_cap = 1e10", "logit_cap must be positive, or 0 for none, at most 2,147"),
+    ("llama-3-8b", "tied = false", "embedding_scale = nan", "embedding_scale must be positive, at most 2,147"),
+    ("llama-3-8b", "tied = false", "embedding_scale = 1e300", "embedding_scale must be positive, at most 2,147"),
+    ("llama-3-8b", "norm_eps = 1e-5", "norm_eps = inf", "norm_eps must be positive, at most 2,147,483,647, not inf"),
+    ("llama-3-8b", "rope_theta = 500_000", "rope_theta = 1e16", "rope_theta must be positive, at most 1,000,000,000,"),
+    ("llama-3-8b", "num_kv_heads = 8", "rope_theta = 1e16", "rope_theta must be a number from 0 to 1,000,000,000,"),
+    ("llama-3-8b", "tied = false", "parallel = []", "parallel must hold numbers of slots from 1 to 10,000, not []"),
+    ("llama-3-8b", "tied = false", "parallel = [2_000_000_000]", "from 1 to 10,000, not [2000000000]"),
+    ("llama-3-8b", "tied = false", f"parallel = {[2] * 10_001}", "slots from 1 to 10,000, not [2, 2, 2,"),
+    ("llama-3-8b", "d_ff = 14_336", f"d_ff = 1{'0' * 19}", "holds a whole number that is too large: 64 bits are the"),
+    ("llama-3-8b", "d_ff = 14_336", f"d_ff = -1{'0' * 3_000}", "a whole number that is too large"),
+    ("llama-3-8b", "d_ff = 14_336", f"d_ff = 1{'0' * 5_000}", "a whole number that is too large"),
+    ("llama-3-8b", "d_ff = 14_336", f"d_ff = 0x1{'0' * 5_000}", "a whole number that is too large"),
+    ("llama-3-8b", "tied = false", f"parallel = [1{'0' * 3_000}]", "a whole number that is too large"),
+    ("llama-3-8b", "tied = false", f"tied{'.a' * 1_000} = 1", "nested too deeply"),
     ("llama-3-8b", "\nparams", "\nparameters", "unknown key 'parameters' in [published]; did you mean 'params'?"),
     ("llama-3-8b", "\nparams = 8_030_261_248", "\nparams = 8.03e9", "params of [published] must be a whole number"),
     ("mixtral-8x7b", "experts_per_token = 2", "experts_per_token = 9", "a token cannot go through 9 of 8 experts"),
@@ -236,9 +272,8 @@ WRONG = [  # a published model, what is changed in its file, what is said of tha
     ("mixtral-8x7b", '"softmax"', '"softmaks"', "scoring must be one of sigmoid, softmax, not 'softmaks'"),
     ("deepseek-v3-671b", "rope_head_dim = 64", "rope_head_dim = 63", "63 of 63 channels of a head would be rotated"),
     ("deepseek-v3-671b", "latent_dim = 512", "num_kv_heads = 8", "num_kv_heads means nothing to MLA"),
-    ("gemma-3-4b", "window = 1024", "window = 131_073", "between 1 and the context of 131072 tokens"),
-    ("gemma-3-4b", "window = 1024", "window = -1", "window is -1, but must lie between 1 and"),
-    ("gemma-3-4b", 'qk_norm = "head"', "window = 200_000", "SWA-GQA: window is 200000, but must lie between 1 and"),
+    ("gemma-3-4b", "window = 1024", "window = -1", "window of [scale] must be a positive integer, or 0"),
+    ("gemma-3-4b", 'qk_norm = "head"', "window = -1", "window must be a number from 0 to 2,147,483,647, not -1"),
     ("gemma-3-4b", 'qk_norm = "head"', 'qk_norm = "heads"', "qk_norm must be one of head, all, not 'heads'"),
     ("mamba-2-2.7b", "d_state = 128", "num_groups = 7", "Mamba-2: num_groups 7 does not divide num_heads 80"),
     ("mamba-2-2.7b", "d_state = 128", "norm_groups = 7", "Mamba-2: norm_groups 7 does not divide d_inner 5,120"),
@@ -253,11 +288,13 @@ WRONG = [  # a published model, what is changed in its file, what is said of tha
 def test_a_wrong_size_is_one_clear_line(tmp_path, name, old, new, words):
     text = next((ROOT / "genomes").rglob(f"{name}.toml")).read_text()
     assert text.count(old) == 1
-    with pytest.raises(UserError) as caught:
-        named = catalogue.load(_file(tmp_path, text.replace(old, new)))
-        price(decode(named.at(named.scale.num_slots)), named.scale.dims)
+    with pytest.raises(UserError, match="mine.toml") as caught:
+        catalogue.load(_file(tmp_path, text.replace(old, new)))
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+    if "[published]" not in words:
+        with pytest.raises(UserError, match="mine.toml"):
+            catalogue.find_scale(_file(tmp_path, text.replace(old, new)))
 
 
 @pytest.mark.parametrize("table", ["style", "operators.SA-1", "published"])
@@ -266,6 +303,138 @@ def test_tables_that_need_sizes_say_so(tmp_path, table):
         catalogue.load(_file(tmp_path, f"{GOOD}[{table}]\n"))
     with pytest.raises(UserError, match=r"has no table \[scale\]"):
         catalogue.find_scale(_file(tmp_path, GOOD))
+
+
+SIZES = "[scale]\nslots = 2\nd_model = 64\nhead_dim = 16\nvocab_size = 100\nseq_len = 32\n"
+
+
+def _at_its_scale(tmp_path, text, context=None):
+    named = catalogue.load(_file(tmp_path, text))
+    return price(decode(named.at(named.scale.num_slots)), named.scale.dims, context)
+
+
+def test_a_scale_without_a_genome_may_name_any_class_of_the_table(tmp_path):
+    path = _file(tmp_path, f"{SIZES}[operators.SA-3]\nnum_kv_heads = 2\n[operators.ReLU2]\nd_ff = 100\n")
+    assert [name for name, _ in catalogue.find_scale(path).dims.operators] == ["SA-3", "ReLU2"]
+
+
+@pytest.mark.parametrize(
+    ("operators", "words"),
+    [
+        ("[operators.SA-3]\nnum_kv_heads = 3", "SA-3: num_kv_heads 3 does not divide num_heads 4"),
+        ("[operators.SA-3]\nd_ff = 3", "[operators.SA-3]: d_ff means nothing to SA-3"),
+        ("[operators.SA-33]\nnum_kv_heads = 3", "unknown key 'SA-33' in [operators]; did you mean 'SA-3'?"),
+        (
+            "[operators.softmax]\nnum_kv_heads = 3",
+            "unknown key 'softmax' in [operators]; `star genes` lists the classes",
+        ),
+        ("[operators.3]\nnum_kv_heads = 2", "unknown key '3' in [operators]"),
+        ("[operators.SA-1]\nhead_dim = 24", "SA-1: head_dim 24 does not divide d_model 64"),
+        ("[operators.SA-1]\nhead_dim = 128", "SA-1: head_dim 128 does not divide d_model 64"),
+    ],
+)
+def test_the_classes_of_a_scale_are_checked_as_it_is_read(tmp_path, operators, words):
+    with pytest.raises(UserError, match="mine.toml") as caught:
+        catalogue.find_scale(_file(tmp_path, f"{SIZES}{operators}\n"))
+    assert words in str(caught.value)
+
+
+def test_classes_without_a_variant_have_to_fit_too(tmp_path):
+    with pytest.raises(UserError, match=r"mine.toml: SA-3 repeats B over 4 query heads"):
+        catalogue.load(_file(tmp_path, GOOD.replace("11111-9", "31111-9") + SIZES.replace("= 16", "= 32")))
+
+
+def test_heads_of_a_state_space_fill_its_own_width(tmp_path):
+    text = GOOD.replace('"11111-', '"261111-') + SIZES + "[operators.Mamba-2]\nhead_dim = 24\nd_inner = 48\n"
+    assert _at_its_scale(tmp_path, text).params > 0
+
+
+DECK = "12123,1211,1211,1211+11132,1241,1241+11142,1231,1231"
+OWN = f"{GOOD.replace('11111-91111-11111', f'{DECK}/11111-21111')}{SIZES}"
+
+
+def test_a_number_names_a_class_of_the_deck_of_the_file(tmp_path):
+    scale = catalogue.find_scale(_file(tmp_path, f"{OWN}[operators.2]\nd_ff = 100\n[operators.1]\nbias = 'C'\n"))
+    (name, unit), (attention_name, _) = scale.dims.operators
+    assert re.fullmatch(r"memoryless~[0-9a-f]{8}", name) and unit.d_ff == 100 and attention_name == "SA-1"
+    by_name = catalogue.find_scale(
+        _file(tmp_path, f"{OWN}[operators.'{name}']\nd_ff = 100\n[operators.SA-1]\nbias = 'C'")
+    )
+    assert by_name == scale
+    plain = _at_its_scale(tmp_path, OWN).params
+    assert plain - _at_its_scale(tmp_path, f"{OWN}[operators.2]\nd_ff = 100\n").params == 3 * 64 * (4 * 64 - 100)
+
+
+@pytest.mark.parametrize(
+    ("operators", "words"),
+    [
+        ("[operators.3]\nd_ff = 9", "unknown key '3' in [operators]; choose from SA-1, memoryless~"),  # in no slot
+        ("[operators.0]\nd_ff = 9", "unknown key '0' in [operators]"),
+        (f"[operators.{'9' * 5_000}]\nd_ff = 9", "unknown key '999"),
+        ("[operators.1]\nd_ff = 9", "[operators.1]: d_ff means nothing to SA-1"),
+        ("[operators.1]\n[operators.SA-1]", "[operators.SA-1] is of SA-1, of which another table is"),
+    ],
+)
+def test_a_number_that_names_nothing_is_one_clear_line(tmp_path, operators, words):
+    with pytest.raises(UserError, match="mine.toml") as caught:
+        catalogue.load(_file(tmp_path, f"{OWN}{operators}\n"))
+    assert words in str(caught.value) and len(str(caught.value)) < 500
+
+
+def test_a_window_longer_than_the_context_is_all_of_it(tmp_path):
+    text = GOOD.replace('"11111-', '"191111-') + SIZES
+    whole = _at_its_scale(tmp_path, text + "window = 32\n", 64)
+    assert _at_its_scale(tmp_path, text + "window = 2_000\n", 64) == whole
+    assert _at_its_scale(tmp_path, text + "[operators.SWA]\nwindow = 2_000\n", 64) == whole
+    assert _at_its_scale(tmp_path, text + "window = 0\n", 64).cache_bytes < whole.cache_bytes
+
+
+def test_slots_beyond_the_last_read_nothing():
+    assert Style(parallel=(10_000,)).rounds(3) == [0, 0, 0]
+    assert Style(parallel=(2, 1)).rounds(5) == [0, 0, 2, 3, 3]
+    assert Style().rounds(0) == []
+
+
+def test_whole_numbers_are_read_where_others_may_stand(tmp_path):
+    style = catalogue.load(
+        _file(tmp_path, f"{GOOD}{SIZES}[style]\nrope_theta = 500_000\nrotary = 1\n")
+    ).scale.dims.style
+    assert type(style.rope_theta) is type(style.rotary) is float
+    with pytest.raises(UserError, match="must be a number, not True"):
+        catalogue.load(_file(tmp_path, f"{GOOD}{SIZES}[style]\nrotary = true\n"))
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD + SIZES, encoding="utf-8-sig")
+    assert catalogue.load(path).scale == catalogue.find_scale(path)
+
+
+@pytest.mark.parametrize("find", [catalogue.load, catalogue.find_scale])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("xyz", "unknown {kind} 'xyz'; "),
+        ("xyz", "`star genomes` lists"),
+        ("lama-3-8b", "unknown {kind} 'lama-3-8b'; did you mean 'llama-3-8b'?"),
+        ("x" * 5_000, "unknown {kind} 'xxx"),
+        ("no\0.toml", r"cannot read the genome file 'no\x00.toml': embedded null byte"),
+        ("no\0", r"unknown {kind} 'no\x00'"),
+        ("{tmp}", "{tmp} is a directory, and not a {kind}"),
+        ("{tmp}/folder.toml", "folder.toml: Is a directory"),
+        ("{tmp}/mine.txt", "mine.txt is not a genome file: the name of one ends in .toml"),
+        ("{tmp}/latin.toml", "latin.toml is not a text in UTF-8"),
+    ],
+)
+def test_what_is_no_genome_file_is_told_apart(tmp_path, find, name, words):
+    (tmp_path / "folder.toml").mkdir()
+    (tmp_path / "mine.txt").write_text(GOOD)
+    (tmp_path / "latin.toml").write_bytes(b"title = '\xe4'")
+    kind = "genome" if find is catalogue.load else "scale"
+    with pytest.raises(UserError) as caught:
+        find(name.replace("{tmp}", str(tmp_path)))
+    assert words.replace("{tmp}", str(tmp_path)).replace("{kind}", kind) in str(caught.value)
+    assert len(str(caught.value)) < 400 and "\0" not in str(caught.value)
 
 
 def _rows(heading):
@@ -278,6 +447,29 @@ def _rows(heading):
 def test_the_guide_shows_a_file_of_the_catalogue():
     shown = re.search(r"```toml\n(.*?)```", GUIDE.read_text(), re.DOTALL)[1]
     assert shown == next((ROOT / "genomes").rglob("qwen3-0.6b.toml")).read_text()
+
+
+def test_the_second_file_of_the_guide_has_the_price_that_it_says(tmp_path):
+    shown = re.findall(r"```toml\n(.*?)```", GUIDE.read_text(), re.DOTALL)[1]
+    cost = _at_its_scale(tmp_path, shown)
+    published = catalogue.load(tmp_path / "mine.toml").published
+    assert published == {"params": cost.params, "embedding_params": cost.embedding_params}
+    assert cost.params == 125_239_296  # as counted of its released weights
+
+
+def test_two_variants_of_one_class_are_those_of_siblings(tmp_path):
+    shown = re.findall(r"```toml\n(.*?)```", GUIDE.read_text(), re.DOTALL)[2]
+    genome, variants = shown.split("\n", 1)
+    texts = [GOOD.splitlines()[0], GOOD.splitlines()[1], genome, SIZES.replace("slots = 2", "slots = 8"), variants]
+    cost = _at_its_scale(tmp_path, "\n".join(texts))
+    texts[2:] = [genome.replace("-4", "-3"), texts[3], variants.split("[operators.SA-4]")[0]]
+    assert cost == _at_its_scale(tmp_path, "\n".join(texts))
+
+
+def test_a_class_without_a_variant_keeps_the_proportions_of_its_genes():
+    dims = catalogue.find_scale("llama-3-8b").dims
+    widths = [slot.liv.group("C").width(dims) for slot in specify(decode(parse("91111-371111")), dims).slots]
+    assert widths == [14_336, 10_922]
 
 
 def test_the_guide_lists_every_key():

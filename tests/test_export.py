@@ -150,7 +150,7 @@ STYLES = {
         DIMS,
         style=Style(norm_place="after", norm_gain=False),
         operators=(
-            ("MLA", Variant(head_dim=6, rope_head_dim=4, latent_dim=12, rank=5, inner_norm=True)),
+            ("MLA", Variant(num_heads=5, head_dim=6, rope_head_dim=4, latent_dim=12, rank=5, inner_norm=True)),
             ("MoE", Variant(num_experts=6, scoring="softmax")),
         ),
     ),

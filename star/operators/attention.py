@@ -4,13 +4,16 @@
 
 Queries and keys are rotated by position, or told it in another way (star/operators/positions.py); the scale is
 1 / sqrt(K). Fewer key/value heads than query heads serve repeatedly (grouped-query attention). A scale may add a gate:
-the last channels of C are Z, and y sigmoid(Z) goes on. Vaswani et al. 2017, arXiv:1706.03762; Ainslie et al. 2023,
-arXiv:2305.13245; the window as in Jiang et al. 2023, arXiv:2310.06825, the gate as in Qiu et al. 2025,
-arXiv:2505.06708.
+the last channels of C are Z, and y sigmoid(Z) goes on; a cap, with which cap tanh(scale C_i . B_j / cap) is scored;
+sinks, one logit s of each head: exp(s) joins the sum that the softmax divides by. Vaswani et al. 2017,
+arXiv:1706.03762; Ainslie et al. 2023, arXiv:2305.13245; the window as in Jiang et al. 2023, arXiv:2310.06825, the gate
+as in Qiu et al. 2025, arXiv:2505.06708, the cap as in Gemma 2 (arXiv:2408.00118), sinks as in Agarwal et al. 2025,
+arXiv:2508.10925.
 """
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +32,7 @@ FOCUS = 8.0  # the score, before training, of the token that a head looks at
 LOOKS_BACK = (FeatureChannelMixing.DENSE, FeatureChannelMixing.NORMALISED)  # maps that are one matrix
 
 Scores = Callable[[torch.Tensor, int], torch.Tensor | None]  # queries, number of keys -> what their scores are added
+Form = Callable[..., torch.Tensor]  # of attention under a mask, with the arguments of `attend_masked`
 
 
 class Attention(Mixer):
@@ -49,6 +53,8 @@ class Attention(Mixer):
         self.scale = score_scale(liv, self.total)
         self.positions = make_positions(liv, dims, self.turned, self.scale)
         self.is_gated = bool(liv.variant.gate)
+        self.score_cap = liv.variant.score_cap
+        self.sinks = nn.Parameter(torch.zeros(dims.num_heads)) if liv.variant.sinks else None
         self.window = dims.band if liv.sparsity is Sparsity.BANDED else None
         self.kept_widths = {group.role: group.width(dims) for group in liv.groups if group.role in "BV"}
         self.looks_back = [group.role for group in liv.groups if group.channel_mixing in LOOKS_BACK]
@@ -88,7 +94,9 @@ class Attention(Mixer):
         q = c[:, :, : self.queries].unflatten(2, (-1, self.head_dim))  # (B, T, heads, K)
         k, v = b.unflatten(2, (-1, self.head_dim)), v.unflatten(2, (-1, self.value_head_dim))
         q = self.positions.turn(q, memory.position if memory else 0)
-        y = attend(q, k, v, self.window, self.scale, self.positions.scores).flatten(2)
+        has_more = self.score_cap or self.sinks is not None
+        form = partial(attend_written_out, self.score_cap, self.sinks) if has_more else None
+        y = attend(q, k, v, self.window, self.scale, self.positions.scores, form).flatten(2)
         return y * torch.sigmoid(c[:, :, self.queries :]) if self.is_gated else y
 
 
@@ -98,25 +106,32 @@ def has_mean(style: Style) -> bool:
 
 
 def attend(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int | None, scale: float, scores: Scores
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    window: int | None,
+    scale: float,
+    scores: Scores,
+    form: Form | None = None,
 ) -> torch.Tensor:
     """Causal softmax attention of the queries (B, T, H, K), the last T of the tokens whose keys (B, S, G, K) and values
     (B, S, G, V) there are, to at most `window` tokens each. Returns (B, T, H, V)."""
+    form = form or attend_masked
     width = v.shape[3]
     if width < k.shape[3]:  # the library's fast kernels want values as wide as keys
         v = F.pad(v, (0, k.shape[3] - width))
     num_queries, num_keys = q.shape[1], k.shape[1]
     if window and num_queries == num_keys > 2 * window:
-        return attend_in_blocks(q, k, v, window, scale, scores)[..., :width]
+        return attend_in_blocks(q, k, v, window, scale, scores, form)[..., :width]
     everything = num_keys <= (window or num_keys)
     mask = None
     if (num_queries > 1 and not (everything and num_queries == num_keys)) or not everything:
         mask = band(num_queries, num_keys, window or num_keys, q.device)
-    return attend_masked(q, k, v, mask, mask is None and num_queries > 1, scale, scores)[..., :width]
+    return form(q, k, v, mask, mask is None and num_queries > 1, scale, scores)[..., :width]
 
 
 def attend_in_blocks(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int, scale: float, scores: Scores
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int, scale: float, scores: Scores, form: Form
 ) -> torch.Tensor:
     """The same where every query has its key, in time linear in T: a block of `window` queries looks at the keys of its
     own block and of the one before."""
@@ -127,7 +142,7 @@ def attend_in_blocks(
     mask = band(window, 2 * window, window, q.device).repeat(num_blocks, 1, 1)
     mask[0, :, :window] = False  # before the first block there is nothing
     mask = mask.repeat(batch_size, 1, 1)[:, None]
-    y = attend_masked(*(x.flatten(0, 1) for x in (q, k, v)), mask, False, scale, scores)
+    y = form(*(x.flatten(0, 1) for x in (q, k, v)), mask, False, scale, scores)
     return y.unflatten(0, (batch_size, num_blocks)).flatten(1, 2)[:, :num_tokens]
 
 
@@ -158,6 +173,34 @@ def attend_masked(
     return y.transpose(1, 2)
 
 
+def attend_written_out(
+    cap: float,
+    sinks: torch.Tensor | None,
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    mask: torch.Tensor | None,
+    is_causal: bool,
+    scale: float,
+    scores: Scores,
+) -> torch.Tensor:
+    """The same with what the library's does not know: a cap, and sinks (H,)."""
+    num_queries, num_keys = q.shape[1], k.shape[1]
+    k, v = (x.repeat_interleave(q.shape[2] // k.shape[2], dim=2) for x in (k, v))
+    logits = scale * torch.einsum("bthk,bshk->bhts", q, k)
+    if cap:
+        logits = cap * torch.tanh(logits / cap)
+    if (added := scores(q, num_keys)) is not None:
+        logits = logits + added
+    if is_causal:
+        mask = band(num_queries, num_keys, num_keys, q.device)
+    if mask is not None:
+        logits = logits.masked_fill(~mask, -math.inf)
+    if sinks is not None:
+        logits = torch.cat((logits, sinks[:, None, None].expand(*logits.shape[:3], 1)), dim=3)
+    return torch.einsum("bhts,bshv->bthv", logits.softmax(dim=3)[..., :num_keys], v)
+
+
 def band(num_queries: int, num_keys: int, window: int, device: torch.device) -> torch.Tensor:
     """Which of the tokens each of the last `num_queries` looks at, (T, S): itself and those before it in the window."""
     distance = distances(num_queries, num_keys, device)
@@ -176,10 +219,9 @@ def look_back(maps: torch.Tensor, stride: int, stretch: float = 1.0, theta: floa
     heads, head_dim, d_model = maps.shape
     amplitude = math.sqrt(2 * FOCUS * 2 / math.sqrt(head_dim) * stretch) / d_model
     cos, sin = rotary_table(stride * heads + 1, head_dim, maps.device, theta)
-    for head in range(heads):
-        back = stride * head
-        image = torch.cat((cos[back, 0], -sin[back, 0]))
-        maps[head] += amplitude * image[:, None]
+    backs = stride * torch.arange(heads, device=maps.device)
+    images = torch.cat((cos[backs, 0], -sin[backs, 0]), dim=1)
+    maps += amplitude * images[:, :, None]
 
 
 def attention_naive(mixer: Attention, c: BTD, b: torch.Tensor, v: torch.Tensor) -> BTE:
@@ -194,7 +236,10 @@ def attention_naive(mixer: Attention, c: BTD, b: torch.Tensor, v: torch.Tensor) 
         for head in range(q.shape[2]):
             keys, values = k[:, first : i + 1, head // repeat], v[:, first : i + 1, head // repeat]
             scores = mixer.scale * torch.einsum("bk,bjk->bj", q[:, i, head], keys)
-            scores = scores + added_scores_naive(mixer.positions, q[:, i], head, keys.shape[1])
-            y[:, i, head] = torch.einsum("bj,bjk->bk", scores.softmax(dim=-1), values)
+            if cap := mixer.score_cap:
+                scores = cap - 2 * cap / (1 + torch.exp(2 * scores / cap))
+            weights = torch.exp(scores + added_scores_naive(mixer.positions, q[:, i], head, keys.shape[1]))
+            rest = 0 if mixer.sinks is None else torch.exp(mixer.sinks[head])
+            y[:, i, head] = torch.einsum("bj,bjk->bk", weights, values) / (weights.sum(1, keepdim=True) + rest)
     y = y.flatten(2)
     return y / (1 + torch.exp(-c[:, :, mixer.queries :])) if mixer.is_gated else y

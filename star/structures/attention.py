@@ -91,7 +91,10 @@ class AttentionRules(StructureRules):
 
     def equation(self, liv: LivSpec) -> str:
         score = scaled(SCORES[liv.variant.positions], liv.variant, "head_dim")
+        if cap := liv.variant.score_cap:
+            score = f"{cap:g} tanh({score} / {cap:g})"
         score = f"{score} - slope (i - j)" if liv.variant.positions == "alibi" else score
+        score = f"{score}, beside a learned one" if liv.variant.sinks else score
         text = f"y_i = sum over {looked_at(liv)} of softmax_j({score}) V_j"
         return f"{text} * sigmoid(C'_i)" if liv.variant.gate else text
 
