@@ -11,7 +11,6 @@ from star import catalogue
 from star.cost import price
 from star.genome import GENES_PER_SLOT, canonical, decode, parse, split
 from star.model import LanguageModel
-from star.operators import attention
 from star.scales import SCALES
 from star.spec import Style, UserError, Variant
 from star.structures import ALL, specify
@@ -67,8 +66,7 @@ def test_a_published_model_is_priced_to_the_last_integer_and_byte(name):
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_a_published_model_is_built_with_its_parameters(name, monkeypatch):
-    monkeypatch.setattr(attention, "look_back", lambda *_: None)  # starting values, which a model without storage lacks
+def test_a_published_model_is_built_with_its_parameters(name):
     named = catalogue.load(name)
     with torch.device("meta"):
         model = LanguageModel(specify(decode(named.at(named.scale.num_slots)), named.scale.dims))
