@@ -34,8 +34,7 @@ BACKBONE = f"^{WORD}(-{WORD})*$"  # the usual texts, which need no parser: no de
 DOTS = (r"\b(\d+)(\d)(\d)(\d)(\d)\b", r"\1.\2.\3.\4.\5")  # between the digits of a word without dots
 GENES = pa.list_(pa.int32())
 TYPES = {int: pa.int64(), float: pa.float64()}
-COSTS = [(name, TYPES[kind]) for name, kind in Cost.__annotations__.items()]
-SCHEMA = pa.schema([(COLUMN, GENES), *COSTS])
+SCHEMA = pa.schema([(COLUMN, GENES), *((name, TYPES[kind]) for name, kind in Cost.__annotations__.items())])
 
 
 class Spread(NamedTuple):
@@ -79,10 +78,9 @@ def price_file(
     Args:
         source: the file; other columns are ignored.
         scale: the sizes to price at.
-        context: tokens held in the cache; the scale's sequence length if None.
+        context, dtype_bytes: tokens in the cache, the scale's sequence length if None; bytes of an element of it.
         out: where to write genomes and costs, in the order of `source`; nothing is written if None.
         workers: processes that price a file that takes more than seconds; one for each core if 0, this one alone if 1.
-        dtype_bytes: bytes of one cache element.
 
     Raises:
         UserError: not a readable Parquet file, no such column, no genome, or one that is malformed; `out` is
@@ -210,8 +208,7 @@ def _lists(column: pa.Array) -> pa.Array | None:
         return None if column.flatten().null_count or not pa.types.is_integer(kind.value_type) else column
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         return None
-    fine = pc.call_function("match_substring_regex", [column], pc.MatchSubstringOptions(BACKBONE))
-    if fine.false_count:
+    if pc.call_function("match_substring_regex", [column], pc.MatchSubstringOptions(BACKBONE)).false_count:
         return None
     dotted = pc.call_function("replace_substring_regex", [column], pc.ReplaceSubstringOptions(*DOTS))
     plain = pc.call_function("replace_substring", [dotted], pc.ReplaceSubstringOptions("-", "."))
@@ -248,8 +245,7 @@ def _read(source: Path, size: int) -> Iterator[_Batch]:
         with pq.ParquetFile(source) as file:
             columns = file.schema_arrow.names
             if COLUMN not in columns:
-                close = nearest(COLUMN, columns) if columns else ""
-                raise UserError(f"{source} has no column {COLUMN!r}{close}")
+                raise UserError(f"{source} has no column {COLUMN!r}{nearest(COLUMN, columns) if columns else ''}")
             first = 0
             for number, batch in enumerate(file.iter_batches(size, columns=[COLUMN])):
                 yield _Batch(number, first, file.metadata.num_rows, batch.column(0))

@@ -7,103 +7,28 @@ groups C, B, V, ... from x, feeding a *token-mixing structure* that assembles T 
 Thomas et al. 2024, arXiv:2411.17800 (the structure); code values are listed in docs/genes.md.
 """
 
-from dataclasses import dataclass, replace
-from enum import IntEnum, StrEnum
+from dataclasses import dataclass, fields, replace
 from itertools import cycle
 from typing import NamedTuple
+
+from star.codes import (
+    EVERY_CHANNEL,
+    EVERY_HEAD,
+    GATED_RATIO,
+    KERNEL_TAPS,
+    WITHIN_HEAD,
+    ChannelMixing,
+    FeatureChannelMixing,
+    FeatureTokenMixing,
+    Nonlinearity,
+    Sparsity,
+    Structure,
+    TokenMixing,
+)
 
 
 class UserError(ValueError):
     """A person's mistake, told in one sentence; the command line prints it and exits with code 2."""
-
-
-class Structure(StrEnum):
-    """What assembles T from the features: the structure codes of a class, read together, name one of these."""
-
-    MEMORYLESS = "memoryless"
-    ROUTED = "routed"
-    ATTENTION = "attention"
-    LATENT_ATTENTION = "latent attention"
-    LINEAR_ATTENTION = "linear attention"
-    CONVOLUTION = "convolution"
-    SELECTIVE_SCAN = "selective scan"
-    STATE_SPACE = "state space"
-    GATED_LINEAR = "gated linear attention"
-    DELTA_RULE = "delta rule"
-    GATED_RECURRENCE = "gated recurrence"
-
-
-class TokenMixing(IntEnum):
-    """Structure of T over tokens, for a fixed pair of channels. 1 to 4 are the paper's."""
-
-    DIAGONAL = 1
-    LOW_RANK = 2
-    TOEPLITZ = 3
-    SEMI_SEPARABLE = 4
-    HOUSEHOLDER = 5  # semi-separable, with transitions that erase along a key: the delta rule
-    NORM_PRESERVING = 6  # semi-separable, the input scaled by what the decay leaves free: RG-LRU
-    KEY_DECAY = 7  # semi-separable, with a decay for each key channel: gated linear attention
-
-
-class Sparsity(IntEnum):
-    """Sparsity of T beyond causality."""
-
-    NONE = 1
-    BANDED = 2
-
-
-class Nonlinearity(IntEnum):
-    """Nonlinearity of the token-mixing structure, or of the gate of one that has a gate. 1 to 4 are the paper's."""
-
-    NONE = 1
-    SOFTMAX = 2
-    RELU = 3
-    SWISH = 4
-    GELU = 5
-    SQUARED_RELU = 6
-
-
-class ChannelMixing(IntEnum):
-    """Structure of T over channels, for a fixed pair of tokens. 1 to 3 are the paper's."""
-
-    DIAGONAL = 1
-    DENSE = 2
-    GROUPED = 3
-    ROUTED = 4
-    ROUTED_SHARED = 5  # routed, beside experts that serve every token
-    LATENT = 6  # heads that read keys and values from one latent vector
-
-
-class FeatureTokenMixing(IntEnum):
-    """How a featurizer mixes tokens: not at all, by a short explicit kernel, by a long implicit one."""
-
-    DIAGONAL = 1
-    TOEPLITZ = 3
-    IMPLICIT_TOEPLITZ = 6
-    ACTIVATED_TOEPLITZ = 7  # a short kernel of four taps, then swish, as in Mamba
-
-
-class FeatureChannelMixing(IntEnum):
-    """How a featurizer maps channels."""
-
-    DIAGONAL = 1  # a free vector: no map at all
-    DENSE = 2
-    GROUPED = 3  # one block for each head
-    LATENT = 4  # a product of two thin matrices
-    NORMALISED = 5  # dense, then each head to unit mean square, with a learned gain
-    COMPRESSED = 6  # dense, then all of it to unit mean square, with a learned gain
-
-
-EVERY_CHANNEL = 0  # repeat code: one feature vector serves every channel of the operator
-WITHIN_HEAD = 7  # repeat code: one number serves every channel of a head
-EVERY_HEAD = 9  # repeat code: the vector of one head serves every head
-GATED_RATIO = 3  # expansion code of 8/3: three matrices of width 8/3 d cost what two of 4 d cost
-KERNEL_TAPS = {  # columns of a feature's kernel
-    FeatureTokenMixing.TOEPLITZ: 3,
-    FeatureTokenMixing.ACTIVATED_TOEPLITZ: 4,
-}
-IMPLICIT_FREQUENCIES = 8  # sine and cosine pairs that describe a position to an implicit kernel
-IMPLICIT_HIDDEN = 16  # hidden width of the network that turns a position into a kernel column
 
 
 LARGEST = 2**31 - 1  # of any size or factor
@@ -114,31 +39,6 @@ NORM_PLACES = ("before", "after", "both")
 POSITIONS = ("rotary", "learned", "relative", "alibi", "none")
 QK_NORMS = ("head", "all")
 SCORINGS = ("sigmoid", "softmax")
-BOUNDED = (  # of a Variant: from 0 to what `largest` says
-    "num_heads",
-    "num_kv_heads",
-    "num_key_heads",
-    "head_dim",
-    "value_head_dim",
-    "rope_head_dim",
-    "window",
-    "d_ff",
-    "d_shared",
-    "d_inner",
-    "d_state",
-    "num_groups",
-    "rank",
-    "latent_dim",
-    "taps",
-    "kept_taps",
-    "num_experts",
-    "experts_per_token",
-    "norm_groups",
-    "rope_theta",
-    "score_scale",
-    "score_cap",
-    "routed_scale",
-)
 
 
 def largest(name: str) -> int:
@@ -248,9 +148,10 @@ class Variant:
             words = {"qk_norm": QK_NORMS, "scoring": SCORINGS, "positions": POSITIONS}[name]
             if (word := getattr(self, name)) and word not in words:
                 raise UserError(f"{name} must be one of {', '.join(words)}, not {word!r}")
-        for name in BOUNDED:
-            if not 0 <= getattr(self, name) <= largest(name):
-                raise UserError(f"{name} must be a number from 0 to {largest(name):,}, not {getattr(self, name)}")
+        for field in fields(self):
+            value, most = getattr(self, field.name), largest(field.name)
+            if field.type in (int, float) and not 0 <= value <= most:
+                raise UserError(f"{field.name} must be a number from 0 to {most:,}, not {value}")
         if self.rotary is not None and not 0 <= self.rotary <= 1:
             raise UserError(f"rotary must lie between 0 and 1, not {self.rotary}")
 

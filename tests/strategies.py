@@ -7,14 +7,7 @@ from hypothesis import strategies as st
 
 from star.genome import Space, decode
 from star.genome.space import CLASS_ALPHABET
-from star.spec import (
-    NORM_PLACES,
-    NORMS,
-    POSITIONS,
-    Style,
-    UserError,
-    Variant,
-)
+from star.spec import NORM_PLACES, NORMS, POSITIONS, Style, UserError, Variant
 from star.structures import fit, rules_of
 from star.structures.structure import COMMON
 

@@ -23,6 +23,7 @@ from transformers import (
 from transformers.models.bloom.modeling_bloom import build_alibi_tensor
 from transformers.models.xlnet.modeling_xlnet import XLNetModel, XLNetRelativeAttention
 
+from star.codes import Sparsity, Structure
 from star.genome.deck import DECK
 from star.genome.operator import build_liv
 from star.operators.attention import FOCUS, attention_naive, look_back
@@ -30,7 +31,7 @@ from star.operators.latent_attention import LatentAttention, latent_attention_na
 from star.operators.liv import MIXERS, Differential, Liv
 from star.ops.positions import alibi_scores, alibi_slopes, distance_table, relative_scores
 from star.ops.rotary import rotary_table, rotate, rotate_naive
-from star.spec import Dimensions, Sparsity, Structure, Style, UserError, Variant
+from star.spec import Dimensions, Style, UserError, Variant
 from star.structures import fit, rules_of
 from star.structures.feature import kept_columns
 

@@ -19,6 +19,15 @@ from hypothesis import strategies as st
 from strategies import scaled_genomes
 
 from star.checkpoint import RunDirectory
+from star.codes import (
+    ChannelMixing,
+    FeatureChannelMixing,
+    FeatureTokenMixing,
+    Nonlinearity,
+    Sparsity,
+    Structure,
+    TokenMixing,
+)
 from star.config import RunConfig, to_toml
 from star.export import ExportHeader, export_front, export_model
 from star.export.literal import codes_in, drop_checks, format_spec, format_value, keep_rows, plain_shape
@@ -28,23 +37,7 @@ from star.export.standalone import read_safetensors
 from star.genome import DECK, Space, decode, parse, split, to_text
 from star.model import LanguageModel
 from star.operators.liv import MIXERS
-from star.spec import (
-    ChannelMixing,
-    Dimensions,
-    FeatureChannelMixing,
-    FeatureGroup,
-    FeatureTokenMixing,
-    LivSpec,
-    ModelSpec,
-    Nonlinearity,
-    Slot,
-    Sparsity,
-    Structure,
-    Style,
-    TokenMixing,
-    UserError,
-    Variant,
-)
+from star.spec import Dimensions, FeatureGroup, LivSpec, ModelSpec, Slot, Style, UserError, Variant
 from star.structures import specify
 
 DIMS = Dimensions(d_model=32, head_dim=8, vocab_size=256, seq_len=48)

@@ -9,10 +9,11 @@ from strategies import genomes
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from star.codes import FeatureTokenMixing, Sparsity, Structure
 from star.cost import itemise, price
 from star.genome import DECK, decode, parse
 from star.model import LanguageModel
-from star.spec import Dimensions, FeatureTokenMixing, ModelSpec, Sparsity, Structure
+from star.spec import Dimensions, ModelSpec
 from star.structures import rules_of
 from star.structures.attention import count_pairs
 

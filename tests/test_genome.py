@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import any_genomes, genomes, three_level_genomes
 
+from star.codes import ChannelMixing, Nonlinearity, TokenMixing
 from star.genome import (
     CLASSES,
     DECK,
@@ -27,7 +28,7 @@ from star.genome import (
 )
 from star.genome.operator import GENES_PER_CLASS, GENES_PER_OPERATOR, UNUSED, repair_class
 from star.genome.space import CLASS_ALPHABET
-from star.spec import ChannelMixing, Nonlinearity, TokenMixing, UserError
+from star.spec import UserError
 
 EXAMPLE = "21211-31112-21221-32112"  # the paper's
 GQA, SWIGLU = "12123,1211,1214,1214", "11142,1231,1231"

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from star.codes import Nonlinearity, Structure
 from star.genome import DECK
 from star.operators.convolution import GatedConvolution, gated_convolution_naive
 from star.operators.featurizer import make_feature
@@ -15,7 +16,7 @@ from star.operators.recurrence import Recurrence, recurrence_naive
 from star.ops.convolution import convolution_naive, long_convolution, short_convolution
 from star.ops.rotary import rotate, rotate_naive
 from star.ops.scan import selective_scan, selective_scan_naive
-from star.spec import Dimensions, Nonlinearity, Structure
+from star.spec import Dimensions
 
 pytestmark = pytest.mark.usefixtures("double_precision")
 

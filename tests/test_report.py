@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from star.checkpoint import RunDirectory
+from star.codes import TokenMixing
 from star.config import RunConfig, to_toml
 from star.genome import CLASSES, PAPER, decode, parse, to_text
 from star.records import Individual, Status
@@ -24,7 +25,7 @@ from star.report.front import front_rows
 from star.report.history import read_history
 from star.report.page import HUES, class_colors, render, write_report
 from star.report.panels import make_panels, staircase
-from star.spec import TokenMixing, UserError
+from star.spec import UserError
 
 CONFIG = RunConfig(population=16, generations=3, slots=5)
 COLUMNS = ("quality_bpb", "params", "cache_bytes")

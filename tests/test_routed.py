@@ -12,6 +12,7 @@ from transformers.models.deepseek_v3 import modeling_deepseek_v3
 from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3MoE
 from transformers.models.mixtral.modeling_mixtral import MixtralSparseMoeBlock, load_balancing_loss_func
 
+from star.codes import Nonlinearity
 from star.cost import price
 from star.data import Corpus
 from star.genome import decode
@@ -20,7 +21,7 @@ from star.model import LanguageModel
 from star.operators.featurizer import make_feature
 from star.operators.routed import Routed, count_choices, find_balance_loss, route, routed_naive
 from star.scales import Recipe
-from star.spec import Dimensions, ModelSpec, Nonlinearity, Slot, UserError, Variant
+from star.spec import Dimensions, ModelSpec, Slot, UserError, Variant
 from star.structures import fit as fit_operator
 from star.training import BALANCES, fit, make_optimizers, measure
 

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from star.codes import FeatureChannelMixing, FeatureTokenMixing
 from star.genome import DECK, class_text, genes_of
 from star.genome.operator import CODES, GENES_PER_CLASS, MAX_GROUPS, UNUSED, describe_class, repair_class
 from star.genome.space import CLASS_ALPHABET
-from star.spec import Dimensions, FeatureChannelMixing, FeatureGroup, FeatureTokenMixing, Style, UserError
+from star.spec import Dimensions, FeatureGroup, Style, UserError
 from star.structures import MEANINGS, rules_of
 from star.structures.equations import feature_equations, operator_equation
 from star.structures.feature import feature_equation, feature_width

@@ -8,13 +8,14 @@ from families import double
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
+from star.codes import Structure
 from star.cost import price
 from star.genome import DECK, decode
 from star.genome.operator import GENES_PER_OPERATOR, describe_class, repair_class
 from star.genome.space import CLASS_ALPHABET
 from star.model import LanguageModel
 from star.scales import SCALES
-from star.spec import Dimensions, Structure, UserError, Variant
+from star.spec import Dimensions, UserError, Variant
 from star.structures import MEANINGS, specify
 from star.structures.structure import COMMON
 from star.training import make_optimizers

@@ -64,7 +64,8 @@ def model_source(spec: ModelSpec, header: ExportHeader) -> str:
 
     enums = {code.split(".")[0] for record in codes for code in record if "." in code}
     roots = [Reference("star.export.standalone", "main")]
-    roots += [Reference("star.spec", name) for name in (*RECORDS, *sorted(enums))]
+    roots += [Reference("star.spec", name) for name in RECORDS]
+    roots += [Reference("star.codes", name) for name in sorted(enums)]
     text = collect(roots, PACKAGE, rewrite).text()
     return f'"""{_escape(_head(spec, header))}\n"""\n\n{text}{ENTRY}'
 

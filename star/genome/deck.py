@@ -10,8 +10,9 @@ source. A number once used is permanent.
 
 from dataclasses import dataclass
 
+from star.codes import EVERY_CHANNEL, EVERY_HEAD, GATED_RATIO, WITHIN_HEAD
 from star.genome.operator import ClassGenes, build_liv, genes_of
-from star.spec import EVERY_CHANNEL, EVERY_HEAD, GATED_RATIO, WITHIN_HEAD, LivSpec
+from star.spec import LivSpec
 
 Row = tuple[int, int, int, int]  # the genes of one feature group
 

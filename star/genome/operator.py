@@ -10,17 +10,8 @@ from enum import IntEnum
 from functools import lru_cache
 from hashlib import sha256
 
-from star.spec import (
-    ChannelMixing,
-    FeatureChannelMixing,
-    FeatureGroup,
-    FeatureTokenMixing,
-    LivSpec,
-    Nonlinearity,
-    Sparsity,
-    TokenMixing,
-    UserError,
-)
+from star.codes import ChannelMixing, FeatureChannelMixing, FeatureTokenMixing, Nonlinearity, Sparsity, TokenMixing
+from star.spec import FeatureGroup, LivSpec, UserError
 from star.structures import MEANINGS, Codes, StructureRules
 from star.structures.structure import GENES, Choices
 

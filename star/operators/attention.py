@@ -19,13 +19,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from star.codes import FeatureChannelMixing, Sparsity
 from star.operators.memory import Kept, Memory
 from star.operators.mixer import Mixer
 from star.operators.positions import added_scores_naive, make_positions, score_scale
 from star.ops.positions import distances
 from star.ops.rotary import ROTARY_THETA, rotary_table
 from star.ops.shapes import BTD, BTE
-from star.spec import Dimensions, FeatureChannelMixing, LivSpec, Sparsity, Style
+from star.spec import Dimensions, LivSpec, Style
 from star.structures.attention import value_head_dim
 
 FOCUS = 8.0  # the score, before training, of the token that a head looks at

@@ -9,11 +9,12 @@ implicit kernel as long as the sequence it is Hyena's of order two (Poli et al. 
 import torch
 import torch.nn.functional as F
 
+from star.codes import FeatureTokenMixing, Nonlinearity
 from star.operators.memory import Kept, Memory, count_columns
 from star.operators.mixer import Mixer
 from star.ops.convolution import convolution_naive, long_convolution, short_convolution
 from star.ops.shapes import BTD, WD
-from star.spec import Dimensions, FeatureTokenMixing, LivSpec, Nonlinearity
+from star.spec import Dimensions, LivSpec
 
 GATES = {Nonlinearity.SWISH: F.silu, Nonlinearity.GELU: F.gelu}
 

@@ -16,20 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from star.codes import IMPLICIT_FREQUENCIES, IMPLICIT_HIDDEN, FeatureChannelMixing, FeatureTokenMixing, Structure
 from star.operators.memory import Kept, Memory, count_columns
 from star.ops.convolution import short_convolution
 from star.ops.shapes import BTD, BTE
-from star.spec import (
-    IMPLICIT_FREQUENCIES,
-    IMPLICIT_HIDDEN,
-    Dimensions,
-    FeatureChannelMixing,
-    FeatureGroup,
-    FeatureTokenMixing,
-    LivSpec,
-    Structure,
-    UserError,
-)
+from star.spec import Dimensions, FeatureGroup, LivSpec, UserError
 
 NORM_EPS = 1e-6
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from star.codes import Structure
 from star.operators.attention import Attention
 from star.operators.convolution import GatedConvolution
 from star.operators.delta import DeltaRule
@@ -25,7 +26,7 @@ from star.operators.recurrence import Recurrence
 from star.operators.routed import Routed
 from star.operators.state_space import StateSpace
 from star.ops.shapes import BTD
-from star.spec import Dimensions, LivSpec, Structure
+from star.spec import Dimensions, LivSpec
 
 MIXERS = {
     Structure.MEMORYLESS: Memoryless,

@@ -9,10 +9,11 @@ stands alone: y_i = relu(C_i)^2, without V (So et al. 2021, arXiv:2109.08668).
 import torch
 import torch.nn.functional as F
 
+from star.codes import Nonlinearity
 from star.operators.memory import Memory
 from star.operators.mixer import Mixer
 from star.ops.shapes import BTD
-from star.spec import Dimensions, LivSpec, Nonlinearity
+from star.spec import Dimensions, LivSpec
 
 
 def identity(x: torch.Tensor) -> torch.Tensor:

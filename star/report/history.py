@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 from star import catalogue
 from star.checkpoint import RunDirectory
+from star.codes import TokenMixing
 from star.config import RunConfig, from_toml
 from star.genome import decode, genome_hash
 from star.objectives import Objective, find_objectives
 from star.records import Generation, Individual, Status
 from star.report.front import FrontRow, front_rows
-from star.spec import Slot, TokenMixing, UserError
+from star.spec import Slot, UserError
 
 
 class Kind(NamedTuple):

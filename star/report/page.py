@@ -7,6 +7,7 @@ from pathlib import Path
 
 from star.checkpoint import RunDirectory
 from star.checkpoint.files import disk_errors_told, write_atomic
+from star.codes import TokenMixing
 from star.config import describe_limits
 from star.genome import DECK, DECKS, EMPTY, decode, to_text
 from star.records import Individual
@@ -18,7 +19,7 @@ from star.report.history import History, Kind, kind_of, read_history
 from star.report.panels import make_panels
 from star.report.svg import line_chart, pair_chart, share_chart
 from star.report.theme import SCRIPT, STYLE
-from star.spec import Slot, TokenMixing
+from star.spec import Slot
 
 HUES = {  # one for every token mixing
     TokenMixing.DIAGONAL: 285,

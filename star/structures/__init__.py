@@ -3,19 +3,8 @@
 from dataclasses import replace
 from itertools import product
 
-from star.spec import (
-    ChannelMixing,
-    Dimensions,
-    LivSpec,
-    ModelSpec,
-    Nonlinearity,
-    Slot,
-    Sparsity,
-    Style,
-    TokenMixing,
-    UserError,
-    Variant,
-)
+from star.codes import ChannelMixing, Nonlinearity, Sparsity, TokenMixing
+from star.spec import Dimensions, LivSpec, ModelSpec, Slot, Style, UserError, Variant
 from star.structures.attention import AttentionRules, LatentAttentionRules, LinearAttentionRules
 from star.structures.convolution import ConvolutionRules
 from star.structures.memoryless import MemorylessRules, RoutedRules, RoutedSharedRules

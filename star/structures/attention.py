@@ -2,20 +2,8 @@
 
 from dataclasses import replace
 
-from star.spec import (
-    EVERY_HEAD,
-    ChannelMixing,
-    Dimensions,
-    FeatureChannelMixing,
-    FeatureGroup,
-    LivSpec,
-    Nonlinearity,
-    Sparsity,
-    Structure,
-    TokenMixing,
-    UserError,
-    Variant,
-)
+from star.codes import EVERY_HEAD, ChannelMixing, FeatureChannelMixing, Nonlinearity, Sparsity, Structure, TokenMixing
+from star.spec import Dimensions, FeatureGroup, LivSpec, UserError, Variant
 from star.structures.structure import CacheEntry, Choices, StructureRules, Tie, check_divides
 
 HEADS = (1, 2, 4, 9)

@@ -3,7 +3,8 @@
 import math
 from types import MappingProxyType
 
-from star.spec import ChannelMixing, Dimensions, FeatureTokenMixing, LivSpec, Nonlinearity, Structure, TokenMixing
+from star.codes import ChannelMixing, FeatureTokenMixing, Nonlinearity, Structure, TokenMixing
+from star.spec import Dimensions, LivSpec
 from star.structures.structure import CacheEntry, Choices, StructureRules
 
 GATED_C = {Nonlinearity.NONE: "C_i", Nonlinearity.SWISH: "swish(C_i)", Nonlinearity.GELU: "gelu(C_i)"}

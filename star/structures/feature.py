@@ -1,17 +1,16 @@
 """What a feature group costs, and its equation: the map of the channels, then the mixing of tokens."""
 
-from star.spec import (
+from star.codes import (
     EVERY_CHANNEL,
     EVERY_HEAD,
     GATED_RATIO,
     IMPLICIT_FREQUENCIES,
     IMPLICIT_HIDDEN,
     WITHIN_HEAD,
-    Dimensions,
     FeatureChannelMixing,
-    FeatureGroup,
     FeatureTokenMixing,
 )
+from star.spec import Dimensions, FeatureGroup
 
 
 def feature_params(group: FeatureGroup, dims: Dimensions) -> int:

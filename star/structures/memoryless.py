@@ -4,18 +4,8 @@ import math
 from dataclasses import replace
 from types import MappingProxyType
 
-from star.spec import (
-    GATED_RATIO,
-    ChannelMixing,
-    Dimensions,
-    FeatureGroup,
-    LivSpec,
-    Nonlinearity,
-    Structure,
-    TokenMixing,
-    UserError,
-    Variant,
-)
+from star.codes import GATED_RATIO, ChannelMixing, Nonlinearity, Structure, TokenMixing
+from star.spec import Dimensions, FeatureGroup, LivSpec, UserError, Variant
 from star.structures.feature import feature_flops, feature_params
 from star.structures.structure import Choices, StructureRules, Tie
 

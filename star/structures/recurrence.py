@@ -2,18 +2,8 @@
 
 from dataclasses import replace
 
-from star.spec import (
-    WITHIN_HEAD,
-    ChannelMixing,
-    Dimensions,
-    FeatureChannelMixing,
-    FeatureGroup,
-    LivSpec,
-    Nonlinearity,
-    Structure,
-    TokenMixing,
-    Variant,
-)
+from star.codes import WITHIN_HEAD, ChannelMixing, FeatureChannelMixing, Nonlinearity, Structure, TokenMixing
+from star.spec import Dimensions, FeatureGroup, LivSpec, Variant
 from star.structures.attention import value_head_dim
 from star.structures.convolution import GATED_C
 from star.structures.structure import CacheEntry, Choices, StructureRules, Tie, check_divides

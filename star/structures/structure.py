@@ -6,21 +6,17 @@ from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import NamedTuple
 
-from star.scales import nearest
-from star.spec import (
+from star.codes import (
     ChannelMixing,
-    Dimensions,
     FeatureChannelMixing,
-    FeatureGroup,
     FeatureTokenMixing,
-    LivSpec,
     Nonlinearity,
     Sparsity,
     Structure,
     TokenMixing,
-    UserError,
-    Variant,
 )
+from star.scales import nearest
+from star.spec import Dimensions, FeatureGroup, LivSpec, UserError, Variant
 from star.structures.feature import feature_flops, feature_params
 
 GENES = ("token mixing", "channel mixing", "expansion", "repeat")  # of a feature group, in their order

@@ -1,0 +1,95 @@
+"""The alphabets of operator and featurizer genomes: what each code means, and the sizes that go with some.
+
+Code values are listed in docs/genes.md; a number once used is permanent, since stored runs must decode.
+"""
+
+from enum import IntEnum, StrEnum
+
+
+class Structure(StrEnum):
+    """What assembles T from the features: the structure codes of a class, read together, name one of these."""
+
+    MEMORYLESS = "memoryless"
+    ROUTED = "routed"
+    ATTENTION = "attention"
+    LATENT_ATTENTION = "latent attention"
+    LINEAR_ATTENTION = "linear attention"
+    CONVOLUTION = "convolution"
+    SELECTIVE_SCAN = "selective scan"
+    STATE_SPACE = "state space"
+    GATED_LINEAR = "gated linear attention"
+    DELTA_RULE = "delta rule"
+    GATED_RECURRENCE = "gated recurrence"
+
+
+class TokenMixing(IntEnum):
+    """Structure of T over tokens, for a fixed pair of channels. 1 to 4 are the paper's."""
+
+    DIAGONAL = 1
+    LOW_RANK = 2
+    TOEPLITZ = 3
+    SEMI_SEPARABLE = 4
+    HOUSEHOLDER = 5  # semi-separable, with transitions that erase along a key: the delta rule
+    NORM_PRESERVING = 6  # semi-separable, the input scaled by what the decay leaves free: RG-LRU
+    KEY_DECAY = 7  # semi-separable, with a decay for each key channel: gated linear attention
+
+
+class Sparsity(IntEnum):
+    """Sparsity of T beyond causality."""
+
+    NONE = 1
+    BANDED = 2
+
+
+class Nonlinearity(IntEnum):
+    """Nonlinearity of the token-mixing structure, or of the gate of one that has a gate. 1 to 4 are the paper's."""
+
+    NONE = 1
+    SOFTMAX = 2
+    RELU = 3
+    SWISH = 4
+    GELU = 5
+    SQUARED_RELU = 6
+
+
+class ChannelMixing(IntEnum):
+    """Structure of T over channels, for a fixed pair of tokens. 1 to 3 are the paper's."""
+
+    DIAGONAL = 1
+    DENSE = 2
+    GROUPED = 3
+    ROUTED = 4
+    ROUTED_SHARED = 5  # routed, beside experts that serve every token
+    LATENT = 6  # heads that read keys and values from one latent vector
+
+
+class FeatureTokenMixing(IntEnum):
+    """How a featurizer mixes tokens: not at all, by a short explicit kernel, by a long implicit one."""
+
+    DIAGONAL = 1
+    TOEPLITZ = 3
+    IMPLICIT_TOEPLITZ = 6
+    ACTIVATED_TOEPLITZ = 7  # a short kernel of four taps, then swish, as in Mamba
+
+
+class FeatureChannelMixing(IntEnum):
+    """How a featurizer maps channels."""
+
+    DIAGONAL = 1  # a free vector: no map at all
+    DENSE = 2
+    GROUPED = 3  # one block for each head
+    LATENT = 4  # a product of two thin matrices
+    NORMALISED = 5  # dense, then each head to unit mean square, with a learned gain
+    COMPRESSED = 6  # dense, then all of it to unit mean square, with a learned gain
+
+
+EVERY_CHANNEL = 0  # repeat code: one feature vector serves every channel of the operator
+WITHIN_HEAD = 7  # repeat code: one number serves every channel of a head
+EVERY_HEAD = 9  # repeat code: the vector of one head serves every head
+GATED_RATIO = 3  # expansion code of 8/3: three matrices of width 8/3 d cost what two of 4 d cost
+KERNEL_TAPS = {  # columns of a feature's kernel
+    FeatureTokenMixing.TOEPLITZ: 3,
+    FeatureTokenMixing.ACTIVATED_TOEPLITZ: 4,
+}
+IMPLICIT_FREQUENCIES = 8  # sine and cosine pairs that describe a position to an implicit kernel
+IMPLICIT_HIDDEN = 16  # hidden width of the network that turns a position into a kernel column
