@@ -1,0 +1,133 @@
+"""The options of a search, and what their texts mean. An option that is not given leaves its setting as it is."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from star.config import DTYPE_BYTES, LIMITS, RunConfig, read_limit
+from star.spec import UserError
+
+DEFAULT = RunConfig()
+KEYS = {field.name for field in fields(RunConfig)}
+OWN_DECK = re.compile(r"[0-9.,+]+/[0-9.-]+")  # the text of a genome that brings its operators
+
+Config = Annotated[Path | None, typer.Option("--config", help="A run as TOML; options given beside it win.")]
+Population = Annotated[
+    int | None, typer.Option("--population", help=f"Genomes kept; {DEFAULT.population} if not given.")
+]
+Offspring = Annotated[
+    int | None, typer.Option("--offspring", help="New genomes a generation; half the population if not given.")
+]
+Generations = Annotated[
+    int | None, typer.Option("--generations", help=f"Rounds of offspring; {DEFAULT.generations} if not given.")
+]
+Out = Annotated[Path | None, typer.Option("--out", help="The run's directory, a new one; runs/DATE-TIME if not given.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Two runs with one seed end alike.")]
+Objectives = Annotated[
+    str | None,
+    typer.Option(
+        "--objectives",
+        help=f"What to minimise; {','.join(DEFAULT.objectives)} if not given. Also: memory, flops, latency, prefill.",
+    ),
+]
+Scale = Annotated[str | None, typer.Option("--scale", help="What is trained: nano, micro, 125m, 1b.")]
+Target = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        help="Where costs are counted, the backbone repeated to its depth: a scale, a model of the catalogue, or a "
+        ".toml file with a table \\[scale].",
+    ),
+]
+Context = Annotated[
+    int | None, typer.Option("--context", help="Tokens in the counted cache; the target's length if not given.")
+]
+Dtype = Annotated[
+    str | None, typer.Option("--dtype", help=f"Of the counted weights and cache: {', '.join(DTYPE_BYTES)}.")
+]
+Batch = Annotated[
+    int | None, typer.Option("--batch", help="Sequences decoded side by side, each with a cache; 1 if not given.")
+]
+MaxParams = Annotated[
+    str | None, typer.Option("--max-params", help="Train nothing that has more parameters there: 1e9, 8B, 350M.")
+]
+MaxCache = Annotated[
+    str | None, typer.Option("--max-cache", help="... that has a larger cache of one sequence: 64MB, 64MiB.")
+]
+MaxMemory = Annotated[
+    str | None, typer.Option("--max-memory", help="... whose weights and caches take more together: 2GB.")
+]
+MaxFlops = Annotated[
+    str | None, typer.Option("--max-flops", help="... that takes more forward FLOPs for a token: 2G, 1.5T.")
+]
+SeedGenomes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--seed-genomes",
+        help="Begin with these, joined by commas: names, .toml files, genomes, runs (their fronts), RUN:ID. May be "
+        "repeated.",
+    ),
+]
+Slots = Annotated[int | None, typer.Option("--slots", help="Depth of the backbone; the scale's if not given.")]
+Deck = Annotated[str | None, typer.Option("--deck", help="The operator classes: paper, or extended by later ones.")]
+Levels = Annotated[str | None, typer.Option("--levels", help="What evolves: backbone, or all: the operators too.")]
+Window = Annotated[
+    int | None, typer.Option("--window", help="Tokens of banded attention; a quarter of the scale's if not given.")
+]
+Corpus = Annotated[
+    list[str] | None,
+    typer.Option("--corpus", help="A .txt, .jsonl or .parquet file or a directory; may be repeated."),
+]
+Tokens = Annotated[int | None, typer.Option("--tokens", help="That one proxy trains on; the scale's if not given.")]
+Timeout = Annotated[float | None, typer.Option("--timeout", help="Seconds that one proxy may take; 0: no limit.")]
+Workers = Annotated[
+    str | None, typer.Option("--workers", help="How many proxies train side by side, or auto: one per core.")
+]
+Address = Annotated[
+    str | None, typer.Option("--address", help="A Ray cluster to join: auto, HOST:PORT or ray://HOST:PORT.")
+]
+Serial = Annotated[bool | None, typer.Option("--serial", help="Train in this process, without Ray.")]
+Json = Annotated[bool, typer.Option("--json", help="The summary as one JSON object on standard output.")]
+
+
+def read_settings(given: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a run by the keys of its configuration, from the values of options by their names."""
+    settings = {name: value for name, value in given.items() if name in KEYS and value not in (None, (), [])}
+    for name in LIMITS.keys() & settings.keys():
+        settings[name] = read_limit(name, settings[name], spell(name))
+    return settings | {name: read(settings[name]) for name, read in READERS.items() if name in settings}
+
+
+def spell(name: str) -> str:
+    """The option of a key."""
+    return f"--{name.replace('_', '-')}"
+
+
+def count_workers(text: str) -> int:
+    """How many workers --workers asks for; 0: one per core."""
+    workers = 0 if text == "auto" else read_count(text)
+    if workers is None or (workers == 0 and text != "auto"):
+        raise UserError(f"--workers must be auto or a number from 1, not {text[:40]!r}")
+    return workers
+
+
+def read_count(text: str) -> int | None:
+    """The whole number that a text spells, if it does."""
+    # Beyond some thousand digits int() refuses, and nobody means more than eighteen.
+    return int(text) if text.isdecimal() and len(text) <= 18 else None
+
+
+def _split(names: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in names.split(","))
+
+
+def _split_genomes(values: list[str]) -> tuple[str, ...]:
+    """Names joined by commas; but in the text of a genome with a deck of its own, commas are part of it."""
+    lists = [[value] if OWN_DECK.fullmatch(value) else value.split(",") for value in values]
+    return tuple(name.strip() for names in lists for name in names)
+
+
+READERS = {"objectives": _split, "seed_genomes": _split_genomes, "corpus": tuple, "workers": count_workers}
