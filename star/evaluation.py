@@ -18,7 +18,7 @@ from star.model import LanguageModel
 from star.objectives import OBJECTIVES, Outcome
 from star.records import Evaluation, Status, Task
 from star.scales import Scale
-from star.spec import ModelSpec
+from star.structures import specify
 from star.target import Target, TargetCost
 from star.training import Diverged, fit
 
@@ -100,4 +100,4 @@ def _build(task: Task, settings: EvaluationSettings) -> tuple[LanguageModel, Tar
     cost = settings.target.count(task.genome)
     price(slots, settings.scale.dims)  # refuses what cannot be built, more clearly than torch would
     torch.manual_seed(task.seed)
-    return LanguageModel(ModelSpec(slots=slots, dims=settings.scale.dims)), cost
+    return LanguageModel(specify(slots, settings.scale.dims)), cost

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from star.spec import Dimensions, UserError
+from star.spec import Dimensions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,10 +113,3 @@ def nearest(word: str, words: Iterable[str]) -> str:
     choices = sorted(words)
     close = get_close_matches(word.lower(), choices, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; choose from {', '.join(choices)}"
-
-
-def find_scale(name: str) -> Scale:
-    """The scale of that name; UserError with the nearest right name otherwise."""
-    if name not in SCALES:
-        raise UserError(f"unknown scale {name!r}{nearest(name, SCALES)}")
-    return SCALES[name]

@@ -6,14 +6,13 @@ A backbone is the pattern that is repeated to the target's depth (docs/decisions
 anything is trained, so that limits on them decide what is trained at all.
 """
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
 from star.config import DTYPE_BYTES, LIMITS, RunConfig, target_scale, trained_scale, write_limit
-from star.cost import price
+from star.cost import memory_bytes, price
 from star.genome import DECKS, EMPTY, canonical, decode, tile
 from star.records import Genome
 from star.spec import Dimensions, UserError
@@ -52,7 +51,7 @@ class Target:
         genome = canonical(genome)
         slots = decode(tile(genome, self.num_slots) if self.num_slots else genome)
         cost = price(slots, self.dims, self.context, self.dtype_bytes)
-        memory = math.ceil(cost.params * self.dtype_bytes) + self.batch * cost.cache_bytes
+        memory = memory_bytes(cost, self.batch, self.dtype_bytes)
         return TargetCost(cost.params, cost.cache_bytes, cost.flops_per_token, memory)
 
 

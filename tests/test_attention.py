@@ -32,7 +32,7 @@ from star.operators.liv import MIXERS, Differential, Liv
 from star.ops.positions import alibi_scores, alibi_slopes, distance_table, relative_scores
 from star.ops.rotary import rotary_table, rotate, rotate_naive
 from star.spec import Dimensions, Style, UserError, Variant
-from star.structures import fit, rules_of
+from star.structures import check_size, fit, rules_of
 from star.structures.feature import kept_columns
 
 pytestmark = pytest.mark.usefixtures("double_precision")
@@ -257,8 +257,8 @@ def test_relative_scores_are_those_of_xlnet():
 
 
 def test_latent_attention_knows_no_relative_positions():
-    with pytest.raises(UserError, match="MLA: latent attention knows no relative positions"):
-        make(LIVS["MLA"], replace(DIMS, style=Style(positions="relative")))
+    with pytest.raises(UserError, match="MLA: latent attention has no relative positions"):
+        check_size(LIVS["MLA"], replace(DIMS, style=Style(positions="relative")))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -16,9 +16,10 @@ from measuring.clock import FEWEST, Action, interleave, milliseconds_text, ratio
 from measuring.page import Page, Table
 
 from star import catalogue
+from star.catalogue import find_scale
 from star.genome import decode
 from star.model import LanguageModel
-from star.scales import SCALES, Scale, find_scale
+from star.scales import SCALES, Scale
 from star.spec import ModelSpec
 
 WARM_UP = 3  # steps before a capture and before the clock: they compile, and the optimizer makes its state

@@ -18,10 +18,10 @@ from statistics import mean
 import torch
 
 from star import catalogue
+from star.catalogue import find_scale
 from star.data import load_corpus
 from star.genome import decode
 from star.model import LanguageModel
-from star.scales import find_scale
 from star.spec import ModelSpec
 from star.training import fit
 

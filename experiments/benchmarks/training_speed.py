@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from transformers import LlamaConfig, LlamaForCausalLM, MambaConfig, MambaForCausalLM
 from transformers.utils import logging
 
+from star.catalogue import find_scale
 from star.genome import decode, parse
 from star.model import LanguageModel
-from star.scales import find_scale
 from star.spec import ModelSpec
 
 SCALE = find_scale("nano")

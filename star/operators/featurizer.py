@@ -21,6 +21,7 @@ from star.operators.memory import Kept, Memory, count_columns
 from star.ops.convolution import short_convolution
 from star.ops.shapes import BTD, BTE
 from star.spec import Dimensions, FeatureGroup, LivSpec, UserError
+from star.structures.feature import map_rank
 
 NORM_EPS = 1e-6
 
@@ -169,7 +170,7 @@ def dense(group: FeatureGroup, dims: Dimensions) -> nn.Module:
 
 def latent(group: FeatureGroup, dims: Dimensions) -> nn.Module:
     """A product of two thin matrices, perhaps with a norm between them."""
-    rank = group.rank or dims.latent_rank
+    rank = map_rank(group, dims)
     down, up = linear(group.fan_in or dims.d_model, rank), linear(rank, group.width(dims), group.bias)
     between = [nn.RMSNorm(rank, eps=dims.style.norm_eps)] if group.inner_norm else []
     return nn.Sequential(down, *between, up)

@@ -17,16 +17,14 @@ from star.operators.featurizer import linear
 from star.operators.memory import Memory
 from star.operators.positions import added_scores_naive
 from star.ops.shapes import BTE, BTHK
-from star.spec import Dimensions, LivSpec, UserError
-from star.structures.attention import positions_of, rope_head_dim
+from star.spec import Dimensions, LivSpec
+from star.structures.attention import rope_head_dim
 
 
 class LatentAttention(Attention):
     """Latent attention over features C (B, T, H (K + P)), B (B, T, P) and V (B, T, r)."""
 
     def __init__(self, liv: LivSpec, dims: Dimensions) -> None:
-        if positions_of(liv, dims) == "relative":
-            raise UserError(f"{liv.name}: latent attention knows no relative positions")
         super().__init__(liv, dims)
         self.up_key = linear(self.kept_widths["V"], self.queries)
         self.up_value = linear(self.kept_widths["V"], self.width)

@@ -26,6 +26,7 @@ from star.operators.memoryless import ACTIVATIONS
 from star.operators.mixer import Mixer
 from star.ops.shapes import BTD
 from star.spec import Dimensions, LivSpec
+from star.structures.memoryless import scoring_of
 
 
 class ExpertMaps(nn.Module):
@@ -56,8 +57,7 @@ class Routed(Mixer):
         router, variant = liv.group("R"), liv.variant
         self.width = dims.d_model
         self.num_chosen = router.repeat
-        self.scoring = variant.scoring or "sigmoid"
-        self.is_normalised = router.repeat > 1 if variant.normalised is None else variant.normalised
+        self.scoring, self.is_normalised = scoring_of(liv)
         self.scale = variant.routed_scale
         self.roles = tuple(group.role for group in liv.groups)
         self.activation = ACTIVATIONS[liv.nonlinearity]

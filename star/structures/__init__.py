@@ -42,9 +42,6 @@ MEANINGS: dict[Codes, StructureRules] = {
 }
 
 
-DEFAULT_POSITIONS = Style().positions
-
-
 def rules_of(liv: LivSpec) -> StructureRules:
     """The structure of an operator."""
     return MEANINGS[liv.token_mixing, liv.sparsity, liv.nonlinearity, liv.channel_mixing]
@@ -75,7 +72,7 @@ def fit(liv: LivSpec, dims: Dimensions) -> LivSpec:
     UserError if the sizes do not go together.
     """
     variant = next((variant for name, variant in dims.operators if name == liv.name), None)
-    if variant is None and not dims.heads and dims.style.positions == DEFAULT_POSITIONS:
+    if variant is None and not dims.heads and dims.style.positions == Style().positions:
         return liv
     variant, rules = variant or liv.variant, rules_of(liv)
     if "positions" in rules.knows and not variant.positions:
