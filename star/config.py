@@ -25,14 +25,18 @@ RECORD = "record"  # the table of run.toml that tells what a run was made with: 
 _SLOWEST = 100  # tokens per second; a proxy that is slower is taken for hung
 _LOWEST = {"population": 2, "offspring": 1, "generations": 0, "seed": 0, "slots": 1, "context": 1, "tokens": 1}
 _LOWEST |= {"workers": 0, "timeout": 0, "window": 0, "batch": 1} | dict.fromkeys(LIMITS, 0)
-_HIGHEST = {"population": 10**6, "offspring": 10**6, "generations": 10**6}
+_LOWEST |= {"rungs": 1, "eta": 2, "tries": 1, "gpus_per_worker": 0, "worker_memory": 0}
+_HIGHEST = {"population": 10**6, "offspring": 10**6, "generations": 10**6, "rungs": 10, "eta": 100, "tries": 100}
 _HIGHEST |= {"slots": 10**4, "context": 10**9, "tokens": 10**15, "batch": 10**6} | dict.fromkeys(LIMITS, 1e24)
 _RATES = ("backbone_mutation", "operator_mutation", "featurizer_mutation", "operator_crossover", "featurizer_crossover")
-# Their meaning is known to higher rooms: that of decks and levels to star.genome, of balances to star.training.
+# Their meaning is known to higher rooms: that of decks and levels to star.genome, of balances to star.training, of
+# algorithms to star.search.
 _WORDS = {
     "dtype": DTYPE_BYTES,
     "deck": ("paper", "extended"),
     "levels": ("backbone", "all"),
+    "algorithm": ("nsga2", "nsga3", "random", "regularised", "ga"),
+    "mode": ("generations", "steady"),
     "balance": ("bias", "loss"),
 }
 _KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", tuple: "a list of texts"}
@@ -42,7 +46,8 @@ _KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true o
 class RunConfig:
     """Everything that decides a search. None stands for a value that follows from the scale: see `resolved`.
 
-    The last four fields say where proxies are trained, not what comes out; `star resume` may change them.
+    The last fields, from `workers` on, say where proxies are trained, not what comes out; `star resume` may change
+    some of them.
 
     Raises:
         UserError: a value of the wrong type or out of range, an unknown name, a budget that cannot be met.
@@ -52,6 +57,9 @@ class RunConfig:
     offspring: int | None = None  # new genomes per generation; half the population if None
     generations: int = 3  # rounds of offspring after the initial population
     seed: int = 0
+    algorithm: str = "nsga2"  # how genomes are chosen and bred
+    adaptive: bool = False  # let operator rates follow what they achieve
+    mode: str = "generations"  # "steady": without a barrier between generations, in order of arrival
     slots: int | None = None  # residual layers of a backbone; the scale's if None
     deck: str = "paper"  # what operator classes there are: "paper" or "extended"
     levels: str = "backbone"  # of the genome that evolve; "all": operators and featurizers too
@@ -76,10 +84,17 @@ class RunConfig:
     corpus: tuple[str, ...] = ("stdlib",)
     tokens: int | None = None  # that one proxy trains on; the scale's if None
     balance: str = "bias"  # of experts: "bias" of their selection, or "loss": an auxiliary loss
+    rungs: int = 1  # of the race inside a generation, the full training being the last; 1: no race
+    eta: int = 3  # ratio of the tokens of neighbouring rungs
+    warm_weights: bool = False  # begin a child with its parent's weights where slots did not change
     workers: int = 0  # 0: one per core
     address: str = ""  # of a Ray cluster to join; a private one on this machine if empty
     serial: bool = False  # train in this process, one proxy after the other, without Ray
     timeout: float | None = None  # seconds that one proxy may take; 0: no limit
+    tries: int = 3  # at a proxy whose worker dies, before it is given up
+    worker_memory: float = 0.0  # bytes that one worker may use; 0: an equal share of its machine
+    gpus_per_worker: float = 0.0  # of a cluster; 0: proxies are trained on the CPU
+    store: str = ".star"  # the directory of evaluations that runs share; empty: none
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -127,6 +142,12 @@ class RunConfig:
         step = recipe.batch_size * recipe.seq_len
         if self.tokens is not None and self.tokens < step:
             raise UserError(f"tokens {self.tokens} is less than one training step of scale {self.scale}, {step}")
+        steps = (recipe.tokens if self.tokens is None else self.tokens) // step
+        if steps < self.eta ** (self.rungs - 1):
+            raise UserError(
+                f"{self.rungs} rungs of ratio {self.eta} need {self.eta ** (self.rungs - 1)} training steps; a proxy "
+                f"has {steps}"
+            )
 
     @property
     def limits(self) -> dict[str, float]:
@@ -156,6 +177,12 @@ def trained_scale(config: RunConfig) -> Scale:
     scale = find_scale(config.scale)
     recipe = replace(scale.recipe, tokens=config.tokens, balance=config.balance)
     return replace(_fitted(scale, config), num_slots=config.slots, recipe=recipe)
+
+
+def rung_steps(config: RunConfig) -> tuple[int, ...]:
+    """The training steps after which a proxy is judged, in order; the full training is no such rung."""
+    steps = trained_scale(config).recipe.steps
+    return tuple(steps // config.eta**left for left in range(config.rungs - 1, 0, -1))
 
 
 def target_scale(config: RunConfig) -> Scale:

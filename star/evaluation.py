@@ -1,10 +1,9 @@
 """One genome in, one Evaluation out: decode, price, build, train, score. A failure becomes a status."""
 
-import math
 import os
 import platform
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,14 +15,16 @@ from star.genome import decode
 from star.latency import measure_latency
 from star.model import LanguageModel
 from star.objectives import OBJECTIVES, Outcome
-from star.records import Evaluation, Status, Task
+from star.records import Evaluation, Job, Result, Status
 from star.scales import Scale
 from star.structures import specify
 from star.target import Target, TargetCost
-from star.training import Diverged, fit
+from star.training import Diverged, Fit, Training, check_corpus, measure
 
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
 _ERROR_LENGTH = 300
+RUNG_SHARE = 4  # a rung is measured on one part in so many of the validation text
+RUNGS = "rungs"  # in the state of a training that paused: the quality at each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,7 @@ class EvaluationSettings:
 
     scale: Scale
     target: Target
+    rungs: tuple[int, ...] = ()  # steps after which a training may pause to be judged
     measures_latency: bool = False
 
 
@@ -40,43 +42,65 @@ def derive_seed(run_seed: int, genome_hash: str) -> int:
     return int(np.random.SeedSequence([run_seed, int(genome_hash, 16)]).generate_state(1, np.uint64)[0] >> 1)
 
 
-def evaluate(task: Task, settings: EvaluationSettings, corpus: Corpus) -> tuple[Evaluation, dict[str, np.ndarray]]:
-    """Train and score the proxy of one genome, on one thread: more would make its bits depend on their number.
+def evaluate(job: Job, settings: EvaluationSettings, corpus: Corpus) -> Result:
+    """Train and score the proxy of one genome, or the part of that which the job asks for, on one thread: more would
+    make its bits depend on their number.
 
-    Returns the evaluation, with every objective that was measured, and the trained weights by parameter name, each
-    shared weight once; a failure has no weights. Raises no Exception: each becomes a status.
+    The evaluation has every objective that was measured, the weights are by parameter name, each shared weight once; a
+    failure has neither. Raises no Exception: each becomes a status.
     """
     torch.set_num_threads(1)
     started = time.perf_counter()
-    training = ended = math.inf
-    objectives: dict[str, float] = {}
-    weights: dict[str, np.ndarray] = {}
-    curve: tuple[float, ...] = ()
-    status, message = Status.OK, ""
     try:
-        model, cost = _build(task, settings)
-        training = time.perf_counter()
-        result = fit(model, corpus, settings.scale.recipe, task.seed)
-        ended = time.perf_counter()
-        curve = result.loss_curve
-        latency = measure_latency(model, settings.target.context) if settings.measures_latency else None
-        outcome = Outcome(cost=cost, fit=result, latency=latency)
-        known = [one for one in OBJECTIVES.values() if latency or not one.needs_latency]
-        objectives = {objective.column: objective.value(outcome) for objective in known}
-        weights = {name: tensor.float().numpy() for name, tensor in model.weights().items()}
+        result = _train(job, settings, corpus)
+        evaluation = result.evaluation
     except Exception as error:  # whatever a genome does, the search goes on
-        status, message = classify(error), describe(error)
-    stopped = time.perf_counter()
-    return Evaluation(
-        hash=task.hash,
-        status=status,
-        objectives=objectives,
-        loss_curve=curve,
-        train_seconds=max(0.0, min(ended, stopped) - training),
-        seconds=stopped - started,
-        worker=f"{platform.node()}:{os.getpid()}",
-        error=message,
-    ), weights
+        result = None
+        evaluation = Evaluation(
+            hash=job.task.hash,
+            status=classify(error),
+            train_seconds=time.perf_counter() - started,
+            error=describe(error),
+        )
+    seconds = time.perf_counter() - started
+    evaluation = replace(evaluation, seconds=seconds, worker=f"{platform.node()}:{os.getpid()}")
+    return replace(result, evaluation=evaluation) if result else Result(task=job.task, evaluation=evaluation)
+
+
+def _train(job: Job, settings: EvaluationSettings, corpus: Corpus) -> Result:
+    model, cost = _build(job, settings)
+    recipe, paused = settings.scale.recipe, job.until is not None
+    started = time.perf_counter()
+    check_corpus(corpus, recipe)
+    training = Training(model, corpus.train, recipe, job.task.seed)
+    rungs: list[float] = []
+    if job.state:
+        training.restore(job.state)
+        rungs = job.state[RUNGS].tolist()
+    for stop in settings.rungs[len(rungs) : job.until + 1 if paused else None]:
+        training.advance(stop)
+        rungs.append(measure(model, corpus.valid, recipe, RUNG_SHARE))
+    if not paused:
+        training.advance(recipe.steps)
+    quality = rungs[-1] if paused else measure(model, corpus.valid, recipe)
+    seconds = time.perf_counter() - started
+    fit = Fit(quality_bpb=quality, loss_curve=training.curve, tokens=training.tokens, seconds=seconds)
+    latency = measure_latency(model, settings.target.context) if settings.measures_latency else None
+    outcome = Outcome(cost=cost, fit=fit, latency=latency)
+    known = [one for one in OBJECTIVES.values() if latency or not one.needs_latency]
+    evaluation = Evaluation(
+        hash=job.task.hash,
+        status=Status.STOPPED if paused else Status.OK,
+        objectives={objective.column: objective.value(outcome) for objective in known},
+        loss_curve=training.curve,
+        rungs=tuple(rungs),
+        tokens=training.tokens,
+        train_seconds=seconds,
+    )
+    if paused:
+        return Result(task=job.task, evaluation=evaluation, state=training.state() | {RUNGS: np.array(rungs)})
+    weights = {name: tensor.float().numpy() for name, tensor in model.weights().items()}
+    return Result(task=job.task, evaluation=evaluation, weights=weights)
 
 
 def classify(error: Exception) -> Status:
@@ -95,9 +119,13 @@ def describe(error: Exception) -> str:
     return f"{type(error).__name__}: {text}"[:_ERROR_LENGTH].rstrip(": ")
 
 
-def _build(task: Task, settings: EvaluationSettings) -> tuple[LanguageModel, TargetCost]:
-    slots = decode(task.genome)
-    cost = settings.target.count(task.genome)
+def _build(job: Job, settings: EvaluationSettings) -> tuple[LanguageModel, TargetCost]:
+    slots = decode(job.task.genome)
+    cost = settings.target.count(job.task.genome)
     price(slots, settings.scale.dims)  # refuses what cannot be built, more clearly than torch would
-    torch.manual_seed(task.seed)
-    return LanguageModel(specify(slots, settings.scale.dims)), cost
+    torch.manual_seed(job.task.seed)
+    model = LanguageModel(specify(slots, settings.scale.dims))
+    for name, weight in model.weights().items():
+        if name in job.inherited:
+            weight.copy_(torch.from_numpy(job.inherited[name]))
+    return model, cost

@@ -4,7 +4,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+import numpy as np
+
 Genome = tuple[int, ...]
+Arrays = dict[str, np.ndarray]  # by name: trained weights, or the state of a training that paused
 
 
 class Status(StrEnum):
@@ -17,6 +20,7 @@ class Status(StrEnum):
     CRASHED = "crashed"  # the worker process died
     FAILED = "failed"  # any other exception
     INFEASIBLE = "infeasible"  # beyond a limit, or it cannot be built: never trained
+    STOPPED = "stopped"  # not trained to the end: at a rung of the race others were clearly better
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,21 +32,44 @@ class Task:
     seed: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Job:
+    """A task for a worker, or the next part of one: train from `state` on, up to the rung `until`."""
+
+    task: Task
+    until: int | None = None  # the rung at which to pause, counted from 0; None: train to the end
+    state: Arrays = field(default_factory=dict)  # of the training that paused; empty: begin it
+    inherited: Arrays = field(default_factory=dict)  # weights to begin with, by name, in place of random ones
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
     """What one task gave. `objectives` maps column names (quality_bpb, params, cache_bytes) to values in
-    natural sign and unit; it holds costs alone if status is INFEASIBLE, and is empty if training failed. `weights`
-    travel beside it, never inside."""
+    natural sign and unit; it holds costs alone if status is INFEASIBLE, and is empty if training failed. If status is
+    STOPPED, quality is that at the last rung. `weights` travel beside it, never inside."""
 
     hash: str
     status: Status
     objectives: dict[str, float] = field(default_factory=dict)
     generation: int = 0  # which asked for it first
     loss_curve: tuple[float, ...] = ()  # training bits per byte, evenly spaced over the run
+    rungs: tuple[float, ...] = ()  # quality at each rung that the training passed
+    tokens: int = 0  # trained on so far
     train_seconds: float = 0.0  # inside the training loop and its validation
     seconds: float = 0.0  # the whole evaluation, building included
     worker: str = ""
     error: str = ""
+    retries: dict[str, int] = field(default_factory=dict)  # cause -> how often it was tried again for it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Result:
+    """How a job ended: `weights` if the training ended well, `state` if it paused at a rung."""
+
+    task: Task
+    evaluation: Evaluation
+    weights: Arrays = field(default_factory=dict)
+    state: Arrays = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +85,7 @@ class Individual:
     objectives: dict[str, float]
     rank: int
     crowding: float
+    shortfall: float = 0.0  # how far from its end a STOPPED one was, and behind how many others; 0 for all others
 
 
 class ReferenceBox(NamedTuple):
@@ -70,24 +98,23 @@ class ReferenceBox(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
     """The population after selection, and all that the next `ask` depends on. Holds no clock: two runs with
-    one seed write the same generation, value for value."""
+    one seed write the same generation, value for value.
+
+    The front is that of the whole run so far: its individuals have rank 0, but need not be in the population."""
 
     number: int
     individuals: tuple[Individual, ...]
-    rng_state: str  # JSON of numpy's bit_generator.state
+    front: tuple[Individual, ...]  # that no other dominates, of all ever trained to the end, in order of id
+    rng_state: str  # JSON: the generator's state and what else the algorithm keeps
     next_id: int
-    evaluations: int  # proxies trained so far
+    evaluations: int  # proxies trained so far, to the end or not
     duplicates_avoided: int
     repaired: int  # children so far that meant nothing before repair
     failures: dict[str, int]
     hypervolume: float
     reference: ReferenceBox | None = None  # None as long as no proxy was trained to the end
     turned_away: int = 0  # candidates so far that were infeasible; few of them became individuals
-
-    @property
-    def front(self) -> tuple[Individual, ...]:
-        """The individuals that no other dominates and whose proxies were trained to the end."""
-        return tuple(one for one in self.individuals if one.rank == 0 and one.status is Status.OK)
+    tokens: int = 0  # that all proxies so far were trained on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

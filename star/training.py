@@ -1,9 +1,9 @@
 """The one loop that trains a proxy and measures it."""
 
+import json
 import math
 import time
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from star.data import Corpus
 from star.muon import Muon
 from star.operators.routed import Routed
+from star.records import Arrays
 from star.scales import Recipe, nearest
 from star.spec import UserError
 
@@ -37,21 +38,106 @@ class Fit:
     seconds: float
 
 
-def fit(model: nn.Module, corpus: Corpus, recipe: Recipe, seed: int) -> Fit:
-    """Train `model` in place on the device where it is, then measure it.
+class Training:
+    """A training in progress, which can pause after any step and goes on bit for bit from what `state` gave.
 
-    `model` maps tokens (B, T) to logits (B, T, vocab) and keeps its slots under `model.layers`. The same
-    model, corpus, recipe, seed and number of threads give the same bits. Experts are balanced as the recipe says; their
-    auxiliary loss is not in the curve. The model is left in evaluation mode.
+    `model` maps tokens (B, T) to logits (B, T, vocab), keeps its slots under `model.layers` and is trained in place on
+    the device where it is. The same model, corpus, recipe, seed and number of threads give the same bits, however
+    often it paused. Experts are balanced as the recipe says; their auxiliary loss is not in the curve.
+    """
+
+    def __init__(self, model: nn.Module, text: np.ndarray, recipe: Recipe, seed: int) -> None:
+        self.model, self.step = model, 0
+        self._text, self._recipe = text, recipe
+        self._rng = np.random.default_rng(seed)
+        self._optimizers = make_optimizers(model, recipe)
+        self._params = list(model.parameters())
+        self._experts = [module for module in model.modules() if isinstance(module, Routed)]
+        points = min(CURVE_POINTS, recipe.steps)
+        self._marks = [recipe.steps * i // points for i in range(1, points + 1)]
+        self._curve: list[float] = []
+        self._clear()
+
+    @property
+    def curve(self) -> tuple[float, ...]:
+        """Training bits per byte of the stretches that are complete."""
+        return tuple(self._curve)
+
+    @property
+    def tokens(self) -> int:
+        """Trained on so far."""
+        return self.step * self._recipe.batch_size * self._recipe.seq_len
+
+    def advance(self, stop: int) -> None:
+        """Go on until `stop` steps are done. Raises Diverged."""
+        self.model.train()
+        while self.step < stop:
+            self._advance()
+            if self.step == self._marks[len(self._curve)]:
+                self._close_stretch()
+
+    def state(self) -> Arrays:
+        """All that the rest of the training depends on."""
+        arrays = {f"weight.{name}": _to_array(value) for name, value in _lasting(self.model).items()}
+        for i, optimizer in enumerate(self._optimizers):
+            for index, values in optimizer.state_dict()["state"].items():
+                arrays |= {f"optimizer.{i}.{index}.{name}": _to_array(value) for name, value in values.items()}
+        progress = {"step": self.step, "curve": self._curve, "rng": self._rng.bit_generator.state}
+        arrays["sums"] = _to_array(torch.stack([self._losses, self._norms]))
+        arrays["progress"] = np.frombuffer(json.dumps(progress).encode(), dtype=np.uint8)
+        return arrays
+
+    @torch.no_grad()
+    def restore(self, arrays: Arrays) -> None:
+        """Stand where the training stood that gave `arrays`, of the same model, recipe and seed."""
+        for name, value in _lasting(self.model).items():
+            value.copy_(torch.from_numpy(arrays[f"weight.{name}"]))
+        for i, optimizer in enumerate(self._optimizers):
+            saved: dict[int, dict[str, Tensor]] = {}
+            for key in arrays:
+                if key.startswith(f"optimizer.{i}."):
+                    index, name = key.split(".")[2:]
+                    saved.setdefault(int(index), {})[name] = torch.from_numpy(arrays[key].copy())
+            optimizer.load_state_dict(optimizer.state_dict() | {"state": saved})
+        progress = json.loads(arrays["progress"].tobytes())
+        self.step, self._curve = progress["step"], progress["curve"]
+        self._rng.bit_generator.state = progress["rng"]
+        self._losses, self._norms = torch.from_numpy(arrays["sums"].copy()).to(self._losses.device).unbind()
+
+    def _advance(self) -> None:
+        places = self._rng.integers(0, self._text.size - self._recipe.seq_len, self._recipe.batch_size)
+        loss = _loss(self.model, self._text, places, self._recipe)
+        _add_balance(loss, self._experts, self._recipe).backward()
+        self._norms = self._norms + nn.utils.clip_grad_norm_(self._params, self._recipe.clip)
+        self._losses = self._losses + loss.detach()
+        _update(self._optimizers, schedule(self.step, self._recipe))
+        _rebalance(self._experts, self._recipe)
+        self.step += 1
+
+    def _close_stretch(self) -> None:
+        start = self._marks[len(self._curve) - 1] if self._curve else 0
+        _finite(self._norms.item(), f"norm of the gradient by step {self.step}")
+        mean = _finite(self._losses.item() / (self.step - start), f"training loss by step {self.step}")
+        self._curve.append(mean / math.log(2))
+        self._clear()
+
+    def _clear(self) -> None:
+        # Sums stay on the device: looking at one number each step would make it wait for us.
+        self._losses = self._norms = torch.zeros((), device=self._params[0].device)
+
+
+def fit(model: nn.Module, corpus: Corpus, recipe: Recipe, seed: int) -> Fit:
+    """Train `model` in place from beginning to end, then measure it; the model is left in evaluation mode.
 
     Raises Diverged, and UserError if the corpus is shorter than one window.
     """
     check_corpus(corpus, recipe)
     started = time.perf_counter()
-    curve = _train(model, corpus.train, recipe, np.random.default_rng(seed))
+    training = Training(model, corpus.train, recipe, seed)
+    training.advance(recipe.steps)
     quality = measure(model, corpus.valid, recipe)
-    tokens = recipe.steps * recipe.batch_size * recipe.seq_len
-    return Fit(quality_bpb=quality, loss_curve=curve, tokens=tokens, seconds=time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return Fit(quality_bpb=quality, loss_curve=training.curve, tokens=training.tokens, seconds=seconds)
 
 
 def check_corpus(corpus: Corpus, recipe: Recipe) -> None:
@@ -108,15 +194,16 @@ def make_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimi
 
 
 @torch.no_grad()
-def measure(model: nn.Module, text: np.ndarray, recipe: Recipe) -> float:
+def measure(model: nn.Module, text: np.ndarray, recipe: Recipe, share: int = 1) -> float:
     """Mean cross entropy of `model` on `text` in bits per byte.
 
-    It is measured on `recipe.valid_tokens`, or all there are, in windows that do not overlap, evenly spaced
-    and the same for every model. Leaves the model in evaluation mode. Raises Diverged if it is not finite.
+    It is measured on one part in `share` of `recipe.valid_tokens`, or all there are, in windows that do not overlap,
+    evenly spaced and the same for every model. Leaves the model in evaluation mode. Raises Diverged if it is not
+    finite.
     """
     model.eval()
     window = recipe.seq_len + 1
-    count = max(1, min(recipe.valid_tokens // recipe.seq_len, text.size // window))
+    count = max(1, min(recipe.valid_tokens // share // recipe.seq_len, text.size // window))
     starts = np.arange(count) * (text.size // count)
     total = 0.0
     for first in range(0, count, recipe.batch_size):
@@ -125,29 +212,15 @@ def measure(model: nn.Module, text: np.ndarray, recipe: Recipe) -> float:
     return _finite(total / count, "validation loss") / math.log(2)
 
 
-def _train(model: nn.Module, text: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> tuple[float, ...]:
-    model.train()
-    optimizers = make_optimizers(model, recipe)
-    params = list(model.parameters())
-    experts = [module for module in model.modules() if isinstance(module, Routed)]
-    points = min(CURVE_POINTS, recipe.steps)
-    marks = [recipe.steps * i // points for i in range(points + 1)]
-    curve = []
-    for start, stop in pairwise(marks):
-        # Sums stay on the device: looking at one number each step would make it wait for us.
-        losses = norms = torch.zeros((), device=params[0].device)
-        for step in range(start, stop):
-            places = rng.integers(0, text.size - recipe.seq_len, recipe.batch_size)
-            loss = _loss(model, text, places, recipe)
-            _add_balance(loss, experts, recipe).backward()
-            norms = norms + nn.utils.clip_grad_norm_(params, recipe.clip)
-            losses = losses + loss.detach()
-            _update(optimizers, schedule(step, recipe))
-            _rebalance(experts, recipe)
-        _finite(norms.item(), f"norm of the gradient by step {stop}")
-        mean = _finite(losses.item() / (stop - start), f"training loss by step {stop}")
-        curve.append(mean / math.log(2))
-    return tuple(curve)
+def _lasting(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and lasting buffers, what slots share once."""
+    lasting = model.state_dict().keys()
+    buffers = {name: buffer for name, buffer in model.named_buffers() if name in lasting}
+    return {name: tensor.detach() for name, tensor in model.named_parameters()} | buffers
+
+
+def _to_array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy().copy()
 
 
 def _add_balance(loss: Tensor, experts: list[Routed], recipe: Recipe) -> Tensor:

@@ -18,6 +18,10 @@ BLANK = b"0" * 64
 BLANK_SEAL = (MARK + BLANK).decode()  # put this into a file's metadata, then seal the file
 
 
+class Torn(Exception):
+    """A file whose content cannot be what was written."""
+
+
 def seal(data: bytes) -> bytes:
     """`data` with its last blank seal filled in."""
     start = data.rindex(MARK + BLANK) + len(MARK)

@@ -5,6 +5,7 @@
     evaluations/HASH.parquet          one evaluation, written when it ends
     evaluations/generation-0007.parquet   those files gathered, when the generation is written
     weights/HASH.safetensors          trained weights
+    paused/HASH.safetensors           the state of a training that paused at a rung of a race
     summary.json                      where the time of the last process that reached the end went
     .lock                             held by the process that drives the run
 
@@ -20,20 +21,18 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Self, TypeVar
 
-import numpy as np
-import safetensors.numpy
-from safetensors import SafetensorError
-
 from star.checkpoint import files, tables
-from star.checkpoint.tables import Entry, Torn
-from star.records import Evaluation, Generation, Individual, Task, Timing
+from star.checkpoint.arrays import pack_arrays, unpack_arrays
+from star.checkpoint.files import Torn
+from star.checkpoint.tables import Entry
+from star.records import Arrays, Evaluation, Generation, Individual, Task, Timing
 from star.scales import nearest
 from star.spec import UserError
 
 CONFIG = "run.toml"
 SUMMARY = "summary.json"
 LOCK = ".lock"
-GENERATIONS, EVALUATIONS, WEIGHTS = "generations", "evaluations", "weights"
+GENERATIONS, EVALUATIONS, WEIGHTS, PAUSED = "generations", "evaluations", "weights", "paused"
 GATHERED = "generation-"
 UNFINISHED = {LOCK, f".{CONFIG}.tmp"}  # all that a `create` killed in the middle can leave
 
@@ -67,7 +66,7 @@ class RunDirectory:
         """Go on with a run: lock it and clear away what a killed process left half written."""
         self.open()
         self._lock()
-        for directory in (".", GENERATIONS, EVALUATIONS, WEIGHTS):
+        for directory in (".", GENERATIONS, EVALUATIONS, WEIGHTS, PAUSED):
             files.remove_temporaries(self.path / directory)
         return self
 
@@ -156,22 +155,29 @@ class RunDirectory:
         """Every evaluation ever made, by hash."""
         return {hash: evaluation for hash, (_, evaluation) in self.history().items()}
 
-    def save_weights(self, hash: str, weights: dict[str, np.ndarray]) -> None:
+    def save_weights(self, hash: str, weights: Arrays) -> None:
         """Keep the trained weights of an architecture."""
-        in_order = {name: np.asarray(array, order="C") for name, array in weights.items()}  # else saved transposed
-        data = safetensors.numpy.save(in_order, metadata={"seal": files.BLANK_SEAL})
-        self._write(self._weights_path(hash), files.seal(data))
+        self._save(WEIGHTS, hash, weights)
 
-    def load_weights(self, hash: str) -> dict[str, np.ndarray] | None:
+    def load_weights(self, hash: str) -> Arrays | None:
         """The weights kept under that hash; None if there are none or they are torn."""
-        return self._read(self._weights_path(hash), _unpack_weights)
+        return self._read(self._arrays_path(WEIGHTS, hash), unpack_arrays)
 
     def prune_weights(self, keep: set[str]) -> None:
         """Delete all weights but those of the hashes in `keep`."""
-        assert self._release, "open the run with resume() to change it"
-        for path in (self.path / WEIGHTS).glob("*.safetensors"):
-            if path.stem not in keep:
-                path.unlink(missing_ok=True)
+        self._prune(WEIGHTS, keep)
+
+    def save_state(self, hash: str, state: Arrays) -> None:
+        """Keep the state of a training that paused."""
+        self._save(PAUSED, hash, state)
+
+    def load_state(self, hash: str) -> Arrays | None:
+        """The state kept under that hash; None if there is none or it is torn: the training then begins again."""
+        return self._read(self._arrays_path(PAUSED, hash), unpack_arrays)
+
+    def prune_states(self, keep: set[str]) -> None:
+        """Delete all states but those of the hashes in `keep`."""
+        self._prune(PAUSED, keep)
 
     def write_timing(self, timing: Timing) -> None:
         """Keep where the time of this process went."""
@@ -235,16 +241,26 @@ class RunDirectory:
         return sorted((self.path / EVALUATIONS).glob("[!.]*.parquet"), key=age)
 
     def _union(self, paths: list[Path]) -> dict[str, Entry]:
-        """The entries of all whole files; of two for one hash, the one gathered first."""
+        """The entries of all whole files; of two for one hash, the one trained further, or else gathered first."""
         entries: dict[str, Entry] = {}
         for path in paths:
             for task, evaluation in self._read(path, tables.unpack_evaluations) or ():
-                entries.setdefault(task.hash, (task, evaluation))
+                if task.hash not in entries or evaluation.tokens > entries[task.hash][1].tokens:
+                    entries[task.hash] = (task, evaluation)
         return entries
 
-    def _weights_path(self, hash: str) -> Path:
+    def _save(self, folder: str, hash: str, arrays: Arrays) -> None:
+        self._write(self._arrays_path(folder, hash), pack_arrays(arrays))
+
+    def _prune(self, folder: str, keep: set[str]) -> None:
+        assert self._release, "open the run with resume() to change it"
+        for path in (self.path / folder).glob("*.safetensors"):
+            if path.stem not in keep:
+                path.unlink(missing_ok=True)
+
+    def _arrays_path(self, folder: str, hash: str) -> Path:
         assert tables.HASH.fullmatch(hash), hash
-        return self.path / WEIGHTS / f"{hash}.safetensors"
+        return self.path / folder / f"{hash}.safetensors"
 
     def _lock(self) -> None:
         self._release = weakref.finalize(self, os.close, files.lock(self.path / LOCK))
@@ -275,12 +291,3 @@ def _unpack_timing(data: bytes) -> Timing:
         return Timing(**{one.name: one.type(values[one.name]) for one in fields(Timing)})
     except (ValueError, TypeError, KeyError) as error:
         raise Torn(f"it holds what no run writes: {error!r}") from error
-
-
-def _unpack_weights(data: bytes) -> dict[str, np.ndarray]:
-    if not files.is_sealed(data):
-        raise Torn("its checksum does not match")
-    try:
-        return safetensors.numpy.load(data)
-    except SafetensorError as error:
-        raise Torn(f"it cannot be read: {error}") from error

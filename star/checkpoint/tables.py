@@ -14,13 +14,14 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from star.checkpoint.files import BLANK_SEAL, is_sealed, seal
+from star.checkpoint.files import BLANK_SEAL, Torn, is_sealed, seal
 from star.genome import check
 from star.records import Evaluation, Generation, Genome, Individual, ReferenceBox, Status, Task
 from star.spec import UserError
 
-SCHEMA_VERSION = 4
-READABLE = (3, 4)  # version 3 knows no infeasible genomes
+SCHEMA_VERSION = 5
+# Columns and facts that version 4 does not have, and what its rows stand for.
+SINCE_5 = {"shortfall": 0.0, "survives": True, "on_front": None, "rungs": [], "tokens": 0, "retries": "{}"}
 HASH = re.compile(r"[0-9a-f]{16}")
 
 INDIVIDUAL_COLUMNS = pa.schema(
@@ -33,6 +34,9 @@ INDIVIDUAL_COLUMNS = pa.schema(
         ("status", pa.string()),
         ("rank", pa.int64()),
         ("crowding", pa.float64()),
+        ("shortfall", pa.float64()),
+        ("survives", pa.bool_()),  # in the population
+        ("on_front", pa.bool_()),
     ]
 )
 EVALUATION_COLUMNS = pa.schema(
@@ -43,12 +47,16 @@ EVALUATION_COLUMNS = pa.schema(
         ("status", pa.string()),
         ("generation", pa.int64()),
         ("loss_curve", pa.list_(pa.float64())),
+        ("rungs", pa.list_(pa.float64())),
+        ("tokens", pa.int64()),
         ("train_seconds", pa.float64()),
         ("seconds", pa.float64()),
         ("worker", pa.string()),
         ("error", pa.string()),
+        ("retries", pa.string()),  # JSON
     ]
 )
+INDIVIDUAL_FIELDS = INDIVIDUAL_COLUMNS.names[:-2]
 GENERATION_FACTS = (
     "number",
     "rng_state",
@@ -60,6 +68,7 @@ GENERATION_FACTS = (
     "hypervolume",
     "reference",
     "turned_away",
+    "tokens",
 )
 
 Entry = tuple[Task, Evaluation]
@@ -67,18 +76,19 @@ Record = TypeVar("Record")
 Row = dict[str, Any]
 
 
-class Torn(Exception):
-    """A file whose content cannot be what was written."""
-
-
 def pack_generation(generation: Generation) -> bytes:
     """The generation's file; equal generations give equal bytes."""
     assert _is_generation(generation), generation
+    front = {one.id for one in generation.front}
+    survivors = {one.id for one in generation.individuals}
+    elders = [one for one in generation.front if one.id not in survivors]
     rows = [
-        {name: getattr(individual, name) for name in INDIVIDUAL_COLUMNS.names} | individual.objectives
-        for individual in generation.individuals
+        {name: getattr(one, name) for name in INDIVIDUAL_FIELDS}
+        | {"survives": one.id in survivors, "on_front": one.id in front}
+        | one.objectives
+        for one in (*generation.individuals, *elders)
     ]
-    objectives = {name for individual in generation.individuals for name in individual.objectives}
+    objectives = {name for row in (*generation.individuals, *elders) for name in row.objectives}
     facts = {name: getattr(generation, name) for name in GENERATION_FACTS}
     return _pack(rows, INDIVIDUAL_COLUMNS, objectives, facts)
 
@@ -93,9 +103,10 @@ def pack_evaluations(entries: Sequence[Entry]) -> bytes:
     rows: list[Row] = []
     for task, evaluation in entries:
         assert _is_entry((task, evaluation)), (task, evaluation)
-        own = (name for name in EVALUATION_COLUMNS.names if name not in ("genome", "seed"))
+        own = (name for name in EVALUATION_COLUMNS.names if name not in ("genome", "seed", "retries"))
         row = {name: getattr(evaluation, name) for name in own}
-        rows.append(row | {"genome": task.genome, "seed": task.seed} | evaluation.objectives)
+        retries = json.dumps(evaluation.retries, sort_keys=True)
+        rows.append(row | {"genome": task.genome, "seed": task.seed, "retries": retries} | evaluation.objectives)
     objectives = {name for _, evaluation in entries for name in evaluation.objectives}
     return _pack(rows, EVALUATION_COLUMNS, objectives, {})
 
@@ -128,10 +139,14 @@ def _unpack(data: bytes, columns: pa.Schema, build: Callable[[list[Row], Row], R
         version = facts["schema_version"]
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
         raise Torn(f"it cannot be read: {error!r}") from error
-    if version not in READABLE:
+    if version not in (SCHEMA_VERSION - 1, SCHEMA_VERSION):
         raise UserError(f"it has schema version {version}, but this star reads version {SCHEMA_VERSION}")
     try:
-        return build(_rows(file.read(use_threads=False), columns, facts["objectives"]), facts)
+        since = {} if version == SCHEMA_VERSION else SINCE_5
+        written = pa.schema([column for column in columns if column.name not in since])
+        rows = _rows(file.read(use_threads=False), written, facts["objectives"])
+        own = {name: value for name, value in since.items() if name in columns.names}
+        return build([own | row for row in rows], {"tokens": 0} | facts)
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise Torn(f"it holds what no run writes: {error!r}") from error
 
@@ -152,13 +167,19 @@ def _rows(table: pa.Table, columns: pa.Schema, objectives: list[str]) -> list[Ro
 
 
 def _generation(rows: list[Row], facts: Row) -> Generation:
+    individuals, front = [], []
     for row in rows:
         row["parents"] = tuple(row["parents"])
-    individuals = tuple(Individual(**row) for row in rows)
-    facts.setdefault("turned_away", 0)
+        survives, on_front = row.pop("survives"), row.pop("on_front")
+        one = Individual(**row)
+        on_front = one.rank == 0 and one.status is Status.OK if on_front is None else on_front
+        individuals += [one] * survives
+        front += [one] * on_front
+    front.sort(key=lambda one: one.id)
     if facts["reference"] is not None:
         facts["reference"] = ReferenceBox(*map(tuple, facts["reference"]))
-    generation = Generation(individuals=individuals, **{name: facts[name] for name in GENERATION_FACTS})
+    own = {name: facts[name] for name in GENERATION_FACTS}
+    generation = Generation(individuals=tuple(individuals), front=tuple(front), **own)
     if not _is_generation(generation):
         raise ValueError("values out of range")
     return generation
@@ -168,7 +189,7 @@ def _entries(rows: list[Row], facts: Row) -> list[Entry]:
     entries = []
     for row in rows:
         task = Task(genome=row.pop("genome"), hash=row["hash"], seed=row.pop("seed"))
-        row["loss_curve"] = tuple(row["loss_curve"])
+        row |= {name: tuple(row[name]) for name in ("loss_curve", "rungs")} | {"retries": json.loads(row["retries"])}
         entries.append((task, Evaluation(**row)))
     if not all(map(_is_entry, entries)):
         raise ValueError("values out of range")
@@ -177,7 +198,7 @@ def _entries(rows: list[Row], facts: Row) -> list[Entry]:
 
 def _is_generation(generation: Generation) -> bool:
     ids = [individual.id for individual in generation.individuals]
-    counts = ("number", "next_id", "evaluations", "duplicates_avoided", "repaired", "turned_away")
+    counts = ("number", "next_id", "evaluations", "duplicates_avoided", "repaired", "turned_away", "tokens")
     return (
         all(_is_count(getattr(generation, name)) for name in counts)
         and all(name in set(Status) and _is_count(count) for name, count in generation.failures.items())
@@ -186,7 +207,8 @@ def _is_generation(generation: Generation) -> bool:
         and isinstance(json.loads(generation.rng_state), dict)
         and len(set(ids)) == len(ids)
         and max(ids, default=-1) < generation.next_id
-        and all(_is_individual(individual, generation.number) for individual in generation.individuals)
+        and all(_is_individual(one, generation.number) for one in (*generation.individuals, *generation.front))
+        and all(one.rank == 0 and one.status is Status.OK for one in generation.front)
     )
 
 
@@ -205,6 +227,7 @@ def _is_individual(individual: Individual, number: int) -> bool:
         and individual.id >= 0
         and individual.rank >= 0
         and individual.crowding >= 0
+        and individual.shortfall >= 0
     )
 
 
@@ -213,7 +236,9 @@ def _is_entry(entry: Entry) -> bool:
     return (
         task.hash == evaluation.hash
         and _is_genome(task.genome, task.hash)
-        and all(isinstance(value, float | int) for value in evaluation.loss_curve)
+        and all(isinstance(value, float | int) for value in (*evaluation.loss_curve, *evaluation.rungs))
+        and all(isinstance(cause, str) and _is_count(times) for cause, times in evaluation.retries.items())
+        and _is_count(evaluation.tokens)
         and _is_count(evaluation.generation)
         and math.isfinite(evaluation.seconds)
         and math.isfinite(evaluation.train_seconds)

@@ -17,7 +17,7 @@ from star import __version__
 from star.checkpoint import RunDirectory
 from star.checkpoint.files import write_atomic
 from star.checkpoint.run_directory import CONFIG
-from star.config import RunConfig, from_toml, read_record, to_toml, trained_scale
+from star.config import RunConfig, from_toml, read_record, rung_steps, to_toml, trained_scale
 from star.data import Corpus, load_corpus
 from star.evaluation import EvaluationSettings, evaluate
 from star.evolve.evolution import Evolution
@@ -115,6 +115,7 @@ def _make_pool(config: RunConfig, corpus: Corpus) -> Pool:
     settings = EvaluationSettings(
         scale=trained_scale(config),
         target=target_of(config),
+        rungs=rung_steps(config),
         measures_latency=any(objective.needs_latency for objective in find_objectives(config.objectives)),
     )
     train = partial(evaluate, settings=settings, corpus=corpus)

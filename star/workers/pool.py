@@ -1,24 +1,31 @@
 """What a pool of workers is, and the simplest one: this process."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable
 from typing import Protocol, Self
 
-import numpy as np
+from star.records import Job, Result
 
-from star.records import Evaluation, Task
-
-Weights = dict[str, np.ndarray]
-Evaluate = Callable[[Task], tuple[Evaluation, Weights]]
-Result = tuple[Task, Evaluation, Weights]
+Evaluate = Callable[[Job], Result]
 
 
 class Pool(Protocol):
-    """Evaluates tasks. A context manager: leaving it ends every process that the pool began."""
+    """Evaluates jobs, those submitted first begun first. A context manager: leaving it ends every process that the
+    pool began."""
 
-    num_workers: int
+    num_workers: int  # of this moment; a cluster grows and shrinks
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Result]:
-        """Begin the tasks in the order given and yield each result once, in order of completion."""
+    @property
+    def pending(self) -> int:
+        """Jobs that were submitted and whose results were not taken yet."""
+        ...
+
+    def submit(self, job: Job) -> None:
+        """Begin a job as soon as a worker is free."""
+
+    def take(self) -> Result:
+        """Wait for a job to end and give its result. Each job gives one, in order of completion."""
+        ...
 
     def __enter__(self) -> Self: ...
 
@@ -26,18 +33,26 @@ class Pool(Protocol):
 
 
 class SerialPool:
-    """Evaluates one task after the other in this process, for debugging. It cannot stop a task that hangs."""
+    """Evaluates one job after the other in this process, for debugging. It cannot stop one that hangs."""
 
     num_workers = 1
 
     def __init__(self, evaluate: Evaluate) -> None:
         self._evaluate = evaluate
+        self._waiting: deque[Job] = deque()
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Result]:
+    @property
+    def pending(self) -> int:
         """See Pool."""
-        for task in tasks:
-            evaluation, weights = self._evaluate(task)
-            yield task, evaluation, weights
+        return len(self._waiting)
+
+    def submit(self, job: Job) -> None:
+        """See Pool."""
+        self._waiting.append(job)
+
+    def take(self) -> Result:
+        """See Pool."""
+        return self._evaluate(self._waiting.popleft())
 
     def __enter__(self) -> Self:
         return self

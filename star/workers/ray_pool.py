@@ -3,7 +3,6 @@
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Self
@@ -12,15 +11,13 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayError, RayTaskError
 
-from star.records import Evaluation, Status, Task
-from star.workers.pool import Evaluate, Result, Weights
+from star.records import Evaluation, Job, Result, Status
+from star.workers.pool import Evaluate
 from star.workers.session import connected
 
 ATTEMPTS = 2  # at a task whose worker dies: an operator that kills its process must not do so for ever
 START_SECONDS = 300.0
 REASON_LENGTH = 300
-
-_Waiting = deque[tuple[Task, int]]  # tasks, and which attempt at them comes next
 
 
 class _Worker:
@@ -32,16 +29,16 @@ class _Worker:
     def wake(self) -> None:
         """Return once the actor has started."""
 
-    def run(self, task: Task) -> tuple[Evaluation, Weights]:
-        return self._evaluate(task)
+    def run(self, job: Job) -> Result:
+        return self._evaluate(job)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Job:
-    """What a worker is at: its attempt at a task, or waking up if there is none."""
+class _Attempt:
+    """What a worker is at: its attempt at a job, or waking up if there is none."""
 
     worker: ActorHandle
-    task: Task | None
+    job: Job | None
     attempt: int
     begun: float
     limit: float
@@ -80,7 +77,9 @@ class RayPool:
         self._evaluate = evaluate
         self._timeout = timeout or math.inf
         self._session = connected(address, num_workers, store_bytes)
-        self._jobs: dict[ray.ObjectRef, _Job] = {}
+        self._waiting: deque[tuple[Job, int]] = deque()  # jobs, and which attempt at them comes next
+        self._ended: deque[Result] = deque()
+        self._running: dict[ray.ObjectRef, _Attempt] = {}
         self._idle: list[ActorHandle] = []
 
     def __enter__(self) -> Self:
@@ -90,81 +89,91 @@ class RayPool:
             self._shared = ray.put(self._evaluate)
             for _ in range(self.num_workers):
                 self._start_worker()
-            while self._jobs:
-                assert not list(self._settle(deque()))
+            while self._running:
+                self._settle()
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self._stack.close()
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Result]:
+    @property
+    def pending(self) -> int:
         """See Pool."""
-        waiting: _Waiting = deque((task, 1) for task in tasks)
-        self._feed(waiting)
-        while any(job.task for job in self._jobs.values()) or waiting:
-            results = list(self._settle(waiting))
-            self._feed(waiting)  # before the results are looked at, so that no worker waits for that
-            yield from results
+        return len(self._waiting) + len(self._ended) + sum(one.job is not None for one in self._running.values())
 
-    def _feed(self, waiting: _Waiting) -> None:
-        while waiting and self._idle:
+    def submit(self, job: Job) -> None:
+        """See Pool."""
+        self._waiting.append((job, 1))
+        self._feed()
+
+    def take(self) -> Result:
+        """See Pool."""
+        assert self.pending, "nothing was submitted"
+        while not self._ended:
+            self._settle()
+            self._feed()  # before the results are looked at, so that no worker waits for that
+        return self._ended.popleft()
+
+    def _feed(self) -> None:
+        while self._waiting and self._idle:
             worker = self._idle.pop()
-            task, attempt = waiting.popleft()
-            self._watch(worker.run.remote(task), worker, task, attempt, self._timeout)
+            job, attempt = self._waiting.popleft()
+            self._watch(worker.run.remote(job), worker, job, attempt, self._timeout)
 
     def _start_worker(self) -> None:
         actor = ray.remote(_Worker).options(num_cpus=1)
         worker = actor.remote(self._shared)
         self._watch(worker.wake.remote(), worker, None, 1, START_SECONDS)
 
-    def _watch(self, ref: ray.ObjectRef, worker: ActorHandle, task: Task | None, attempt: int, limit: float) -> None:
+    def _watch(self, ref: ray.ObjectRef, worker: ActorHandle, job: Job | None, attempt: int, limit: float) -> None:
         begun = time.monotonic()
-        self._jobs[ref] = _Job(worker=worker, task=task, attempt=attempt, begun=begun, limit=limit)
+        self._running[ref] = _Attempt(worker=worker, job=job, attempt=attempt, begun=begun, limit=limit)
 
-    def _settle(self, waiting: _Waiting) -> Iterator[Result]:
-        """Wait for a job to end, in whatever way; give the results, free or replace the workers."""
-        patience = min(job.remaining for job in self._jobs.values())
-        ready, _ = ray.wait(list(self._jobs), timeout=None if patience == math.inf else max(0.0, patience))
-        for ref in ready or [ref for ref, job in self._jobs.items() if job.remaining <= 0]:
-            job = self._jobs.pop(ref)
+    def _settle(self) -> None:
+        """Wait for an attempt to end, in whatever way; keep the results, free or replace the workers."""
+        patience = min(one.remaining for one in self._running.values())
+        ready, _ = ray.wait(list(self._running), timeout=None if patience == math.inf else max(0.0, patience))
+        for ref in ready or [ref for ref, one in self._running.items() if one.remaining <= 0]:
+            attempt = self._running.pop(ref)
             try:
-                outcome = ray.get(ref, timeout=None if ready else 0)
+                result = ray.get(ref, timeout=None if ready else 0)
             except RayError as error:
-                yield from self._bury(job, error, waiting)
+                self._bury(attempt, error)
                 continue
-            self._idle.append(job.worker)
-            if job.task:
-                yield job.task, *outcome
+            self._idle.append(attempt.worker)
+            if attempt.job:
+                self._ended.append(result)
 
-    def _bury(self, job: _Job, error: RayError, waiting: _Waiting) -> Iterator[Result]:
-        """End a worker that died, hangs or is broken; try its task again or give it up."""
-        ray.kill(job.worker)
-        status, reason = _judge(error, job)
-        if job.task is None:
+    def _bury(self, attempt: _Attempt, error: RayError) -> None:
+        """End a worker that died, hangs or is broken; try its job again or give it up."""
+        ray.kill(attempt.worker)
+        status, reason = _judge(error, attempt)
+        if attempt.job is None:
             raise RuntimeError(f"a worker could not start: {reason}")
         self._start_worker()
-        if status is Status.CRASHED and job.attempt < ATTEMPTS:
-            waiting.appendleft((job.task, job.attempt + 1))
+        if status is Status.CRASHED and attempt.attempt < ATTEMPTS:
+            self._waiting.appendleft((attempt.job, attempt.attempt + 1))
             return
-        seconds = time.monotonic() - job.begun
-        yield job.task, Evaluation(hash=job.task.hash, status=status, seconds=seconds, error=reason), {}
+        task, seconds = attempt.job.task, time.monotonic() - attempt.begun
+        evaluation = Evaluation(hash=task.hash, status=status, seconds=seconds, error=reason)
+        self._ended.append(Result(task=task, evaluation=evaluation))
 
     def _end_workers(self) -> None:
         if not ray.is_initialized():  # for Ray would then begin anew to obey us
             return
-        for worker in (*self._idle, *(job.worker for job in self._jobs.values())):
+        for worker in (*self._idle, *(one.worker for one in self._running.values())):
             ray.kill(worker)
 
 
-def _judge(error: RayError, job: _Job) -> tuple[Status, str]:
+def _judge(error: RayError, attempt: _Attempt) -> tuple[Status, str]:
     if isinstance(error, GetTimeoutError):
-        return Status.TIMEOUT, f"stopped after {job.limit:g} seconds"
+        return Status.TIMEOUT, f"stopped after {attempt.limit:g} seconds"
     if isinstance(error, RayTaskError):
         return Status.FAILED, _one_line(error.cause)
     if isinstance(error, OutOfMemoryError) or "OUT_OF_MEMORY" in str(error):
         return Status.OUT_OF_MEMORY, _one_line(error)
-    return Status.CRASHED, f"its worker died {job.attempt} times: {_one_line(error)}"
+    return Status.CRASHED, f"its worker died {attempt.attempt} times: {_one_line(error)}"
 
 
 def _one_line(error: Exception) -> str:
