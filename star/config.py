@@ -142,6 +142,8 @@ class RunConfig:
         step = recipe.batch_size * recipe.seq_len
         if self.tokens is not None and self.tokens < step:
             raise UserError(f"tokens {self.tokens} is less than one training step of scale {self.scale}, {step}")
+        if self.rungs > 1 and "quality" not in self.objectives:
+            raise UserError("a race is decided by quality: rungs needs it among the objectives")
         steps = (recipe.tokens if self.tokens is None else self.tokens) // step
         if steps < self.eta ** (self.rungs - 1):
             raise UserError(

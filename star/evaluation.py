@@ -4,6 +4,7 @@ import os
 import platform
 import time
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,11 +16,13 @@ from star.genome import decode
 from star.latency import measure_latency
 from star.model import LanguageModel
 from star.objectives import OBJECTIVES, Outcome
-from star.records import Evaluation, Job, Result, Status
+from star.probe import Probe, probe
+from star.records import Arrays, Evaluation, Job, Result, Status
 from star.scales import Scale
 from star.structures import specify
-from star.target import Target, TargetCost
-from star.training import Diverged, Fit, Training, check_corpus, measure
+from star.synthetic import TASKS
+from star.target import Target
+from star.training import Diverged, Fit, Training, Windows, check_corpus, measure
 
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
 _ERROR_LENGTH = 300
@@ -34,7 +37,10 @@ class EvaluationSettings:
     scale: Scale
     target: Target
     rungs: tuple[int, ...] = ()  # steps after which a training may pause to be judged
+    reads_text: bool = True
     measures_latency: bool = False
+    device: str = "cpu"
+    tasks: tuple[str, ...] = ()  # synthetic ones, each a training of its own
 
 
 def derive_seed(run_seed: int, genome_hash: str) -> int:
@@ -68,11 +74,47 @@ def evaluate(job: Job, settings: EvaluationSettings, corpus: Corpus) -> Result:
 
 
 def _train(job: Job, settings: EvaluationSettings, corpus: Corpus) -> Result:
-    model, cost = _build(job, settings)
+    cost, paused = settings.target.count(job.task.genome), job.until is not None
+    model = _build(job, settings)
+    reading = _read(model, job, settings, corpus) if settings.reads_text else None
+    probes = {} if paused else _probe(model, job, settings)
+    latency = measure_latency(model, settings.target.context) if settings.measures_latency else None
+    fits = [*([reading.fit] if reading else []), *probes.values()]
+    outcome = Outcome(
+        cost=cost,
+        fit=reading.fit if reading else None,
+        latency=latency,
+        errors={name: one.error for name, one in probes.items()},
+    )
+    evaluation = Evaluation(
+        hash=job.task.hash,
+        status=Status.STOPPED if paused else Status.OK,
+        objectives={one.column: one.value(outcome) for one in OBJECTIVES.values() if one.is_known(outcome)},
+        loss_curve=fits[0].loss_curve,
+        rungs=reading.rungs if reading else (),
+        tokens=sum(one.tokens for one in fits),
+        train_seconds=sum(one.seconds for one in fits),
+    )
+    if paused:
+        assert reading, "only the training on text has rungs"
+        return Result(task=job.task, evaluation=evaluation, state=reading.state)
+    weights = {name: tensor.float().cpu().numpy() for name, tensor in model.weights().items()}
+    return Result(task=job.task, evaluation=evaluation, weights=weights)
+
+
+class _Reading(NamedTuple):
+    """A training on text, as far as the job went."""
+
+    fit: Fit
+    rungs: tuple[float, ...]
+    state: Arrays
+
+
+def _read(model: LanguageModel, job: Job, settings: EvaluationSettings, corpus: Corpus) -> _Reading:
     recipe, paused = settings.scale.recipe, job.until is not None
     started = time.perf_counter()
     check_corpus(corpus, recipe)
-    training = Training(model, corpus.train, recipe, job.task.seed)
+    training = Training(model, Windows(corpus.train, recipe), recipe, job.task.seed)
     rungs: list[float] = []
     if job.state:
         training.restore(job.state)
@@ -85,22 +127,16 @@ def _train(job: Job, settings: EvaluationSettings, corpus: Corpus) -> Result:
     quality = rungs[-1] if paused else measure(model, corpus.valid, recipe)
     seconds = time.perf_counter() - started
     fit = Fit(quality_bpb=quality, loss_curve=training.curve, tokens=training.tokens, seconds=seconds)
-    latency = measure_latency(model, settings.target.context) if settings.measures_latency else None
-    outcome = Outcome(cost=cost, fit=fit, latency=latency)
-    known = [one for one in OBJECTIVES.values() if latency or not one.needs_latency]
-    evaluation = Evaluation(
-        hash=job.task.hash,
-        status=Status.STOPPED if paused else Status.OK,
-        objectives={objective.column: objective.value(outcome) for objective in known},
-        loss_curve=training.curve,
-        rungs=tuple(rungs),
-        tokens=training.tokens,
-        train_seconds=seconds,
-    )
-    if paused:
-        return Result(task=job.task, evaluation=evaluation, state=training.state() | {RUNGS: np.array(rungs)})
-    weights = {name: tensor.float().numpy() for name, tensor in model.weights().items()}
-    return Result(task=job.task, evaluation=evaluation, weights=weights)
+    return _Reading(fit, tuple(rungs), training.state() | {RUNGS: np.array(rungs)} if paused else {})
+
+
+def _probe(model: LanguageModel, job: Job, settings: EvaluationSettings) -> dict[str, Probe]:
+    """A training for each task. Where no text is read the given model takes the first."""
+    probes = {}
+    for name in settings.tasks:
+        fresh = _build(job, settings) if settings.reads_text or probes else model
+        probes[name] = probe(fresh, TASKS[name], settings.scale.recipe, job.task.seed)
+    return probes
 
 
 def classify(error: Exception) -> Status:
@@ -119,13 +155,12 @@ def describe(error: Exception) -> str:
     return f"{type(error).__name__}: {text}"[:_ERROR_LENGTH].rstrip(": ")
 
 
-def _build(job: Job, settings: EvaluationSettings) -> tuple[LanguageModel, TargetCost]:
+def _build(job: Job, settings: EvaluationSettings) -> LanguageModel:
     slots = decode(job.task.genome)
-    cost = settings.target.count(job.task.genome)
     price(slots, settings.scale.dims)  # refuses what cannot be built, more clearly than torch would
     torch.manual_seed(job.task.seed)
-    model = LanguageModel(specify(slots, settings.scale.dims))
+    model = LanguageModel(specify(slots, settings.scale.dims)).to(settings.device)
     for name, weight in model.weights().items():
         if name in job.inherited:
             weight.copy_(torch.from_numpy(job.inherited[name]))
-    return model, cost
+    return model

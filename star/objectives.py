@@ -2,26 +2,29 @@
 
 Costs are those of the target; latency is measured on the proxy itself, on one thread of the machine that trained it,
 and two runs with one seed do not agree on it: a run that minimises `latency` or `prefill` does not repeat itself.
+Errors in synthetic tasks take a training each.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from star.latency import Latency
 from star.scales import nearest
 from star.spec import UserError
+from star.synthetic import MAD, TASKS
 from star.target import TargetCost
 from star.training import Fit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What an evaluation found out; the latency only if an objective asks for it."""
+    """What an evaluation found out, as far as it was asked: quality, latency, errors by name of the task."""
 
     cost: TargetCost
-    fit: Fit
+    fit: Fit | None = None
     latency: Latency | None = None
+    errors: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +36,26 @@ class Objective:
     unit: str
     title: str
     value: Callable[[Outcome], float]
+    needs_text: bool = False
     needs_latency: bool = False
+    tasks: tuple[str, ...] = ()  # synthetic ones that it needs
+
+    def is_known(self, outcome: Outcome) -> bool:
+        """Whether all was measured that it needs."""
+        has_text = outcome.fit is not None or not self.needs_text
+        has_latency = outcome.latency is not None or not self.needs_latency
+        return has_text and has_latency and all(task in outcome.errors for task in self.tasks)
+
+
+def _mean_error(name: str, column: str, title: str, tasks: tuple[str, ...]) -> Objective:
+    return Objective(
+        name=name,
+        column=column,
+        unit="share wrong",
+        title=title,
+        value=lambda outcome: sum(outcome.errors[task] for task in tasks) / len(tasks),
+        tasks=tasks,
+    )
 
 
 OBJECTIVES: dict[str, Objective] = {
@@ -44,7 +66,8 @@ OBJECTIVES: dict[str, Objective] = {
             column="quality_bpb",
             unit="bits per byte",
             title="Validation bits per byte",
-            value=lambda outcome: outcome.fit.quality_bpb,
+            value=lambda outcome: outcome.fit.quality_bpb if outcome.fit else math.nan,
+            needs_text=True,
         ),
         Objective(
             name="params",
@@ -90,6 +113,8 @@ OBJECTIVES: dict[str, Objective] = {
             value=lambda outcome: outcome.latency.prefill_ms if outcome.latency else math.nan,
             needs_latency=True,
         ),
+        _mean_error("mad", "error_mad", "Mean error in the tasks of MAD", MAD),
+        *(_mean_error(task.name, task.column, task.title, (task.name,)) for task in TASKS.values()),
     )
 }
 

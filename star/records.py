@@ -60,6 +60,8 @@ class Evaluation:
     worker: str = ""
     error: str = ""
     retries: dict[str, int] = field(default_factory=dict)  # cause -> how often it was tried again for it
+    arrival: int = 0  # as which the search was told of it, counted from 1; 0: in no order, or not told yet
+    asked: int = 0  # how many proposals the search had been asked for by then
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -4,6 +4,7 @@ import json
 import math
 import time
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -38,17 +39,43 @@ class Fit:
     seconds: float
 
 
+class Source(Protocol):
+    """What a model is trained on."""
+
+    def batch(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens to read and tokens to predict, integers (B, T) each; a target of -100 asks for nothing."""
+        ...
+
+
+class Windows:
+    """Windows of a text, drawn at random: a Source."""
+
+    def __init__(self, text: np.ndarray, recipe: Recipe) -> None:
+        self._text = text
+        self._size = recipe.batch_size
+        self._len = recipe.seq_len
+
+    def batch(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """See Source."""
+        return self.at(rng.integers(0, self._text.size - self._len, self._size))
+
+    def at(self, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The windows that begin there."""
+        tokens = self._text[starts[:, None] + np.arange(self._len + 1)]
+        return tokens[:, :-1], tokens[:, 1:]
+
+
 class Training:
     """A training in progress, which can pause after any step and goes on bit for bit from what `state` gave.
 
     `model` maps tokens (B, T) to logits (B, T, vocab), keeps its slots under `model.layers` and is trained in place on
-    the device where it is. The same model, corpus, recipe, seed and number of threads give the same bits, however
+    the device where it is. The same model, source, recipe, seed and number of threads give the same bits, however
     often it paused. Experts are balanced as the recipe says; their auxiliary loss is not in the curve.
     """
 
-    def __init__(self, model: nn.Module, text: np.ndarray, recipe: Recipe, seed: int) -> None:
+    def __init__(self, model: nn.Module, source: Source, recipe: Recipe, seed: int) -> None:
         self.model, self.step = model, 0
-        self._text, self._recipe = text, recipe
+        self._source, self._recipe = source, recipe
         self._rng = np.random.default_rng(seed)
         self._optimizers = make_optimizers(model, recipe)
         self._params = list(model.parameters())
@@ -105,8 +132,7 @@ class Training:
         self._losses, self._norms = torch.from_numpy(arrays["sums"].copy()).to(self._losses.device).unbind()
 
     def _advance(self) -> None:
-        places = self._rng.integers(0, self._text.size - self._recipe.seq_len, self._recipe.batch_size)
-        loss = _loss(self.model, self._text, places, self._recipe)
+        loss = _loss(self.model, *self._source.batch(self._rng), self._recipe)
         _add_balance(loss, self._experts, self._recipe).backward()
         self._norms = self._norms + nn.utils.clip_grad_norm_(self._params, self._recipe.clip)
         self._losses = self._losses + loss.detach()
@@ -133,7 +159,7 @@ def fit(model: nn.Module, corpus: Corpus, recipe: Recipe, seed: int) -> Fit:
     """
     check_corpus(corpus, recipe)
     started = time.perf_counter()
-    training = Training(model, corpus.train, recipe, seed)
+    training = Training(model, Windows(corpus.train, recipe), recipe, seed)
     training.advance(recipe.steps)
     quality = measure(model, corpus.valid, recipe)
     seconds = time.perf_counter() - started
@@ -205,10 +231,11 @@ def measure(model: nn.Module, text: np.ndarray, recipe: Recipe, share: int = 1) 
     window = recipe.seq_len + 1
     count = max(1, min(recipe.valid_tokens // share // recipe.seq_len, text.size // window))
     starts = np.arange(count) * (text.size // count)
+    windows = Windows(text, recipe)
     total = 0.0
     for first in range(0, count, recipe.batch_size):
         batch = starts[first : first + recipe.batch_size]
-        total += _loss(model, text, batch, recipe).item() * len(batch)
+        total += _loss(model, *windows.at(batch), recipe).item() * len(batch)
     return _finite(total / count, "validation loss") / math.log(2)
 
 
@@ -244,15 +271,14 @@ def _update(optimizers: list[torch.optim.Optimizer], rate: float) -> None:
         optimizer.zero_grad(set_to_none=True)
 
 
-def _loss(model: nn.Module, text: np.ndarray, starts: np.ndarray, recipe: Recipe) -> Tensor:
-    """Mean cross entropy in nats of the windows of `seq_len` + 1 bytes that begin at `starts`."""
+def _loss(model: nn.Module, inputs: np.ndarray, targets: np.ndarray, recipe: Recipe) -> Tensor:
+    """Mean cross entropy in nats of what is asked for."""
     device = next(model.parameters()).device
-    windows = text[starts[:, None] + np.arange(recipe.seq_len + 1)]
-    tokens = torch.from_numpy(windows).to(device).long()
+    tokens, wanted = (torch.from_numpy(one).to(device).long() for one in (inputs, targets))
     half = device.type == "cuda" and recipe.dtype == "bfloat16"
     with torch.autocast(device.type, torch.bfloat16, enabled=half):
-        logits = model(tokens[:, :-1])
-    return F.cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten())
+        logits = model(tokens)
+    return F.cross_entropy(logits.float().flatten(0, 1), wanted.flatten())
 
 
 def _finite(value: float, what: str) -> float:

@@ -46,6 +46,7 @@ def write_run(
             Generation(
                 number=number,
                 individuals=tuple(alive),
+                front=tuple(one for one in alive if one.rank == 0 and one.status is Status.OK),
                 rng_state="{}",
                 next_id=born,
                 evaluations=born,

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from star.checkpoint import RunDirectory, files, tables
 from star.genome import Space, genome_hash
 from star.records import Evaluation, Generation, Individual, ReferenceBox, Status, Task, Timing
-from star.search import Search
+from star.search import Plan, Search
 from star.spec import UserError
 
 SPACES = (Space(3), Space(3, "extended"), Space(6, "paper", "all"))
@@ -39,6 +39,9 @@ def entry(number):
         status=Status.TIMEOUT if failed else Status.OK,
         objectives={} if failed else {"quality_bpb": number / 7, "params": 1e9 + number, "cache_bytes": 0.0},
         loss_curve=(8.0, number / 3, float("inf")) if failed else (8.0, 5e-324),
+        rungs=(number / 3,) * (number % 3),
+        tokens=number,
+        retries={"hang": number} if number % 2 else {},
         generation=number // 4,
         train_seconds=0.5,
         seconds=number / 9,
@@ -61,12 +64,15 @@ def generation(number, size=4):
             objectives=evaluation.objectives,
             rank=i,
             crowding=float("inf") if i == 0 else i / 3,
+            shortfall=i / 7,
         )
         for i, (task, evaluation) in enumerate(entries)
     )
+    elder = replace(individuals[0], id=0, status=Status.OK, parents=(), shortfall=0.0)
     return Generation(
         number=number,
         individuals=individuals,
+        front=(elder,) if number else tuple(one for one in individuals if one.rank == 0 and one.status is Status.OK),
         rng_state=RNG_STATE,
         next_id=(number + 1) * size,
         evaluations=number * size,
@@ -133,7 +139,10 @@ def test_a_generation_comes_back_value_for_value(number, values, hypervolume):
         replace(generation(0).individuals[0], id=i, status=status, objectives={"b": b, "a": a}, crowding=abs(a))
         for i, (a, b, status) in enumerate(values)
     )
-    written = replace(generation(number), individuals=individuals, hypervolume=hypervolume, next_id=len(individuals))
+    front = tuple(one for one in individuals if one.status is Status.OK)
+    written = replace(
+        generation(number), individuals=individuals, front=front, hypervolume=hypervolume, next_id=len(individuals)
+    )
     data = tables.pack_generation(written)
     assert tables.unpack_generation(data) == written
     reordered = [replace(i, objectives={k: i.objectives[k] for k in "ab"}) for i in individuals]
@@ -177,18 +186,20 @@ def test_any_parquet_reader_sees_typed_columns(run):
     types = {field.name: str(field.type) for field in table.schema}
     assert types["genome"] == "list<element: int32>" and types["parents"] == "list<element: int64>"
     assert types["params"] == types["crowding"] == "double" and types["rank"] == "int64"
-    assert table["params"].to_pylist() == [1e9 + 28, None, 1e9 + 30, 1e9 + 31]
+    assert table["params"].to_pylist() == [1e9 + 28, None, 1e9 + 30, 1e9 + 31, 1e9 + 28]
+    assert table["survives"].to_pylist() == [True] * 4 + [False]
+    assert table["on_front"].to_pylist() == [False] * 4 + [True]
     assert json.loads(table.schema.metadata[b"rng_state"]) == RNG_STATE
-    assert table.schema.metadata[b"schema_version"] == b"4"
+    assert table.schema.metadata[b"schema_version"] == b"5"
 
 
 @pytest.mark.parametrize("space", [Space(3), Space(3, "extended", "all")])
 def test_a_search_resumed_from_disk_goes_on_bit_for_bit(run, space):
-    sizes = {"population": 6, "offspring": 6, "space": space, "num_objectives": 2, "seed": 5}
+    plan = Plan(population=6, space=space, num_objectives=2, seed=5)
 
     def step(search, number):
         told = []
-        for proposal in search.ask():
+        for proposal in search.ask(6):
             total = sum(proposal.genome)
             sound = total % 4 > 0
             objectives = {"a": total / 3, "b": 1 / (1 + total % 5)} if sound else {}
@@ -207,17 +218,18 @@ def test_a_search_resumed_from_disk_goes_on_bit_for_bit(run, space):
         return replace(
             generation(number),
             individuals=search.tell(told),
+            front=(),
             rng_state=search.snapshot(),
             next_id=search.next_id,
             duplicates_avoided=search.duplicates_avoided,
             repaired=search.repaired,
         )
 
-    search = Search(**sizes)
+    search = Search(plan)
     whole = [step(search, number) for number in range(6)]
     run.write_generation(whole[0])
     for number in range(1, 6):
-        restored = Search.restore(**sizes, generation=run.latest_generation())
+        restored = Search.restore(plan, run.latest_generation())
         run.write_generation(step(restored, number))
     assert run.generations() == whole
 
@@ -428,7 +440,9 @@ def forged(**changes):
     """A well sealed generation file that holds what no run writes."""
     individuals = [changes.pop("individual", {}), {"id": 1}]
     rows = [
-        {name: getattr(generation(0).individuals[0], name) for name in tables.INDIVIDUAL_COLUMNS.names} | row
+        {name: getattr(generation(0).individuals[0], name) for name in tables.INDIVIDUAL_FIELDS}
+        | {"survives": True, "on_front": False}
+        | row
         for row in individuals
     ]
     facts = {name: getattr(generation(0), name) for name in tables.GENERATION_FACTS} | changes
@@ -463,6 +477,12 @@ def forged(**changes):
         {"individual": {"parents": (-1,)}},
         {"individual": {"rank": -1}},
         {"individual": {"crowding": float("nan")}},
+        {"individual": {"shortfall": -1.0}},
+        {"individual": {"on_front": None}},
+        {"individual": {"on_front": True, "rank": 1}},
+        {"individual": {"on_front": True, "status": "stopped"}},
+        {"tokens": -1},
+        {"tokens": ...},
         {"individual": {"generation": 1}},
         {"number": -1},
         {"number": "0"},
@@ -500,11 +520,23 @@ def test_a_sealed_file_of_another_kind_is_torn(run):
     assert run.latest_generation() is None and "it holds generation 4" in run.warnings[0]
 
 
+def test_files_of_the_schema_before_are_read():
+    """Written by the last version that had it: every survivor was in the population, and so was the front."""
+    folder = Path(__file__).parent / "data" / "schema-4"
+    old = tables.unpack_generation((folder / "generation.parquet").read_bytes())
+    assert (old.number, len(old.individuals), old.tokens) == (1, 6, 0)
+    assert {one.id for one in old.front} == {one.id for one in old.individuals if one.rank == 0}
+    assert all(one.shortfall == 0 for one in old.individuals)
+    entries = tables.unpack_evaluations((folder / "evaluations.parquet").read_bytes())
+    assert len(entries) == 5 and all(one.generation == 1 and one.rungs == () for _, one in entries)
+    assert all((one.tokens, one.retries) == (0, {}) for _, one in entries)
+
+
 def test_another_schema_is_refused_and_left_alone(run):
     path = run.path / "generations" / "0000.parquet"
     run.write_generation(generation(0))
     path.write_bytes(forged(schema_version=2))
-    with pytest.raises(UserError, match=r"0000.parquet: .*schema version 2, but this star reads version 4"):
+    with pytest.raises(UserError, match=r"0000.parquet: .*schema version 2, but this star reads version 5"):
         run.latest_generation()
     assert path.exists()
 

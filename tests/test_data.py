@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star import data
-from star.data import Corpus, load_corpus
+from star.data import Corpus, load_corpus, readers
+from star.data import corpus as splitting
 from star.spec import UserError
 
 ALL = 1 << 30
@@ -225,11 +225,11 @@ def test_a_limited_corpus_is_the_beginning_of_the_whole(tmp_path_factory, limit,
 
 
 def test_filling_asks_for_no_more_pieces_than_it_needs():
-    assert data._fill(repeat(b"abc"), 10).tobytes() == b"abcabcabca"
+    assert splitting._fill(repeat(b"abc"), 10).tobytes() == b"abcabcabca"
 
 
 def test_the_far_part_of_a_text_is_never_read(tmp_path):
-    path = write_text(tmp_path, "near\n" * data.PIECE)
+    path = write_text(tmp_path, "near\n" * readers.PIECE)
     with path.open("r+b") as stream:
         stream.truncate(1 << 40)  # a terabyte of NUL bytes, which takes no room on disk
     assert load(path, limit=1000).train.tobytes() == b"near\n" * 180
@@ -255,7 +255,7 @@ def test_the_far_part_of_a_parquet_is_never_read(tmp_path):
 
 
 def test_a_letter_may_lie_across_two_pieces(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "PIECE", 3)
+    monkeypatch.setattr(readers, "PIECE", 3)
     path = write_text(tmp_path, "grüezi ☃ mitenand 𝄞\n" * 5)
     corpus = load(path)
     assert corpus.train.tobytes() + corpus.valid.tobytes() == path.read_bytes()

@@ -9,13 +9,14 @@ import torch
 from tiny import SETTINGS, TINY, make_corpus, make_task
 
 from star import evaluation as room
+from star.checkpoint.arrays import pack_arrays, unpack_arrays
 from star.cost import price
 from star.evaluation import EvaluationSettings, classify, derive_seed, describe, evaluate
 from star.genome import Space, decode, parse, tile
 from star.latency import Latency
 from star.model import LanguageModel
 from star.objectives import OBJECTIVES, Outcome, find_objectives
-from star.records import Status
+from star.records import Arrays, Job, Result, Status, Task
 from star.scales import SCALES
 from star.spec import ModelSpec, UserError
 from star.target import Target, TargetCost
@@ -29,12 +30,17 @@ def corpus(tmp_path_factory):
     return make_corpus(tmp_path_factory.mktemp("corpus"))
 
 
+def train(task: Task, corpus, settings: EvaluationSettings = SETTINGS) -> Result:
+    return evaluate(Job(task=task), settings, corpus)
+
+
 def test_an_evaluation_is_build_fit_and_price(corpus):
     target = Target(dims=SCALES["1b"].dims, num_slots=48, context=32_768, dtype_bytes=1, batch=3)
     settings = replace(SETTINGS, target=target)
     task = make_task(SHARED)
     assert decode(task.genome)[2].weights_from[0] == 0
-    result, weights = evaluate(task, settings, corpus)
+    found = evaluate(Job(task=task), settings, corpus)
+    result, weights = found.evaluation, found.weights
 
     torch.manual_seed(task.seed)
     model = LanguageModel(ModelSpec(slots=decode(task.genome), dims=TINY.dims))
@@ -63,13 +69,14 @@ def test_the_same_bits_whatever_ran_before(corpus, space):
     """Neither the generator's state nor the number of threads that others left behind shows."""
     rng = np.random.default_rng(3)
     tasks = [make_task(space.sample(rng)) for _ in range(6)]
-    first = [evaluate(task, SETTINGS, corpus) for task in tasks]
+    first = [evaluate(Job(task=task), SETTINGS, corpus) for task in tasks]
     torch.set_num_threads(2)
-    again = [evaluate(task, SETTINGS, corpus) for task in reversed(tasks)][::-1]
+    again = [evaluate(Job(task=task), SETTINGS, corpus) for task in reversed(tasks)][::-1]
     assert torch.get_num_threads() == 1
-    for (a, one), (b, other) in zip(first, again, strict=True):
+    for one, other in zip(first, again, strict=True):
+        a, b = one.evaluation, other.evaluation
         assert (a.objectives, a.loss_curve) == (b.objectives, b.loss_curve)
-        assert all(np.array_equal(one[name], other[name]) for name in one)
+        assert all(np.array_equal(one.weights[name], other.weights[name]) for name in one.weights)
 
 
 def test_seeds_matter_and_are_derived():
@@ -81,7 +88,7 @@ def test_seeds_matter_and_are_derived():
 
 
 def test_another_seed_gives_another_quality(corpus):
-    one, other = (evaluate(make_task(SHARED, seed), SETTINGS, corpus)[0].objectives for seed in (0, 1))
+    one, other = (train(make_task(SHARED, seed), corpus).evaluation.objectives for seed in (0, 1))
     assert one["quality_bpb"] != other["quality_bpb"]
     assert one["params"] == other["params"]
 
@@ -101,9 +108,10 @@ def _raise(error, *_):
     ],
 )
 def test_failures_become_statuses(corpus, monkeypatch, error, status):
-    monkeypatch.setattr(room, "fit", partial(_raise, error))
-    result, weights = evaluate(make_task(SHARED), SETTINGS, corpus)
-    assert result.status is status and result.objectives == {} and weights == {}
+    monkeypatch.setattr(room, "measure", partial(_raise, error))
+    found = train(make_task(SHARED), corpus)
+    result = found.evaluation
+    assert result.status is status and result.objectives == {} and found.weights == {}
     assert result.error == describe(error) and type(error).__name__ in result.error
     assert "\n" not in result.error and len(result.error) <= 300
 
@@ -118,33 +126,33 @@ def test_a_real_allocation_that_fails_is_out_of_memory():
 def test_a_real_divergence_is_diverged(corpus):
     recipe = replace(TINY.recipe, learning_rate=1e30, optimizer="adamw", tokens=640)
     settings = replace(SETTINGS, scale=replace(TINY, recipe=recipe))
-    assert evaluate(make_task(SHARED), settings, corpus)[0].status is Status.DIVERGED
+    assert train(make_task(SHARED), corpus, settings).evaluation.status is Status.DIVERGED
 
 
 def test_a_stop_is_not_a_failure(corpus, monkeypatch):
-    monkeypatch.setattr(room, "fit", partial(_raise, KeyboardInterrupt()))
+    monkeypatch.setattr(room, "measure", partial(_raise, KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
-        evaluate(make_task(SHARED), SETTINGS, corpus)
+        train(make_task(SHARED), corpus)
 
 
 def test_an_unbuildable_scale_is_a_failure_too(corpus):
     one_head = replace(TINY, dims=replace(TINY.dims, head_dim=16))  # which no group of query heads divides
     for scale, target in ((one_head, one_head), (one_head, TINY), (TINY, one_head)):
         settings = EvaluationSettings(scale=scale, target=Target(dims=target.dims, context=16, dtype_bytes=2))
-        result, _ = evaluate(make_task(parse("31111")), settings, corpus)
-        assert result.status is Status.FAILED and result.train_seconds == 0
+        result = train(make_task(parse("31111")), corpus, settings).evaluation
+        assert result.status is Status.FAILED and result.train_seconds <= result.seconds
         assert result.error.startswith("UserError: SA-3 repeats B over 4 query heads")
 
 
 def test_an_architecture_without_operators_trains_too(corpus):
-    result, weights = evaluate(make_task(parse("01111-01111")), SETTINGS, corpus)
-    assert result.status is Status.OK and set(weights) == {"embedding.weight", "final_norm.weight"}
+    result = train(make_task(parse("01111-01111")), corpus)
+    assert result.evaluation.status is Status.OK and set(result.weights) == {"embedding.weight", "final_norm.weight"}
 
 
 def test_latency_is_measured_where_it_is_asked_for(corpus):
     task = make_task(SHARED)
-    plain, _ = evaluate(task, SETTINGS, corpus)
-    timed, _ = evaluate(task, replace(SETTINGS, measures_latency=True), corpus)
+    plain = train(task, corpus).evaluation
+    timed = train(task, corpus, replace(SETTINGS, measures_latency=True)).evaluation
     assert set(timed.objectives) - set(plain.objectives) == {"decode_ms", "prefill_ms"}
     assert timed.objectives["decode_ms"] > 0 and timed.objectives["prefill_ms"] > 0
     assert timed.objectives["quality_bpb"] == plain.objectives["quality_bpb"]
@@ -163,3 +171,39 @@ def test_objectives_by_name():
     assert all(name == objective.name for name, objective in OBJECTIVES.items())
     with pytest.raises(UserError, match="unknown objective 'qualty'; did you mean 'quality'?"):
         find_objectives(("params", "qualty"))
+
+
+@pytest.mark.parametrize("space", [Space(3), Space(4, "extended", "all")])
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_a_training_that_pauses_at_rungs_is_one_that_did_not(corpus, space, optimizer):
+    """Whatever was written down of it between two rungs, and in whichever process it went on."""
+    recipe = replace(TINY.recipe, tokens=640, optimizer=optimizer)
+    settings = replace(SETTINGS, scale=replace(TINY, recipe=recipe), rungs=(3, 7))
+    rng = np.random.default_rng(5)
+    for _ in range(6):
+        task = make_task(space.sample(rng))
+        whole = train(task, corpus, replace(settings, rungs=()))
+        state: Arrays = {}
+        for until, stop in enumerate(settings.rungs):
+            part = evaluate(Job(task=task, until=until, state=state), settings, corpus)
+            assert part.evaluation.status is Status.STOPPED and part.weights == {}
+            assert part.evaluation.tokens == stop * recipe.batch_size * recipe.seq_len
+            assert part.evaluation.objectives["quality_bpb"] == part.evaluation.rungs[-1]
+            state = unpack_arrays(pack_arrays(part.state))
+        last = evaluate(Job(task=task, state=state), settings, corpus)
+        at_once = train(task, corpus, settings)
+        for one in (last, at_once):
+            assert one.evaluation.objectives == whole.evaluation.objectives
+            assert one.evaluation.loss_curve == whole.evaluation.loss_curve
+            assert one.weights.keys() == whole.weights.keys()
+            assert all(np.array_equal(one.weights[name], whole.weights[name]) for name in one.weights)
+        assert last.evaluation.rungs == at_once.evaluation.rungs and len(last.evaluation.rungs) == 2
+
+
+def test_inherited_weights_are_where_a_training_begins(corpus):
+    parent, child = make_task(SHARED), make_task(SHARED, 1)
+    weights = train(parent, corpus).weights
+    still = replace(SETTINGS, scale=replace(TINY, recipe=replace(TINY.recipe, learning_rate=0.0, optimizer="adamw")))
+    inherited = evaluate(Job(task=child, inherited=weights), still, corpus)
+    assert all(np.array_equal(inherited.weights[name], weights[name]) for name in weights)
+    assert not all(np.array_equal(train(child, corpus, still).weights[name], weights[name]) for name in weights)

@@ -20,11 +20,11 @@ from star.config import from_toml
 from star.data import load_corpus
 from star.evaluation import evaluate
 from star.evolve import Interrupted, Silent, evolve, resume
-from star.evolve.evolution import _longest_first
+from star.evolve.proxies import longest_first
 from star.evolve.summary import Clock, covered
 from star.genome import parse
-from star.records import Evaluation, Individual, Status
-from star.search import Search, space_of
+from star.records import Evaluation, Individual, Job, Result, Status
+from star.search import Plan, Search, space_of
 from star.spec import UserError
 from star.workers import SerialPool
 
@@ -81,16 +81,16 @@ def searched(evaluation: Evaluation) -> dict[str, float]:
     return {name: evaluation.objectives[name] for name in COLUMNS if evaluation.objectives}
 
 
-def naive(config, corpus, train) -> tuple[tuple[Individual, ...], int]:
-    """The search as a plain loop: the last population, and how many proxies it took."""
-    search = Search(config.population, config.offspring, space_of(config), 3, config.seed)
+def naive(config, corpus, train) -> tuple[tuple[Individual, ...], dict[str, Evaluation]]:
+    """The search as a plain loop: the last population, and all proxies that it took."""
+    search = Search(Plan(population=config.population, space=space_of(config), num_objectives=3, seed=config.seed))
     known: dict[str, Evaluation] = {}
     for number in range(config.generations + 1):
         born = []
-        for proposal in search.ask():
+        for proposal in search.ask(config.offspring if number else config.population):
             task = make_task(proposal.genome, config.seed)
             if task.hash not in known:
-                known[task.hash] = train(task, SETTINGS, corpus)[0]
+                known[task.hash] = train(Job(task=task), SETTINGS, corpus).evaluation
             born.append(
                 Individual(
                     id=proposal.id,
@@ -105,7 +105,17 @@ def naive(config, corpus, train) -> tuple[tuple[Individual, ...], int]:
                 )
             )
         survivors = search.tell(born)
-    return survivors, len(known)
+    return survivors, known
+
+
+def non_dominated(evaluations) -> set[str]:
+    """The hashes of those that no other beats in everything, one comparison after the other."""
+    points = {one.hash: np.array(list(searched(one).values())) for one in evaluations if one.status is Status.OK}
+    return {
+        hash
+        for hash, point in points.items()
+        if not any((other <= point).all() and (other < point).any() for other in points.values())
+    }
 
 
 @pytest.mark.parametrize("space", [{}, OWN])
@@ -113,12 +123,13 @@ def test_a_run_is_the_plain_loop(tmp_path, config, space):
     config = replace(config, generations=3, **space)
     run, witness = RunDirectory(tmp_path / "run"), Witness()
     summary = evolve(config, run, witness)
-    survivors, trained = naive(config, load_corpus(config.corpus, 1 << 20), evaluate)
+    survivors, known = naive(config, load_corpus(config.corpus, 1 << 20), evaluate)
     last = run.latest_generation()
     assert last.individuals == survivors
-    assert summary.evaluations == last.evaluations == trained == len(run.evaluations()) == len(witness.evaluations)
-    front_size = sum(one.rank == 0 and one.status is Status.OK for one in survivors)
-    assert (summary.generation, summary.front_size) == (3, front_size)
+    assert {one.hash for one in last.front} == non_dominated(known.values())
+    assert summary.evaluations == last.evaluations == len(known) == len(run.evaluations()) == len(witness.evaluations)
+    assert (summary.generation, summary.front_size) == (3, len(last.front))
+    assert last.tokens == summary.training_tokens == len(known) * 64
     assert (summary.hypervolume, summary.failures) == (last.hypervolume, last.failures)
     assert summary.repaired == last.repaired and (last.repaired > 0) == ("levels" in space)
     assert witness.numbers == [0, 1, 2, 3] and witness.workers == summary.workers == 1
@@ -134,9 +145,9 @@ def test_the_front_has_the_weights_that_were_trained(tmp_path, config):
     best = run.latest_generation().front
     assert kept == {one.hash for one in best} and kept
     for one in best:
-        evaluation, weights = evaluate(make_task(one.genome), SETTINGS, corpus)
-        saved = run.load_weights(one.hash)
-        assert searched(evaluation) == one.objectives and saved.keys() == weights.keys()
+        result = evaluate(Job(task=make_task(one.genome)), SETTINGS, corpus)
+        saved, weights = run.load_weights(one.hash), result.weights
+        assert searched(result.evaluation) == one.objectives and saved.keys() == weights.keys()
         assert all(np.array_equal(saved[name], weights[name]) for name in weights)
 
 
@@ -172,10 +183,12 @@ def test_seeds_decide(tmp_path, config, invented):
 @pytest.mark.parametrize("seed", range(3))
 def test_the_order_in_which_proxies_end_does_not_show(tmp_path, config, invented, monkeypatch, seed):
     in_order = run_in(tmp_path / "in_order", config)
+    rng = random.Random(seed)
 
     class Shuffled(SerialPool):
-        def run(self, tasks):
-            return super().run(random.Random(seed).sample(tasks, len(tasks)))
+        def take(self):
+            self._waiting.rotate(rng.randrange(len(self._waiting)))
+            return super().take()
 
     monkeypatch.setattr(room, "SerialPool", Shuffled)
     shuffled = run_in(tmp_path / "shuffled", config)
@@ -198,9 +211,9 @@ def test_nothing_is_trained_twice(tmp_path, config, monkeypatch):
     """One slot has few architectures, so that the search comes back to ones that had died out."""
     trained = Counter()
 
-    def count(task, settings, corpus):
-        trained[task.hash] += 1
-        return invent(task, settings, corpus)
+    def count(job, settings, corpus):
+        trained[job.task.hash] += 1
+        return invent(job, settings, corpus)
 
     monkeypatch.setattr(room, "evaluate", count)
     run = run_in(tmp_path / "run", replace(config, slots=1, generations=12, population=4, offspring=4))
@@ -216,7 +229,7 @@ def test_nothing_is_trained_twice(tmp_path, config, monkeypatch):
 def test_the_longest_proxies_begin_first():
     texts = ["91111", "91111-91111", "71111-11111", "51111", "291111-481111", "141111"]
     tasks = [make_task(parse(text)) for text in texts]
-    assert sorted(tasks, key=_longest_first) == tasks[::-1]
+    assert sorted(tasks, key=longest_first) == tasks[::-1]
 
 
 def test_failures_never_reach_the_front(tmp_path, config, invented):
@@ -343,27 +356,26 @@ def test_a_torn_generation_is_told_of_and_made_again(tmp_path, config, invented)
     assert contents(run) == before and outcomes(run) == counted
 
 
-def test_only_the_unfinished_generations_dead_workers_get_another_chance(tmp_path, config, monkeypatch):
-    """What killed a worker may have been no fault of the proxy, such as the end of the whole run."""
+def test_what_was_given_up_stays_given_up(tmp_path, config, monkeypatch):
+    """A pool has tried it often enough: however often the run is resumed, a poison genome kills no more workers."""
     deaths = Counter()
 
-    def die_once(task, settings, corpus):
-        deaths[task.hash] += 1
-        if deaths[task.hash] == 1 and int(task.hash, 16) % 2:
-            return Evaluation(hash=task.hash, status=Status.CRASHED, error="killed"), {}
-        return invent(task, settings, corpus)
+    def die(job, settings, corpus):
+        if int(job.task.hash, 16) % 2:
+            deaths[job.task.hash] += 1
+            evaluation = Evaluation(hash=job.task.hash, status=Status.CRASHED, error="died", retries={"died": 2})
+            return Result(task=job.task, evaluation=evaluation)
+        return invent(job, settings, corpus)
 
-    monkeypatch.setattr(room, "evaluate", die_once)
-    run, stopped = RunDirectory(tmp_path / "run"), Witness(stop_at=9)
+    monkeypatch.setattr(room, "evaluate", die)
+    run = RunDirectory(tmp_path / "run")
     with pytest.raises(Interrupted):
-        evolve(config, run, stopped)
-    chances = {e.hash for e in stopped.evaluations[config.population :] if e.status is Status.CRASHED}
-    assert chances
+        evolve(config, run, Witness(stop_at=9))
     resume(run)
-    last_chances = {hash for hash, times in deaths.items() if times > 1}
-    assert last_chances == chances
-    crashed = sum(evaluation.status is Status.CRASHED for evaluation in run.evaluations().values())
-    assert crashed == run.latest_generation().failures["crashed"] > 0
+    assert deaths and set(deaths.values()) == {1}
+    crashed = [one for one in run.evaluations().values() if one.status is Status.CRASHED]
+    assert len(crashed) == run.latest_generation().failures["crashed"] == len(deaths)
+    assert all(one.retries == {"died": 2} for one in crashed)
 
 
 def test_cheap_refusals_come_before_the_corpus_is_read(tmp_path, config, monkeypatch):
@@ -408,10 +420,10 @@ def test_where_to_train_is_chosen_anew_and_not_recorded(tmp_path, config, invent
 
     def note_choice(config, corpus):
         chosen.append((config.workers, config.address, config.serial))
-        return SerialPool(lambda task: invent(task, SETTINGS, corpus))
+        return SerialPool(lambda job: invent(job, SETTINGS, corpus))
 
     monkeypatch.setattr(room, "_make_pool", note_choice)
-    resume(run, 1, workers=3, address="auto", serial=False)
+    resume(run, 1, places={"workers": 3, "address": "auto", "serial": False})
     resume(run, 1)
     assert chosen == [(3, "auto", False), (0, "", True)]
     assert from_toml(run.config_toml) == replace(config, generations=7).resolved()

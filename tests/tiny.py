@@ -10,7 +10,7 @@ from star.config import RunConfig
 from star.data import Corpus, load_corpus
 from star.evaluation import EvaluationSettings, derive_seed
 from star.genome import canonical, genome_hash
-from star.records import Evaluation, Genome, Status, Task
+from star.records import Evaluation, Genome, Job, Result, Status, Task
 from star.scales import SCALES, Scale
 from star.spec import Dimensions
 from star.target import Target
@@ -22,7 +22,7 @@ TINY = Scale(
     recipe=replace(SCALES["nano"].recipe, tokens=64, batch_size=2, seq_len=16, valid_tokens=64),
 )
 SCALES[TINY.name] = TINY
-CONFIG = RunConfig(scale=TINY.name, population=6, offspring=5, generations=3, serial=True)
+CONFIG = RunConfig(scale=TINY.name, population=6, offspring=5, generations=3, serial=True, store="")
 COLUMNS = ("quality_bpb", "params", "cache_bytes")
 SETTINGS = EvaluationSettings(scale=TINY, target=Target(dims=TINY.dims, context=16, dtype_bytes=2))
 
@@ -44,15 +44,34 @@ def make_task(genome: Genome, run_seed: int = 0) -> Task:
     return Task(genome=genome, hash=hash, seed=derive_seed(run_seed, hash))
 
 
-def invent(task: Task, settings, corpus) -> tuple[Evaluation, dict[str, np.ndarray]]:
-    """In place of `evaluate`: a quality drawn from the seed, at once; one genome in eight diverges."""
+def invent(job: Job, settings, corpus) -> Result:
+    """In place of `evaluate`: a quality drawn from the seed, at once; one genome in eight diverges. At a rung it is
+    off by what is left to train, in a direction of its own."""
+    task = job.task
     rng = np.random.default_rng(task.seed)
     if rng.random() < 1 / 8:
-        return Evaluation(hash=task.hash, status=Status.DIVERGED, error="invented"), {}
+        return Result(task=task, evaluation=Evaluation(hash=task.hash, status=Status.DIVERGED, error="invented"))
     cost = settings.target.count(task.genome)
-    quality = 2 + rng.random() + 1e4 / cost.params
-    objectives = dict(zip(COLUMNS, (quality, float(cost.params), float(cost.cache_bytes)), strict=True))
-    return Evaluation(hash=task.hash, status=Status.OK, objectives=objectives), {"w": rng.random(4, dtype=np.float32)}
+    recipe = settings.scale.recipe
+    quality, drift = 2 + rng.random() + 1e4 / cost.params, rng.random()
+    weights = {"w": rng.random(4, dtype=np.float32)}
+    rungs = [quality + drift * (1 - stop / recipe.steps) for stop in settings.rungs]
+    paused = job.until is not None
+    if paused:
+        rungs = rungs[: job.until + 1]
+        assert not job.state or len(job.state["rungs"]) == job.until, "goes on from where it paused"
+        quality = rungs[-1]
+    steps = settings.rungs[job.until] if paused else recipe.steps
+    evaluation = Evaluation(
+        hash=task.hash,
+        status=Status.STOPPED if paused else Status.OK,
+        objectives=dict(zip(COLUMNS, (quality, float(cost.params), float(cost.cache_bytes)), strict=True)),
+        rungs=tuple(rungs),
+        tokens=steps * recipe.batch_size * recipe.seq_len,
+    )
+    if paused:
+        return Result(task=task, evaluation=evaluation, state={"rungs": np.array(rungs)})
+    return Result(task=task, evaluation=evaluation, weights=weights)
 
 
 def contents(run: RunDirectory, *folders: str) -> dict[str, bytes]:
@@ -63,4 +82,4 @@ def contents(run: RunDirectory, *folders: str) -> dict[str, bytes]:
 
 def outcomes(run: RunDirectory) -> dict[str, tuple]:
     """The evaluations without what depends on the clock and the worker."""
-    return {h: (e.status, e.objectives, e.loss_curve, e.error) for h, e in run.evaluations().items()}
+    return {h: (e.status, e.objectives, e.loss_curve, e.rungs, e.tokens, e.error) for h, e in run.evaluations().items()}

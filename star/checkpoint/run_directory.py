@@ -13,11 +13,9 @@ Every file is replaced atomically and sealed (`files`). A torn one is set aside 
 `warnings`, and done without: a generation falls back to the one before, an evaluation is made again.
 """
 
-import json
 import os
 import weakref
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -25,6 +23,7 @@ from star.checkpoint import files, tables
 from star.checkpoint.arrays import pack_arrays, unpack_arrays
 from star.checkpoint.files import Torn
 from star.checkpoint.tables import Entry
+from star.checkpoint.timing import pack_timing, unpack_timing
 from star.records import Arrays, Evaluation, Generation, Individual, Task, Timing
 from star.scales import nearest
 from star.spec import UserError
@@ -119,7 +118,7 @@ class RunDirectory:
     def find_individual(self, number: str) -> Individual:
         """The individual of that id, from the newest generation that keeps it; UserError if none does."""
         for generation in reversed(self.generations()):
-            for individual in generation.individuals:
+            for individual in (*generation.individuals, *generation.front):
                 if str(individual.id) == number:
                     return individual
         raise UserError(f"{self.path} keeps no individual {number:.40}; `star front {self.path}` lists some")
@@ -140,6 +139,19 @@ class RunDirectory:
         self._write(target, tables.pack_evaluations([entries[hash] for hash in sorted(entries)]))
         for path in singles:
             path.unlink(missing_ok=True)
+
+    def forget_arrivals(self, first: int) -> None:
+        """Strike from what was told as number `first` or later that it was told; the results stay."""
+        for path in self._evaluation_paths():
+            entries = self._read(path, tables.unpack_evaluations) or []
+            if (left := tables.strike_arrivals(entries, first)) != entries:
+                self._write(path, tables.pack_evaluations(left))
+
+    def forget_generations(self, first: int) -> None:
+        """Set aside every generation from number `first` on."""
+        for number in self._generation_numbers():
+            if number >= first:
+                self._set_aside(self._generation_path(number), Torn("the evaluations do not lead to it"))
 
     def history(self) -> dict[str, Entry]:
         """Every evaluation ever made with its task, by hash: generation after generation, those not yet
@@ -181,12 +193,11 @@ class RunDirectory:
 
     def write_timing(self, timing: Timing) -> None:
         """Keep where the time of this process went."""
-        values = {one.name: getattr(timing, one.name) for one in fields(Timing)}
-        self._write(self.path / SUMMARY, files.seal(json.dumps(values | {"seal": files.BLANK_SEAL}).encode()))
+        self._write(self.path / SUMMARY, pack_timing(timing))
 
     def timing(self) -> Timing | None:
         """Where the time of the last process went that reached the end; None if none did, or it is torn."""
-        return self._read(self.path / SUMMARY, _unpack_timing)
+        return self._read(self.path / SUMMARY, unpack_timing)
 
     def _write(self, path: Path, data: bytes) -> None:
         assert self._release, "open the run with resume() to change it"
@@ -241,11 +252,12 @@ class RunDirectory:
         return sorted((self.path / EVALUATIONS).glob("[!.]*.parquet"), key=age)
 
     def _union(self, paths: list[Path]) -> dict[str, Entry]:
-        """The entries of all whole files; of two for one hash, the one trained further, or else gathered first."""
+        """The entries of all whole files; of two for one hash, the one that was told, or trained further, or else
+        gathered first."""
         entries: dict[str, Entry] = {}
         for path in paths:
             for task, evaluation in self._read(path, tables.unpack_evaluations) or ():
-                if task.hash not in entries or evaluation.tokens > entries[task.hash][1].tokens:
+                if task.hash not in entries or _progress(evaluation) > _progress(entries[task.hash][1]):
                     entries[task.hash] = (task, evaluation)
         return entries
 
@@ -283,11 +295,5 @@ class RunDirectory:
         return ""
 
 
-def _unpack_timing(data: bytes) -> Timing:
-    if not files.is_sealed(data):
-        raise Torn("its checksum does not match")
-    try:
-        values = json.loads(data)
-        return Timing(**{one.name: one.type(values[one.name]) for one in fields(Timing)})
-    except (ValueError, TypeError, KeyError) as error:
-        raise Torn(f"it holds what no run writes: {error!r}") from error
+def _progress(evaluation: Evaluation) -> tuple[bool, int]:
+    return evaluation.arrival > 0, evaluation.tokens

@@ -8,6 +8,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from io import BytesIO
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ from star.spec import UserError
 SCHEMA_VERSION = 5
 # Columns and facts that version 4 does not have, and what its rows stand for.
 SINCE_5 = {"shortfall": 0.0, "survives": True, "on_front": None, "rungs": [], "tokens": 0, "retries": "{}"}
+SINCE_5 |= {"arrival": 0, "asked": 0}
 HASH = re.compile(r"[0-9a-f]{16}")
 
 INDIVIDUAL_COLUMNS = pa.schema(
@@ -54,6 +56,8 @@ EVALUATION_COLUMNS = pa.schema(
         ("worker", pa.string()),
         ("error", pa.string()),
         ("retries", pa.string()),  # JSON
+        ("arrival", pa.int64()),
+        ("asked", pa.int64()),
     ]
 )
 INDIVIDUAL_FIELDS = INDIVIDUAL_COLUMNS.names[:-2]
@@ -116,6 +120,11 @@ def unpack_evaluations(data: bytes) -> list[Entry]:
     return _unpack(data, EVALUATION_COLUMNS, _entries)
 
 
+def strike_arrivals(entries: Sequence[Entry], first: int) -> list[Entry]:
+    """The same, but what was told as number `first` or later is as if it had not been told yet."""
+    return [(task, replace(one, arrival=0, asked=0) if one.arrival >= first else one) for task, one in entries]
+
+
 def _pack(rows: list[Row], columns: pa.Schema, objectives: set[str], facts: Row) -> bytes:
     names = sorted(objectives)
     assert not objectives & set(columns.names), names
@@ -146,7 +155,7 @@ def _unpack(data: bytes, columns: pa.Schema, build: Callable[[list[Row], Row], R
         written = pa.schema([column for column in columns if column.name not in since])
         rows = _rows(file.read(use_threads=False), written, facts["objectives"])
         own = {name: value for name, value in since.items() if name in columns.names}
-        return build([own | row for row in rows], {"tokens": 0} | facts)
+        return build([own | row for row in rows], since | facts)
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise Torn(f"it holds what no run writes: {error!r}") from error
 
@@ -238,8 +247,7 @@ def _is_entry(entry: Entry) -> bool:
         and _is_genome(task.genome, task.hash)
         and all(isinstance(value, float | int) for value in (*evaluation.loss_curve, *evaluation.rungs))
         and all(isinstance(cause, str) and _is_count(times) for cause, times in evaluation.retries.items())
-        and _is_count(evaluation.tokens)
-        and _is_count(evaluation.generation)
+        and all(map(_is_count, (evaluation.generation, evaluation.tokens, evaluation.arrival, evaluation.asked)))
         and math.isfinite(evaluation.seconds)
         and math.isfinite(evaluation.train_seconds)
     )

@@ -17,6 +17,7 @@ from star.cli import genomes, results, runs
 from star.cli.compare import compare
 from star.cli.design import design
 from star.cli.inspect import inspect
+from star.cli.replay import replay
 from star.spec import UserError
 
 DEBUG = "STAR_DEBUG"  # in the environment: unexpected errors show their traceback
@@ -33,6 +34,7 @@ for command in (
     runs.resume,
     results.status,
     results.front,
+    replay,
     results.report,
     results.export,
     inspect,

@@ -61,7 +61,7 @@ class Watcher:
         self._pending -= 1
         if evaluation.status is Status.OK:
             self._qualities.append(quality_of(evaluation.objectives))
-        else:
+        elif evaluation.status is not Status.STOPPED:
             self._console.print(f"proxy {evaluation.hash} {evaluation.status}: {evaluation.error}", markup=False)
         self._bar.update(self._task, advance=1, news=f", {_best_and_median(self._qualities)}, {self._time_left()}")
 

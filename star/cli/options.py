@@ -9,8 +9,10 @@ import typer
 
 from star.config import DTYPE_BYTES, LIMITS, RunConfig, read_limit
 from star.spec import UserError
+from star.units import read_amount
 
 DEFAULT = RunConfig()
+PLACES = ("workers", "address", "serial", "tries", "worker_memory", "gpus_per_worker", "store")
 KEYS = {field.name for field in fields(RunConfig)}
 OWN_DECK = re.compile(r"[0-9.,+]+/[0-9.-]+")  # the text of a genome that brings its operators
 
@@ -31,6 +33,14 @@ Objectives = Annotated[
     typer.Option(
         "--objectives",
         help=f"What to minimise; {','.join(DEFAULT.objectives)} if not given. Also: memory, flops, latency, prefill.",
+    ),
+]
+Tasks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--task",
+        help="A synthetic task whose error is minimised in place of quality: mad, mad/in-context-recall, mqar, ... "
+        "May be repeated.",
     ),
 ]
 Scale = Annotated[str | None, typer.Option("--scale", help="What is trained: nano, micro, 125m, 1b.")]
@@ -71,6 +81,21 @@ SeedGenomes = Annotated[
         "repeated.",
     ),
 ]
+Algorithm = Annotated[
+    str | None, typer.Option("--algorithm", help="nsga2 if not given; nsga3, ga, regularised, random.")
+]
+Adaptive = Annotated[bool | None, typer.Option("--adaptive", help="Let operator rates follow what they achieve.")]
+Mode = Annotated[
+    str | None,
+    typer.Option("--mode", help="generations, or steady: no worker ever waits for the end of a generation."),
+]
+Rungs = Annotated[
+    int | None, typer.Option("--rungs", help="Of the race inside a generation, the full training the last; 1: no race.")
+]
+Eta = Annotated[int | None, typer.Option("--eta", help="Ratio of the tokens of neighbouring rungs; 3 if not given.")]
+WarmWeights = Annotated[
+    bool | None, typer.Option("--warm-weights", help="Begin a child with its parents' weights in unchanged slots.")
+]
 Slots = Annotated[int | None, typer.Option("--slots", help="Depth of the backbone; the scale's if not given.")]
 Deck = Annotated[str | None, typer.Option("--deck", help="The operator classes: paper, or extended by later ones.")]
 Levels = Annotated[str | None, typer.Option("--levels", help="What evolves: backbone, or all: the operators too.")]
@@ -89,6 +114,19 @@ Workers = Annotated[
 Address = Annotated[
     str | None, typer.Option("--address", help="A Ray cluster to join: auto, HOST:PORT or ray://HOST:PORT.")
 ]
+Tries = Annotated[
+    int | None, typer.Option("--tries", help="At a proxy whose worker dies, before it is given up; 3 if not given.")
+]
+WorkerMemory = Annotated[
+    str | None, typer.Option("--worker-memory", help="That one worker may use: 4GB; an equal share if not given.")
+]
+GpusPerWorker = Annotated[
+    float | None, typer.Option("--gpus-per-worker", help="0.25: four workers share a GPU; none if not given.")
+]
+Store = Annotated[
+    str | None,
+    typer.Option("--store", help="The directory of evaluations that runs share; .star if not given, '' for none."),
+]
 Serial = Annotated[bool | None, typer.Option("--serial", help="Train in this process, without Ray.")]
 Json = Annotated[bool, typer.Option("--json", help="The summary as one JSON object on standard output.")]
 
@@ -98,6 +136,11 @@ def read_settings(given: dict[str, Any]) -> dict[str, Any]:
     settings = {name: value for name, value in given.items() if name in KEYS and value not in (None, (), [])}
     for name in LIMITS.keys() & settings.keys():
         settings[name] = read_limit(name, settings[name], spell(name))
+    if tasks := given.get("task"):
+        names = settings.get("objectives") or ",".join(DEFAULT.objectives)
+        settings["objectives"] = ",".join(",".join(tasks) if name == "quality" else name for name in _split(names))
+    if given.get("store") == "":
+        settings["store"] = ""
     return settings | {name: read(settings[name]) for name, read in READERS.items() if name in settings}
 
 
@@ -130,4 +173,14 @@ def _split_genomes(values: list[str]) -> tuple[str, ...]:
     return tuple(name.strip() for names in lists for name in names)
 
 
-READERS = {"objectives": _split, "seed_genomes": _split_genomes, "corpus": tuple, "workers": count_workers}
+def _read_memory(text: str) -> float:
+    return read_amount("--worker-memory", text, of_bytes=True)
+
+
+READERS = {
+    "objectives": _split,
+    "seed_genomes": _split_genomes,
+    "corpus": tuple,
+    "workers": count_workers,
+    "worker_memory": _read_memory,
+}

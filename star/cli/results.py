@@ -46,7 +46,7 @@ def status(run: Directory, json: Json = False) -> None:
     trained = [evaluation for evaluation in evaluations if evaluation.status is not Status.INFEASIBLE]
     failures: dict[str, int] = {}
     for evaluation in trained:
-        if evaluation.status is not Status.OK:
+        if evaluation.status not in (Status.OK, Status.STOPPED):
             failures[evaluation.status] = failures.get(evaluation.status, 0) + 1
     found = {
         "run": str(run),
@@ -59,6 +59,8 @@ def status(run: Directory, json: Json = False) -> None:
         "batch": config.batch,
         "limits": config.limits,
         "evaluations": len(trained),
+        "stopped": sum(evaluation.status is Status.STOPPED for evaluation in trained),
+        "training_tokens": sum(evaluation.tokens for evaluation in trained),
         "failures": failures,
         "duplicates_avoided": generation.duplicates_avoided if generation else 0,
         "repaired": generation.repaired if generation else 0,

@@ -35,6 +35,7 @@ def evolve(
     out: options.Out = None,
     seed: options.Seed = None,
     objectives: options.Objectives = None,
+    task: options.Tasks = None,
     scale: options.Scale = None,
     target: options.Target = None,
     context: options.Context = None,
@@ -45,6 +46,12 @@ def evolve(
     max_memory: options.MaxMemory = None,
     max_flops: options.MaxFlops = None,
     seed_genomes: options.SeedGenomes = None,
+    algorithm: options.Algorithm = None,
+    adaptive: options.Adaptive = None,
+    mode: options.Mode = None,
+    rungs: options.Rungs = None,
+    eta: options.Eta = None,
+    warm_weights: options.WarmWeights = None,
     slots: options.Slots = None,
     deck: options.Deck = None,
     levels: options.Levels = None,
@@ -52,9 +59,13 @@ def evolve(
     corpus: options.Corpus = None,
     tokens: options.Tokens = None,
     timeout: options.Timeout = None,
+    tries: options.Tries = None,
     workers: options.Workers = None,
     address: options.Address = None,
+    worker_memory: options.WorkerMemory = None,
+    gpus_per_worker: options.GpusPerWorker = None,
     serial: options.Serial = None,
+    store: options.Store = None,
     json: options.Json = False,
 ) -> None:
     """Search for architectures. Everything is written down as it happens; `star resume` goes on after any stop."""
@@ -74,13 +85,17 @@ def evolve(
 
 
 def resume(
+    ctx: typer.Context,
     run: Annotated[Path, typer.Argument(help="The directory of a run.")],
     generations: Annotated[
         str, typer.Option("--generations", help="+N: so many more than the run was to have.")
     ] = "+0",
     workers: options.Workers = None,
     address: options.Address = None,
+    worker_memory: options.WorkerMemory = None,
+    gpus_per_worker: options.GpusPerWorker = None,
     serial: options.Serial = None,
+    store: options.Store = None,
     json: options.Json = False,
 ) -> None:
     """Go on with a run, to the same result as if it had never stopped."""
@@ -93,12 +108,8 @@ def resume(
 
     directory = RunDirectory(run).open()
     settings = from_toml(directory.config_toml)
-    places = {
-        "workers": None if workers is None else options.count_workers(workers),
-        "address": address,
-        "serial": serial,
-    }
-    _drive(directory, settings, lambda watcher: go_on(directory, extra, watcher, **places), json)
+    given = options.read_settings({name: value for name, value in ctx.params.items() if name in options.PLACES})
+    _drive(directory, settings, lambda watcher: go_on(directory, extra, watcher, given), json)
 
 
 def _drive(run: "RunDirectory", config: RunConfig, search: Callable[[Watcher], "Summary"], json: bool) -> None:
@@ -136,6 +147,8 @@ def _print_end(path: Path, summary: "Summary") -> None:
             f"overhead {summary.overhead_seconds / wall:.1%}: the time in which no proxy was training; "
             f"workers busy {summary.worker_utilisation:.1%}"
         )
+    if summary.reused:
+        print(f"store   {summary.reused} of these proxies were trained by earlier runs")
     print(
         f"costs   at {summary.target}, {summary.context:,} tokens in {summary.dtype}, "
         f"{count(summary.batch, 'sequence')} at a time"
@@ -175,4 +188,4 @@ def _called_as_typed(names: Collection[str]) -> Iterator[None]:
 
 def _absolute(source: str) -> str:
     # So that the run can be resumed from another directory.
-    return source if source in RunConfig().corpus else str(Path(source).absolute())
+    return source if source in RunConfig().corpus or "://" in source else str(Path(source).absolute())

@@ -19,7 +19,7 @@ class Progress(Protocol):
         """Of `proposals` genomes, `proxies` have to be trained; the others were trained before."""
 
     def evaluated(self, evaluation: Evaluation) -> None:
-        """A proxy has ended and is on disk."""
+        """A proxy has ended, or was stopped at a rung for good, and is on disk."""
 
     def generation_finished(self, generation: Generation, refusal: str) -> None:
         """A generation is on disk. `refusal` is why most candidates so far were turned away, empty if none were."""

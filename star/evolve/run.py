@@ -7,11 +7,13 @@ run killed at any instant and resumed ends as if it had never stopped.
 import platform
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
+from types import MappingProxyType
+from typing import Any
 
 from star import __version__
 from star.checkpoint import RunDirectory
@@ -23,13 +25,14 @@ from star.evaluation import EvaluationSettings, evaluate
 from star.evolve.evolution import Evolution
 from star.evolve.progress import Progress, Silent
 from star.evolve.seeds import choose_seeds
+from star.evolve.steady import Steady
 from star.evolve.summary import Clock, Summary
 from star.genome import to_text
 from star.objectives import find_objectives
 from star.spec import UserError
 from star.target import check_limits, target_of
 from star.training import check_corpus
-from star.workers import Pool, RayPool, SerialPool
+from star.workers import Placement, Pool, RayPool, SerialPool
 
 LEAST_CORPUS = 32 << 20  # bytes of text that are read at least, where there are as many
 LIBRARIES = ("torch", "numpy", "pymoo", "ray", "pyarrow")  # whose versions can change a result
@@ -62,10 +65,7 @@ def resume(
     run: RunDirectory,
     extra_generations: int = 0,
     progress: Progress | None = None,
-    *,
-    workers: int | None = None,
-    address: str | None = None,
-    serial: bool | None = None,
+    places: Mapping[str, Any] = MappingProxyType({}),
 ) -> Summary:
     """Go on with the search in `run`, to a result equal to that of a run that was never stopped.
 
@@ -73,7 +73,7 @@ def resume(
         run: the directory of a run, finished or not.
         extra_generations: how many to add to those that the run was to have.
         progress: is told what happens.
-        workers, address, serial: where to train from now on; None leaves that as the run has it.
+        places: settings of where to train from now on, such as workers and address, by key of the configuration.
 
     Raises:
         UserError: no run there, or a corpus that is not the one it began with.
@@ -84,18 +84,16 @@ def resume(
         recorded = from_toml(run.config_toml)
         config = replace(recorded, generations=recorded.generations + extra_generations).resolved()
         record = read_record(run.config_toml)
-        corpus = _load_corpus(config)
-        _compare(record, _record(corpus), progress)
+        corpus = load_same_corpus(config, record, progress.noted)
         if extra_generations:
             write_atomic(run.path / CONFIG, to_toml(config, record).encode())
-        places = {"workers": workers, "address": address, "serial": serial}
-        config = replace(config, **{name: value for name, value in places.items() if value is not None})
+        config = replace(config, **places)
         return _drive(config, run, corpus, progress)
 
 
 def _drive(config: RunConfig, run: RunDirectory, corpus: Corpus, progress: Progress) -> Summary:
     clock = Clock()
-    evolution = Evolution(config, run, clock, progress)
+    evolution = (Steady if config.mode == "steady" else Evolution)(config, run, clock, progress)
     if evolution.is_finished():
         progress.noted(f"{run.path} is finished; star resume {run.path} --generations +N adds more")
         return clock.summarise(str(run.path), config, evolution.latest)
@@ -111,18 +109,41 @@ def _drive(config: RunConfig, run: RunDirectory, corpus: Corpus, progress: Progr
         raise Interrupted(f"interrupted; go on with: star resume {run.path}") from None
 
 
-def _make_pool(config: RunConfig, corpus: Corpus) -> Pool:
-    settings = EvaluationSettings(
+def settings_of(config: RunConfig) -> EvaluationSettings:
+    """How the proxies of a run are trained and measured."""
+    objectives = find_objectives(config.objectives)
+    return EvaluationSettings(
         scale=trained_scale(config),
         target=target_of(config),
         rungs=rung_steps(config),
-        measures_latency=any(objective.needs_latency for objective in find_objectives(config.objectives)),
+        reads_text=any(one.needs_text for one in objectives),
+        measures_latency=any(one.needs_latency for one in objectives),
+        device="cuda" if config.gpus_per_worker else "cpu",
+        tasks=tuple(dict.fromkeys(task for one in objectives for task in one.tasks)),
     )
-    train = partial(evaluate, settings=settings, corpus=corpus)
+
+
+def load_same_corpus(config: RunConfig, record: dict[str, str], note: Callable[[str], None]) -> Corpus:
+    """The corpus of a run that recorded this; UserError if its text has changed. `note` is told of other versions."""
+    corpus = _load_corpus(config)
+    _compare(record, _record(corpus), note)
+    return corpus
+
+
+def _make_pool(config: RunConfig, corpus: Corpus) -> Pool:
+    train = partial(evaluate, settings=settings_of(config), corpus=corpus)
     if config.serial:
         return SerialPool(train)
-    size = corpus.train.nbytes + corpus.valid.nbytes
-    return RayPool(train, config.workers or None, config.address, config.timeout, size)
+    placement = Placement(
+        workers=config.workers,
+        address=config.address,
+        timeout=config.timeout,
+        tries=config.tries,
+        worker_memory=config.worker_memory,
+        gpus_per_worker=config.gpus_per_worker,
+        store_bytes=corpus.train.nbytes + corpus.valid.nbytes,
+    )
+    return RayPool(train, placement)
 
 
 @contextmanager
@@ -150,13 +171,13 @@ def _record(corpus: Corpus) -> dict[str, str]:
     return made_with | versions | {"corpus_digest": corpus.digest}
 
 
-def _compare(then: dict[str, str], now: dict[str, str], progress: Progress) -> None:
+def _compare(then: dict[str, str], now: dict[str, str], note: Callable[[str], None]) -> None:
     """Refuse another corpus than the run began with; tell of other versions."""
     if then.get("corpus_digest") != now["corpus_digest"]:
         raise UserError("the corpus is not the one that this run began with: its text has changed since")
     for name in now:
         if then.get(name) != now[name]:
-            progress.noted(
+            note(
                 f"begun with {name} {then.get(name)}, going on with {now[name]}: "
                 "what an uninterrupted run would give may differ in its last digits"
             )

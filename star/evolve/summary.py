@@ -19,6 +19,8 @@ class Summary(Timing):
     limits: dict[str, float]
     generation: int
     evaluations: int
+    reused: int  # of these, results of earlier runs, for which no worker of this one trained anything
+    training_tokens: int
     failures: dict[str, int]
     duplicates_avoided: int
     repaired: int
@@ -37,6 +39,7 @@ class Clock:
         self._workers = 0
         self._busy = 0.0
         self._trained: list[tuple[float, float]] = []
+        self.reused = 0  # evaluations of the run that the store gave
 
     def ready(self, num_workers: int) -> float:
         """The workers are ready; gives the seconds that took."""
@@ -61,6 +64,8 @@ class Clock:
             limits=config.limits,
             generation=generation.number,
             evaluations=generation.evaluations,
+            reused=self.reused,
+            training_tokens=generation.tokens,
             failures=generation.failures,
             duplicates_avoided=generation.duplicates_avoided,
             repaired=generation.repaired,

@@ -45,7 +45,7 @@ class History:
 
     @property
     def rest(self) -> list[Individual]:
-        """The members of the last population that some other dominates."""
+        """The members of the last population, trained to the end, that some other dominates."""
         front = {one.id for one in self.last.front}
         return [one for one in self.last.individuals if one.id not in front and one.status is Status.OK]
 

@@ -48,7 +48,7 @@ def write_report(run: RunDirectory, out: Path) -> tuple[Path, Path]:
 
 def render(history: History) -> str:
     """The page's text."""
-    tips = {one.id: _tip(history, one) for one in history.last.individuals if one.objectives}
+    tips = {one.id: _tip(history, one) for one in (*history.last.individuals, *history.last.front) if one.objectives}
     title = escape(f"{history.name} - star")
     data = json.dumps(tips).replace("<", "\\u003c")
     return (
@@ -139,7 +139,7 @@ def _table(history: History) -> str:
     if not rows:
         return ""
     best = {column: min((row.objectives[column] for row in rows), default=0) for _, column, _ in names}
-    slots = {one.id: decode(one.genome) for one in history.last.individuals}
+    slots = {one.id: decode(one.genome) for one in history.last.front}
     colors = class_colors(history)
     body = []
     for row in rows:

@@ -1,5 +1,6 @@
-"""The search: NSGA-II over genomes, asked and told one generation at a time; fronts and their hypervolume."""
+"""The search: several algorithms over genomes, asked and told together or one by one; fronts and their hypervolume."""
 
+from star.search.algorithms import ALGORITHMS
 from star.search.front import (
     front_mask,
     hypervolume,
@@ -7,13 +8,18 @@ from star.search.front import (
     objective_matrix,
     reference_box,
 )
-from star.search.nsga2 import Proposal, Search
+from star.search.plan import Plan, Proposal
+from star.search.racing import going_on
+from star.search.search import Search
 from star.search.space import space_of
 
 __all__ = [
+    "ALGORITHMS",
+    "Plan",
     "Proposal",
     "Search",
     "front_mask",
+    "going_on",
     "hypervolume",
     "is_sound",
     "objective_matrix",

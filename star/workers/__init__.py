@@ -9,7 +9,8 @@ os.environ.setdefault(
 os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # or it tells of each dead worker on our standard output
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
+from star.workers.placement import Placement  # noqa: E402
 from star.workers.pool import Evaluate, Pool, SerialPool  # noqa: E402
 from star.workers.ray_pool import RayPool  # noqa: E402
 
-__all__ = ["Evaluate", "Pool", "RayPool", "SerialPool"]
+__all__ = ["Evaluate", "Placement", "Pool", "RayPool", "SerialPool"]

@@ -1,45 +1,37 @@
-"""Ray actors that live for the whole run, one proxy at a time each; the death of one does not end the run."""
+"""Ray actors that live for the whole run, one proxy at a time each; the death of one does not end the run, nor does
+that of a machine: what dies is replaced where there is room, and what it was at is tried again within bounds."""
 
 import math
 import time
 from collections import deque
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Self
 
 import ray
-from ray.actor import ActorHandle
-from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from star.records import Evaluation, Job, Result, Status
+from star.records import Evaluation, Job, Result
+from star.workers import faults
+from star.workers.crew import Crew, Member
+from star.workers.faults import CAUSES, Fault
+from star.workers.placement import Placement
 from star.workers.pool import Evaluate
 from star.workers.session import connected
 
-ATTEMPTS = 2  # at a task whose worker dies: an operator that kills its process must not do so for ever
-START_SECONDS = 300.0
-REASON_LENGTH = 300
-
-
-class _Worker:
-    """The actor. What `evaluate` imports is imported when the actor starts, and the corpus comes with it."""
-
-    def __init__(self, evaluate: Evaluate) -> None:
-        self._evaluate = evaluate
-
-    def wake(self) -> None:
-        """Return once the actor has started."""
-
-    def run(self, job: Job) -> Result:
-        return self._evaluate(job)
+INQUEST_SECONDS = 30.0
+GATHER_SECONDS = 5.0  # that other workers have to join the first before jobs begin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Attempt:
-    """What a worker is at: its attempt at a job, or waking up if there is none."""
+class _Errand:
+    """A job at a worker, or the inquest into the error that ended both."""
 
-    worker: ActorHandle
-    job: Job | None
-    attempt: int
+    member: Member
+    job: Job
+    error: RayError | None = None
     begun: float
     limit: float
 
@@ -49,48 +41,40 @@ class _Attempt:
 
 
 class RayPool:
-    """Evaluates tasks on Ray actors: a Pool whose tasks may crash, hang or use up the memory.
+    """Evaluates jobs on Ray actors: a Pool whose jobs may crash, hang or use up the memory, and whose machines may.
 
-    A task whose worker dies is tried once more on a fresh one, then reported as CRASHED (OUT_OF_MEMORY if Ray
-    ended the worker for that). One that takes longer than `timeout` seconds is ended and reported as TIMEOUT.
+    A job that gave no result is tried again or given up, by its cause, as `star.workers.faults` says; its evaluation
+    holds how often it was tried again for each.
 
     Args:
-        evaluate: what a worker does with a task; sent once, with all that it holds, through the object store.
-        num_workers: actors; None takes one for each core there is.
-        address: of a running Ray cluster; empty begins a private one on this machine, ended with the pool.
-        timeout: seconds for one task; 0 sets no limit.
-        store_bytes: what `evaluate` holds, so that the private object store has room for it.
+        evaluate: what a worker does with a job; sent once, with all that it holds, through the object store.
+        placement: how many workers, where, and within which bounds.
 
     Raises:
-        UserError: on entering, if no cluster answers or it has fewer cores than workers.
+        UserError: on entering or in `take`, if no cluster answers, or none does any more, or nothing in it has room.
+        RuntimeError: a worker cannot start, for want of a library, say.
     """
 
-    def __init__(
-        self,
-        evaluate: Evaluate,
-        num_workers: int | None = None,
-        address: str = "",
-        timeout: float = 0.0,
-        store_bytes: int = 0,
-    ) -> None:
-        self.num_workers = num_workers or 0
+    def __init__(self, evaluate: Evaluate, placement: Placement) -> None:
         self._evaluate = evaluate
-        self._timeout = timeout or math.inf
-        self._session = connected(address, num_workers, store_bytes)
-        self._waiting: deque[tuple[Job, int]] = deque()  # jobs, and which attempt at them comes next
+        self._placement = placement
+        self._session = connected(placement)
+        self._waiting: deque[Job] = deque()
+        self._errands: dict[ray.ObjectRef, _Errand] = {}
+        self._retries: dict[Job, dict[str, int]] = {}
         self._ended: deque[Result] = deque()
-        self._running: dict[ray.ObjectRef, _Attempt] = {}
-        self._idle: list[ActorHandle] = []
+        self._pending = 0
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self.num_workers = stack.enter_context(self._session)
-            stack.callback(self._end_workers)
-            self._shared = ray.put(self._evaluate)
-            for _ in range(self.num_workers):
-                self._start_worker()
-            while self._running:
+            head = stack.enter_context(self._session)
+            self._crew = Crew(self._placement, head, ray.put(self._evaluate))
+            stack.callback(self._crew.end)
+            while not self._crew:
                 self._settle()
+            gathered = time.monotonic() + GATHER_SECONDS
+            while self._crew.starting and time.monotonic() < gathered:
+                self._settle(gathered - time.monotonic())
             self._stack = stack.pop_all()
         return self
 
@@ -98,83 +82,114 @@ class RayPool:
         self._stack.close()
 
     @property
+    def num_workers(self) -> int:
+        """See Pool."""
+        return len(self._crew)
+
+    @property
     def pending(self) -> int:
         """See Pool."""
-        return len(self._waiting) + len(self._ended) + sum(one.job is not None for one in self._running.values())
+        return self._pending
 
     def submit(self, job: Job) -> None:
         """See Pool."""
-        self._waiting.append((job, 1))
+        self._pending += 1
+        self._waiting.append(job)
         self._feed()
 
     def take(self) -> Result:
         """See Pool."""
-        assert self.pending, "nothing was submitted"
+        assert self._pending, "nothing was submitted"
         while not self._ended:
             self._settle()
             self._feed()  # before the results are looked at, so that no worker waits for that
+        self._pending -= 1
         return self._ended.popleft()
 
     def _feed(self) -> None:
-        while self._waiting and self._idle:
-            worker = self._idle.pop()
-            job, attempt = self._waiting.popleft()
-            self._watch(worker.run.remote(job), worker, job, attempt, self._timeout)
+        while self._waiting and self._crew.free:
+            member, job = self._crew.free.pop(), self._waiting.popleft()
+            limit = self._placement.timeout or math.inf
+            self._watch(
+                member.actor.run.remote(job), _Errand(member=member, job=job, begun=time.monotonic(), limit=limit)
+            )
 
-    def _start_worker(self) -> None:
-        actor = ray.remote(_Worker).options(num_cpus=1)
-        worker = actor.remote(self._shared)
-        self._watch(worker.wake.remote(), worker, None, 1, START_SECONDS)
+    def _watch(self, ref: ray.ObjectRef, errand: _Errand) -> None:
+        self._errands[ref] = errand
 
-    def _watch(self, ref: ray.ObjectRef, worker: ActorHandle, job: Job | None, attempt: int, limit: float) -> None:
-        begun = time.monotonic()
-        self._running[ref] = _Attempt(worker=worker, job=job, attempt=attempt, begun=begun, limit=limit)
-
-    def _settle(self) -> None:
-        """Wait for an attempt to end, in whatever way; keep the results, free or replace the workers."""
-        patience = min(one.remaining for one in self._running.values())
-        ready, _ = ray.wait(list(self._running), timeout=None if patience == math.inf else max(0.0, patience))
-        for ref in ready or [ref for ref, one in self._running.items() if one.remaining <= 0]:
-            attempt = self._running.pop(ref)
-            try:
-                result = ray.get(ref, timeout=None if ready else 0)
-            except RayError as error:
-                self._bury(attempt, error)
+    def _settle(self, patience: float = math.inf) -> None:
+        """Wait until a worker wakes up or an errand ends, in whatever way, or the machines are to be looked at."""
+        self._crew.look()
+        waits = [errand.remaining for errand in self._errands.values()]
+        patience = max(0.0, min(patience, self._crew.patience, *waits))
+        refs = [*self._crew.starting, *self._errands]
+        if not refs:
+            time.sleep(patience)
+            return
+        ready, _ = ray.wait(refs, timeout=patience)
+        for ref in ready or [ref for ref, errand in self._errands.items() if errand.remaining <= 0]:
+            if ref in self._crew.starting:
+                self._crew.welcome(ref)
                 continue
-            self._idle.append(attempt.worker)
-            if attempt.job:
-                self._ended.append(result)
+            errand = self._errands.pop(ref)
+            try:
+                value = ray.get(ref, timeout=None if ready else 0)
+            except RayError as error:
+                self._fail(errand, error)
+            else:
+                self._succeed(errand, value)
 
-    def _bury(self, attempt: _Attempt, error: RayError) -> None:
-        """End a worker that died, hangs or is broken; try its job again or give it up."""
-        ray.kill(attempt.worker)
-        status, reason = _judge(error, attempt)
-        if attempt.job is None:
-            raise RuntimeError(f"a worker could not start: {reason}")
-        self._start_worker()
-        if status is Status.CRASHED and attempt.attempt < ATTEMPTS:
-            self._waiting.appendleft((attempt.job, attempt.attempt + 1))
+    def _succeed(self, errand: _Errand, value: Result | str) -> None:
+        if errand.error:
+            self._retry(errand, faults.hold_inquest(errand.error, errand.member.home.pid, value))
+        elif fault := faults.find_fault(value):
+            self._crew.dismiss(errand.member)
+            self._retry(errand, fault)
+        else:
+            self._crew.free.append(errand.member)
+            if retries := self._retries.pop(errand.job, None):
+                value = replace(value, evaluation=replace(value.evaluation, retries=retries))
+            self._ended.append(value)
+
+    def _fail(self, errand: _Errand, error: RayError) -> None:
+        if errand.error:  # nobody could look at its notes
+            self._retry(errand, faults.hold_inquest(errand.error, errand.member.home.pid, None))
             return
-        task, seconds = attempt.job.task, time.monotonic() - attempt.begun
-        evaluation = Evaluation(hash=task.hash, status=status, seconds=seconds, error=reason)
-        self._ended.append(Result(task=task, evaluation=evaluation))
+        if isinstance(error, RayTaskError):  # it came from the job, and the worker lives
+            self._crew.free.append(errand.member)
+        else:
+            self._crew.dismiss(errand.member)
+        if fault := faults.judge(error, errand.limit):
+            self._retry(errand, fault)
+        elif self._crew.is_reachable(errand.member):
+            self._inquire(errand, error)
+        else:
+            self._retry(errand, Fault("node lost", faults.last_sentence(error)))
 
-    def _end_workers(self) -> None:
-        if not ray.is_initialized():  # for Ray would then begin anew to obey us
+    def _inquire(self, errand: _Errand, error: RayError) -> None:
+        """Have the notes of a dead worker read on its machine."""
+        home = errand.member.home
+        place = NodeAffinitySchedulingStrategy(home.node, soft=False)
+        # Of the standard library: what is named in this package would import all of it there.
+        read = ray.remote(Path.read_text).options(num_cpus=0, max_retries=0, scheduling_strategy=place)
+        self._watch(
+            read.remote(home.notes), replace(errand, error=error, begun=time.monotonic(), limit=INQUEST_SECONDS)
+        )
+
+    def _retry(self, errand: _Errand, fault: Fault) -> None:
+        """Try a job again for that, or give it up."""
+        retries = self._retries.setdefault(errand.job, {})
+        if not faults.is_hopeless(fault, retries, self._placement.tries):
+            retries[fault.cause] = retries.get(fault.cause, 0) + 1
+            self._waiting.appendleft(errand.job)
             return
-        for worker in (*self._idle, *(one.worker for one in self._running.values())):
-            ray.kill(worker)
-
-
-def _judge(error: RayError, attempt: _Attempt) -> tuple[Status, str]:
-    if isinstance(error, GetTimeoutError):
-        return Status.TIMEOUT, f"stopped after {attempt.limit:g} seconds"
-    if isinstance(error, RayTaskError):
-        return Status.FAILED, _one_line(error.cause)
-    if isinstance(error, OutOfMemoryError) or "OUT_OF_MEMORY" in str(error):
-        return Status.OUT_OF_MEMORY, _one_line(error)
-    return Status.CRASHED, f"its worker died {attempt.attempt} times: {_one_line(error)}"
-
-
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:REASON_LENGTH]
+        del self._retries[errand.job]
+        evaluation = Evaluation(
+            hash=errand.job.task.hash,
+            status=CAUSES[fault.cause].status,
+            seconds=time.monotonic() - errand.begun,
+            worker=errand.member.home.name,
+            error=faults.describe(fault, retries),
+            retries=retries,
+        )
+        self._ended.append(Result(task=errand.job.task, evaluation=evaluation))

@@ -13,24 +13,44 @@ import ray
 
 from star.spec import UserError
 from star.workers import guard
+from star.workers.placement import Placement
 
 CONNECT_SECONDS = 10.0
+KNOCK_SECONDS = 1.0
 STORE_BYTES = 256 << 20  # for the trained weights that wait to be fetched
 
 
-@contextmanager
-def connected(address: str, num_workers: int | None, store_bytes: int) -> Iterator[int]:
-    """Join the cluster at `address`, or, if that is empty, begin a private one that ends with the context.
+class Head:
+    """The machine that keeps a cluster together. Ray ends this process, without a word to us, when its head has been
+    silent for a minute: whoever would rather end in order asks first."""
 
-    Gives the number of workers: `num_workers`, or one for each core. A private cluster lives on this machine,
-    can be reached from it alone, and keeps `store_bytes` besides what workers return.
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._host, self._port = _split(address)
+
+    def answers(self) -> bool:
+        """Whether something listens there."""
+        try:
+            socket.create_connection((self._host, self._port), KNOCK_SECONDS).close()
+        except OSError:
+            return False
+        return True
+
+
+@contextmanager
+def connected(placement: Placement) -> Iterator[Head]:
+    """Join the cluster of a placement, or, if it names none, begin a private one that ends with the context.
+
+    A private cluster lives on this machine, can be reached from it alone, has a core for each worker, and keeps
+    `store_bytes` besides what workers return.
 
     Raises:
-        UserError: no cluster answers at `address`, it has fewer cores than workers are wanted, or this process
-            is connected to Ray already.
+        UserError: no cluster answers, this machine has no room for a worker, or this process is connected to Ray
+            already.
     """
     if ray.is_initialized():
         raise UserError("this process is connected to Ray already: call ray.shutdown() first")
+    address = placement.address
     with ExitStack() as stack:
         if not address:
             stack.enter_context(_guarded())
@@ -38,11 +58,18 @@ def connected(address: str, num_workers: int | None, store_bytes: int) -> Iterat
         if address:
             _join(address)
         else:
-            _begin(num_workers or _count_cores(), STORE_BYTES + 2 * store_bytes)
-        cores = int(ray.cluster_resources().get("CPU", 0))
-        if cores < (num_workers or 1):
-            raise UserError(f"the Ray cluster has {cores} cores, too few for {num_workers or 1} workers")
-        yield num_workers or cores
+            _begin(placement.workers or _count_cores(), STORE_BYTES + 2 * placement.store_bytes)
+            _check_room(placement)
+        yield Head(address if "://" in address else ray.get_runtime_context().gcs_address)
+
+
+def _check_room(placement: Placement) -> None:
+    resources, wanted = ray.cluster_resources(), max(1, placement.workers)
+    if (room := placement.room(resources)) < wanted:
+        raise UserError(
+            f"this machine has room for {room} of {wanted} workers: each takes {placement.describe()}, and there are "
+            f"{resources.get('GPU', 0):g} GPUs and {resources.get('memory', 0) / 1e9:.3g} GB of memory"
+        )
 
 
 def _count_cores() -> int:
@@ -63,13 +90,17 @@ def _join(address: str) -> None:
 
 def _knock(address: str) -> None:
     """Find out in seconds that nobody listens, which takes Ray a quarter of an hour."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not colon:
+    if ":" not in address.removeprefix("ray://"):
         return
     try:
-        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+        socket.create_connection(_split(address), CONNECT_SECONDS).close()
     except (OSError, ValueError) as error:
         raise UserError(f"nothing answers at {address}: {error}") from error
+
+
+def _split(address: str) -> tuple[str, int]:
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 def _begin(cores: int, store_bytes: int) -> None:

@@ -1,0 +1,41 @@
+"""A process that drives Optuna with journal storage, to be killed and begun again. Needs the extra `bench`.
+
+python -m comparing.drive_optuna FOLDER TRIALS [SEED]
+"""
+
+import sys
+from pathlib import Path
+
+import optuna
+from optuna.samplers import NSGAIISampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from star.genome import canonical, to_text
+
+from comparing.diary import Diary
+from comparing.optuna_trials import DIRECTIONS, nothing, suggest
+from comparing.trials import CONFIG
+
+
+def drive(folder: Path, trials: int, seed: int | None) -> None:
+    """Begin the study in the folder, or go on with it, up to so many trials that are complete."""
+    diary = Diary(folder)
+
+    def evaluate(trial: optuna.Trial) -> list[float]:
+        with diary.evaluation(to_text(canonical(tuple(suggest(trial))))):
+            return nothing(trial)
+
+    study = optuna.create_study(
+        study_name="killed",
+        storage=JournalStorage(JournalFileBackend(str(folder / "journal.log"))),
+        sampler=NSGAIISampler(population_size=CONFIG.population, seed=seed),
+        directions=DIRECTIONS,
+        load_if_exists=True,
+    )
+    study.optimize(evaluate, n_trials=trials - len(study.get_trials(states=[TrialState.COMPLETE])))
+
+
+if __name__ == "__main__":
+    drive(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]) if sys.argv[3:] else None)

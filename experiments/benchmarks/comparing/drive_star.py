@@ -1,0 +1,37 @@
+"""A process that drives our search with evaluations that only take time, to be killed and begun again.
+
+python -m comparing.drive_star FOLDER TRIALS
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from star.checkpoint import RunDirectory
+from star.config import to_toml
+from star.evolve.evolution import Evolution
+from star.evolve.progress import Silent
+from star.evolve.summary import Clock
+from star.genome import to_text
+from star.records import Job, Result
+from star.workers import SerialPool
+
+from comparing.diary import Diary
+from comparing.trials import configure, nothing
+
+
+def drive(folder: Path, trials: int) -> None:
+    """Begin the run in the folder, or go on with it."""
+    config, run, diary = configure(trials), RunDirectory(folder / "run"), Diary(folder)
+
+    def evaluate(job: Job) -> Result:
+        with diary.evaluation(to_text(job.task.genome)):
+            return nothing(job)
+
+    is_there = (run.path / "run.toml").exists()
+    with run.resume() if is_there else run.create(to_toml(config, {"corpus_digest": ""})):
+        Evolution(config, run, Clock(), Silent()).finish(SerialPool(evaluate))
+
+
+if __name__ == "__main__":
+    drive(Path(sys.argv[1]), int(sys.argv[2]))

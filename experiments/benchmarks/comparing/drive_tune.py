@@ -1,0 +1,43 @@
+"""A process that drives Ray Tune, to be killed and begun again. Needs the extra `bench`.
+
+python -m comparing.drive_tune FOLDER TRIALS
+"""
+
+import sys
+from pathlib import Path
+
+from comparing.tune_trials import SPACE, nothing, ray_running
+from ray import tune
+from ray.tune.search.basic_variant import BasicVariantGenerator
+
+from star.genome import canonical, to_text
+
+from comparing.diary import Diary
+
+
+def drive(folder: Path, trials: int) -> None:
+    """Begin the experiment in the folder, or restore it."""
+
+    def evaluate(config: dict[str, int]) -> dict[str, float]:
+        genome = tuple(config[name] for name in sorted(config))
+        with Diary(folder).evaluation(to_text(canonical(genome))):
+            return nothing(config)
+
+    path = str(folder / "killed")
+    with ray_running():
+        if tune.Tuner.can_restore(path):
+            tuner = tune.Tuner.restore(path, evaluate, resume_unfinished=True, param_space=SPACE)
+        else:
+            tuner = tune.Tuner(
+                evaluate,
+                param_space=SPACE,
+                tune_config=tune.TuneConfig(
+                    num_samples=trials, reuse_actors=True, search_alg=BasicVariantGenerator(random_state=0)
+                ),
+                run_config=tune.RunConfig(name="killed", storage_path=str(folder), verbose=0),
+            )
+        tuner.fit()
+
+
+if __name__ == "__main__":
+    drive(Path(sys.argv[1]), int(sys.argv[2]))

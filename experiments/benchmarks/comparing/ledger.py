@@ -1,0 +1,107 @@
+"""The account of a searcher: what it trained, the tokens that this took, and what it had found by then."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from star.config import RunConfig, rung_steps, trained_scale
+from star.evaluation import derive_seed
+from star.genome import canonical, genome_hash
+from star.records import Genome, Job, ReferenceBox, Result, Status, Task
+from star.search import front_mask, hypervolume
+
+Train = Callable[[Job], Result]
+COLUMNS = ("cache_bytes", "params", "quality_bpb")  # all minimised, in the order of names
+
+
+class Spent(Exception):
+    """The next training would take more tokens than are left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One searcher's run. `curve` has the hypervolume at equal shares of the budget, the last being all of it."""
+
+    curve: np.ndarray
+    tokens: int
+    trainings: int  # begun, to the end or not
+    finished: int
+    duplicates: int  # begun although the same architecture had been begun before
+    search_seconds: float  # without training
+
+
+class Ledger:
+    """Trains for a searcher until the budget of tokens is spent, which is that of so many full trainings; each counts
+    as long as it is. A searcher that trains one architecture twice pays twice."""
+
+    def __init__(self, train: Train, config: RunConfig, trainings: int) -> None:
+        config = config.resolved()
+        recipe = trained_scale(config).recipe
+        self._train = train
+        self._seed = config.seed
+        self._step = recipe.batch_size * recipe.seq_len
+        self._stops = (*rung_steps(config), recipe.steps)
+        self.full = recipe.steps * self._step
+        self.budget = trainings * self.full
+        self.tokens = 0
+        self._began = time.perf_counter()
+        self._training = 0.0
+        self._reached: dict[str, int] = {}  # steps of what was trained last
+        self._seen: dict[str, int] = {}  # how often a training was begun
+        self._found: list[tuple[int, list[float]]] = []  # tokens by then, objectives
+
+    def __call__(self, job: Job) -> Result:
+        """What the job gives. Raises Spent if it would go beyond the budget, which is then left as it is."""
+        stop = self._stops[-1] if job.until is None else self._stops[job.until]
+        done = self._reached[job.task.hash] if job.state else 0
+        due = (stop - done) * self._step
+        if self.tokens + due > self.budget:
+            raise Spent
+        started = time.perf_counter()
+        result = self._train(job)
+        self._training += time.perf_counter() - started
+        self.tokens += due
+        self._reached[job.task.hash] = stop
+        if not job.state:
+            self._seen[job.task.hash] = self._seen.get(job.task.hash, 0) + 1
+        if result.evaluation.status is Status.OK:
+            self._found.append((self.tokens, [result.evaluation.objectives[name] for name in COLUMNS]))
+        return result
+
+    def score(self, genome: Genome) -> list[float] | None:
+        """Objectives of a genome trained to the end, in the order of COLUMNS; None if that failed."""
+        form = canonical(tuple(map(int, genome)))
+        hash = genome_hash(form)
+        task = Task(genome=form, hash=hash, seed=derive_seed(self._seed, hash))
+        evaluation = self(Job(task=task)).evaluation
+        return [evaluation.objectives[name] for name in COLUMNS] if evaluation.status is Status.OK else None
+
+    def points(self) -> np.ndarray:
+        """Objectives of all that was trained to the end (N, 3)."""
+        return np.array([values for _, values in self._found]).reshape(-1, len(COLUMNS))
+
+    def outcome(self, box: ReferenceBox, shares: int) -> Outcome:
+        """The account closed: the time of the search ends here."""
+        seconds = time.perf_counter() - self._began - self._training
+        begun = sum(self._seen.values())
+        return Outcome(
+            curve=self._curve(box, shares),
+            tokens=self.tokens,
+            trainings=begun,
+            finished=len(self._found),
+            duplicates=begun - len(self._seen),
+            search_seconds=seconds,
+        )
+
+    def _curve(self, box: ReferenceBox, shares: int) -> np.ndarray:
+        front, left, volumes = np.zeros((0, len(COLUMNS))), list(self._found), []
+        for share in range(1, shares + 1):
+            fresh = [values for tokens, values in left if tokens * shares <= share * self.budget]
+            left = left[len(fresh) :]
+            if fresh:
+                front = np.vstack([front, fresh])
+                front = front[front_mask(front)]
+            volumes.append(hypervolume(front, box))
+        return np.array(volumes)

@@ -1,0 +1,24 @@
+"""Optuna's NSGA-II on the integers of a genome. Needs the extra `bench`."""
+
+import optuna
+from optuna.samplers import NSGAIISampler
+from optuna.trial import TrialState
+
+from comparing.ledger import COLUMNS, Ledger
+from star.config import RunConfig
+from star.search import space_of
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def search_with_optuna(ledger: Ledger, config: RunConfig) -> None:
+    """One suggest_int a gene. The sampler's defaults but for the population: uniform crossover with probability 0.9,
+    mutation of one gene in as many as there are."""
+    low, high = (bound.tolist() for bound in space_of(config).bounds())
+    sampler = NSGAIISampler(population_size=config.population, seed=config.seed)
+    study = optuna.create_study(directions=["minimize"] * len(COLUMNS), sampler=sampler)
+    while True:
+        trial = study.ask()
+        genome = [trial.suggest_int(f"gene{i:02d}", *bounds) for i, bounds in enumerate(zip(low, high, strict=True))]
+        values = ledger.score(genome)
+        study.tell(trial, values, state=TrialState.COMPLETE if values else TrialState.FAIL)

@@ -1,0 +1,58 @@
+"""The same with Optuna's NSGA-II and three of its storages. Needs the extra `bench`."""
+
+import tempfile
+from time import perf_counter
+
+import numpy as np
+import optuna
+from optuna.samplers import NSGAIISampler
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+
+from star.search import space_of
+
+from comparing.ledger import COLUMNS
+from comparing.trials import CONFIG
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+DIRECTIONS = ["minimize"] * len(COLUMNS)
+BOUNDS = [(int(low), int(high)) for low, high in zip(*space_of(CONFIG).bounds(), strict=True)]
+
+
+def suggest(trial: optuna.Trial) -> list[int]:
+    """A genome."""
+    return [trial.suggest_int(f"gene{i:02d}", *bounds) for i, bounds in enumerate(BOUNDS)]
+
+
+def nothing(trial: optuna.Trial) -> list[float]:
+    """Invented objectives, that depend on the genome alone."""
+    return np.random.default_rng(suggest(trial)).random(len(COLUMNS)).tolist()
+
+
+def time_in_memory(trials: int) -> float:
+    """Seconds a trial."""
+    return _time(InMemoryStorage(), trials)
+
+
+def time_journal(trials: int) -> float:
+    """With a journal on the disk."""
+    with tempfile.TemporaryDirectory() as folder:
+        return _time(JournalStorage(JournalFileBackend(f"{folder}/journal.log")), trials)
+
+
+def time_sqlite(trials: int) -> float:
+    """With SQLite on the disk."""
+    with tempfile.TemporaryDirectory() as folder:
+        storage = RDBStorage(f"sqlite:///{folder}/trials.db")
+        try:
+            return _time(storage, trials)
+        finally:
+            storage.engine.dispose()
+
+
+def _time(storage: BaseStorage, trials: int) -> float:
+    sampler = NSGAIISampler(population_size=CONFIG.population, seed=0)
+    study = optuna.create_study(storage=storage, directions=DIRECTIONS, sampler=sampler)
+    started = perf_counter()
+    study.optimize(nothing, n_trials=trials)
+    return (perf_counter() - started) / trials

@@ -1,0 +1,46 @@
+"""Our own searchers, as users run them: the loop of `star evolve` itself, in this process, with a run in memory."""
+
+import tempfile
+from dataclasses import replace
+
+from comparing.ledger import Ledger
+from star.checkpoint import RunDirectory
+from star.config import RunConfig, to_toml
+from star.evolve.evolution import Evolution
+from star.evolve.progress import Silent
+from star.evolve.steady import Steady
+from star.evolve.summary import Clock
+from star.records import Arrays, Evaluation, Generation, Task
+from star.workers import SerialPool
+
+
+class MemoryRun(RunDirectory):
+    """A run whose records are not written, so that thousands of evaluations take seconds; `overhead` measures what
+    writing takes."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self._arrays: dict[tuple[str, str], Arrays] = {}
+
+    def append_evaluation(self, task: Task, evaluation: Evaluation) -> None: ...
+
+    def write_generation(self, generation: Generation) -> None: ...
+
+    def prune_weights(self, keep: set[str]) -> None: ...
+
+    def save_weights(self, hash: str, weights: Arrays) -> None: ...
+
+    def save_state(self, hash: str, state: Arrays) -> None:
+        self._arrays["state", hash] = state
+
+    def load_state(self, hash: str) -> Arrays | None:
+        return self._arrays.get(("state", hash))
+
+
+def search_with_star(ledger: Ledger, config: RunConfig) -> None:
+    """The algorithm, rates and rungs that the configuration says, until the budget is spent."""
+    config = replace(config, serial=True, store="", generations=10**6)
+    with tempfile.TemporaryDirectory() as folder, MemoryRun(f"{folder}/run") as run:
+        run.create(to_toml(config, {"corpus_digest": ""}))
+        loop = Steady if config.mode == "steady" else Evolution
+        loop(config, run, Clock(), Silent()).finish(SerialPool(ledger))

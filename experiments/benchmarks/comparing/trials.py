@@ -1,0 +1,56 @@
+"""A search whose trainings take no time, so that what is left is the search: ours, end to end."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from star.checkpoint import RunDirectory
+from star.config import RunConfig, to_toml
+from star.evolve.evolution import Evolution
+from star.evolve.progress import Silent
+from star.evolve.summary import Clock
+from star.records import Evaluation, Job, Result, Status
+from star.workers import Placement, Pool, RayPool, SerialPool
+
+from comparing.ledger import COLUMNS
+
+WORKERS = 2
+CONFIG = RunConfig(population=32, offspring=32, tokens=60_000, store="", serial=True).resolved()
+
+
+def nothing(job: Job) -> Result:
+    """Invented objectives, that depend on the genome alone."""
+    values = np.random.default_rng(job.task.seed).random(len(COLUMNS))
+    objectives = dict(zip(COLUMNS, values.tolist(), strict=True))
+    evaluation = Evaluation(hash=job.task.hash, status=Status.OK, objectives=objectives, tokens=1)
+    return Result(task=job.task, evaluation=evaluation, weights={"none": np.zeros(1)})
+
+
+def configure(trials: int) -> RunConfig:
+    """The run that has so many, whole generations of them."""
+    assert trials % CONFIG.population == 0, trials
+    return replace(CONFIG, generations=trials // CONFIG.population - 1)
+
+
+def time_run(pool: Pool, trials: int) -> float:
+    """Seconds a trial of a whole run in a directory on the disk, as `star evolve` writes it."""
+    config = configure(trials)
+    with tempfile.TemporaryDirectory() as folder, RunDirectory(Path(folder) / "run") as run:
+        run.create(to_toml(config, {"corpus_digest": ""}))
+        started = perf_counter()
+        Evolution(config, run, Clock(), Silent()).finish(pool)
+        return (perf_counter() - started) / trials
+
+
+def time_serial(trials: int) -> float:
+    """In this process."""
+    return time_run(SerialPool(nothing), trials)
+
+
+def time_on_ray(trials: int) -> float:
+    """On two actors; starting Ray and these is not counted."""
+    with RayPool(nothing, Placement(workers=WORKERS)) as pool:
+        return time_run(pool, trials)

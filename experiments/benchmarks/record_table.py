@@ -1,0 +1,156 @@
+"""Train 2,000 nano genomes and record them in one Parquet file, on which searchers can then be compared in seconds.
+
+The first half are uniform samples, the others descend from the best of those before them, by crossover and mutation, so
+that the table also knows the region to which a search moves. Each is trained on the standard library's source at the
+nano recipe with 60,000 tokens, and measured at three rungs on the way. A row has the genome, the quality at each rung
+and at the end, parameters and cache. What was recorded before is kept: the script goes on where it stopped.
+
+    python experiments/benchmarks/record_table.py [--genomes 2000] [--processes 2]
+"""
+
+import argparse
+import os
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from star.config import RunConfig, rung_steps, trained_scale
+from star.data import Corpus, load_corpus
+from star.evaluation import EvaluationSettings, derive_seed, evaluate
+from star.genome import Space, canonical, genome_hash
+from star.records import Evaluation, Genome, Job, Status, Task
+from star.search import front_mask
+from star.target import target_of
+
+TABLE = Path(__file__).parent / "tables" / "nano.parquet"
+CONFIG = RunConfig(tokens=60_000, rungs=4, eta=3).resolved()
+COLUMNS = ("quality_bpb", "params", "cache_bytes")
+BATCH = 50  # genomes that are drawn at once, and written
+LAYERS = 3  # of non-dominated ones, from which descendants come
+
+_corpus: Corpus
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One trained genome."""
+
+    genome: Genome
+    status: str
+    rungs: tuple[float, ...]
+    objectives: tuple[float, ...]  # NaN after a failure
+    loss_curve: tuple[float, ...]
+    seconds: float
+
+
+def start() -> None:
+    """In each process: low priority, and the corpus."""
+    global _corpus
+    os.nice(19)
+    _corpus = load_corpus(CONFIG.corpus, 32 << 20)
+
+
+def train(genome: Genome) -> Row:
+    """The row of one genome."""
+    hash = genome_hash(genome)
+    settings = EvaluationSettings(scale=trained_scale(CONFIG), target=target_of(CONFIG), rungs=rung_steps(CONFIG))
+    task = Task(genome=genome, hash=hash, seed=derive_seed(CONFIG.seed, hash))
+    return _row(genome, evaluate(Job(task=task), settings, _corpus).evaluation)
+
+
+def _row(genome: Genome, evaluation: Evaluation) -> Row:
+    values = tuple(evaluation.objectives.get(column, float("nan")) for column in COLUMNS)
+    curve = evaluation.loss_curve
+    return Row(genome, str(evaluation.status), evaluation.rungs, values, curve, evaluation.train_seconds)
+
+
+def draw(rows: list[Row], total: int, rng: np.random.Generator) -> list[Genome]:
+    """The next genomes: none that is there already."""
+    space = Space(CONFIG.slots, CONFIG.deck)
+    seen, drawn = {row.genome for row in rows}, []
+    parents = [] if len(rows) < total // 2 else best(rows)
+    while len(drawn) < BATCH:
+        if parents:
+            a, b = (parents[i] for i in rng.choice(len(parents), 2, replace=False))
+            genome = space.repair(space.mutate(space.crossover(a, b, rng)[0], rng))
+        else:
+            genome = space.sample(rng)
+        if (genome := canonical(genome)) not in seen:
+            seen.add(genome)
+            drawn.append(genome)
+    return drawn
+
+
+def best(rows: list[Row]) -> list[Genome]:
+    """The first layers of non-dominated ones."""
+    rest = [row for row in rows if row.status == Status.OK]
+    found: list[Genome] = []
+    for _ in range(LAYERS):
+        mask = front_mask(np.array([row.objectives for row in rest]))
+        found += [row.genome for row, is_best in zip(rest, mask, strict=True) if is_best]
+        rest = [row for row, is_best in zip(rest, mask, strict=True) if not is_best]
+    return found
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a table; none if it does not exist."""
+    if not path.exists():
+        return []
+    rows = pq.read_table(path).to_pylist()
+    return [
+        Row(
+            genome=tuple(row["genome"]),
+            status=row["status"],
+            rungs=tuple(row["rungs"]),
+            objectives=tuple(row[column] for column in COLUMNS),
+            loss_curve=tuple(row["loss_curve"]),
+            seconds=row["seconds"],
+        )
+        for row in rows
+    ]
+
+
+def write(path: Path, rows: list[Row]) -> None:
+    """Replace the table."""
+    schema = pa.schema(
+        [
+            ("genome", pa.list_(pa.int8())),
+            ("status", pa.string()),
+            ("rungs", pa.list_(pa.float32())),
+            *((column, pa.float64()) for column in COLUMNS),
+            ("loss_curve", pa.list_(pa.float32())),
+            ("seconds", pa.float32()),
+        ]
+    )
+    plain = [
+        {name: getattr(row, name) for name in ("genome", "status", "rungs", "loss_curve", "seconds")}
+        | dict(zip(COLUMNS, row.objectives, strict=True))
+        for row in rows
+    ]
+    path.parent.mkdir(exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    pq.write_table(pa.Table.from_pylist(plain, schema), temporary, compression="zstd")
+    os.replace(temporary, path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--genomes", type=int, default=2000)
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--table", type=Path, default=TABLE)
+    given = parser.parse_args()
+    rows = read(given.table)
+    with ProcessPoolExecutor(given.processes, initializer=start) as pool:
+        while len(rows) < given.genomes:
+            batch = draw(rows, given.genomes, np.random.default_rng([CONFIG.seed, len(rows)]))
+            rows += pool.map(train, batch)
+            write(given.table, rows)
+            print(f"{len(rows)} of {given.genomes}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""What a run takes from the store and gives to it: at any point of a race no more than training would have given."""
+
+import platform
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+import star
+from star.checkpoint.store import Store, canonical_text
+from star.checkpoint.tables import SCHEMA_VERSION
+from star.config import RunConfig, rung_steps, trained_scale
+from star.objectives import OBJECTIVES, find_objectives
+from star.records import Evaluation, Status, Task
+from star.target import Screen, TargetCost
+from star.training import CURVE_POINTS
+
+STORE = "store"  # in place of the worker that trained a proxy, where none of this run did
+QUALITY = OBJECTIVES["quality"].column
+ABOVE = ("cli", "evolve", "export", "report", "search", "workers", "checkpoint")  # rooms that no training depends on
+
+
+class Reuse:
+    """The store as one run sees it, or nothing at all if the run has none.
+
+    A run that measures latency has none, because what is measured again differs, and neither has one whose children
+    begin with their parents' weights, because what they come to follows from more than their genome.
+    """
+
+    def __init__(self, config: RunConfig, digest: str, screen: Screen, note: Callable[[str], None]) -> None:
+        recipe = trained_scale(config).recipe
+        self._screen = screen
+        self._steps = recipe.steps
+        self._step_tokens = recipe.batch_size * recipe.seq_len
+        self._stops = rung_steps(config)
+        measures = any(objective.needs_latency for objective in find_objectives(config.objectives))
+        has_store = config.store and digest and not config.warm_weights and not measures
+        self._store = Store(config.store, describe_training(config, digest), note) if has_store else None
+
+    def find(self, task: Task, rung: int | None) -> Evaluation | None:
+        """What training that proxy up to a rung gives, or to the end if that is None; None if it has to be trained.
+
+        The costs are those at this run's target. It is the evaluation that a worker would give, but for its name and
+        for the seconds, which are those that somebody's training took.
+        """
+        known = self._store.find(task) if self._store else None
+        if known is None:
+            return None
+        if rung is not None and rung < len(known.rungs):
+            return self._paused(task, known, rung)
+        if known.status is Status.DIVERGED:
+            return replace(known, loss_curve=(), rungs=(), tokens=0, worker=STORE)
+        return self._priced(task, known, known.objectives) if known.status is Status.OK else None
+
+    def keep(self, task: Task, evaluation: Evaluation, before: Evaluation | None, rung: int | None) -> None:
+        """Store what a worker gave that trained a proxy up to a rung; `before` is what was known of it until then.
+
+        What depends on the machine is not stored: that a worker died, took too long or ran out of memory.
+        """
+        if self._store is None:
+            return
+        own = {"generation": 0, "retries": {}}
+        if evaluation.status in (Status.OK, Status.STOPPED):
+            costs = TargetCost._fields
+            measured = {name: value for name, value in evaluation.objectives.items() if name not in costs}
+            self._store.keep(task, replace(evaluation, objectives=measured, **own))
+        elif evaluation.status is Status.DIVERGED:
+            passed = len(before.rungs) if before else 0
+            following = passed if passed < len(self._stops) else None
+            if rung == following:  # else nobody knows which rungs it would have passed
+                if before:
+                    own |= {"rungs": before.rungs, "loss_curve": before.loss_curve, "tokens": before.tokens}
+                self._store.keep(task, replace(evaluation, **own))
+
+    def keep_weights(self, task: Task, source: Path) -> None:
+        """Store the file of weights that the run keeps of a proxy."""
+        if self._store:
+            self._store.keep_weights(task, source)
+
+    def take_weights(self, task: Task, target: Path) -> bool:
+        """Put stored weights where the run keeps its own; False if there are none."""
+        return self._store is not None and self._store.take_weights(task, target)
+
+    def _paused(self, task: Task, known: Evaluation, rung: int) -> Evaluation:
+        """As the training stood at a rung."""
+        stop = self._stops[rung]
+        tokens = stop * self._step_tokens
+        share = min(1.0, tokens / known.tokens)
+        paused = replace(
+            known,
+            status=Status.STOPPED,
+            rungs=known.rungs[: rung + 1],
+            loss_curve=known.loss_curve[: curve_length(self._steps, stop)],
+            tokens=tokens,
+            seconds=known.seconds * share,
+            train_seconds=known.train_seconds * share,
+            error="",
+        )
+        return self._priced(task, paused, {QUALITY: known.rungs[rung]})
+
+    def _priced(self, task: Task, known: Evaluation, measured: dict[str, float]) -> Evaluation:
+        cost = self._screen.cost(task.genome)
+        assert cost is not None, "what cannot be built was turned away before"
+        return replace(known, objectives=measured | cost.columns(), worker=STORE)
+
+
+def describe_training(config: RunConfig, digest: str) -> str:
+    """All that decides what training a genome with a seed gives, as one text: the sizes and the recipe, where the
+    race has its rungs, what is trained on, the code and the libraries, and what does the arithmetic."""
+    scale, objectives = trained_scale(config), find_objectives(config.objectives)
+    device = "cuda" if config.gpus_per_worker else f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    return canonical_text(
+        {
+            "dims": scale.dims,
+            "recipe": scale.recipe,
+            "rungs": rung_steps(config),
+            "corpus": digest if any(one.needs_text for one in objectives) else "",
+            "tasks": tuple(dict.fromkeys(task for one in objectives for task in one.tasks)),
+            "star": _code_digest(),
+            "schema": SCHEMA_VERSION,
+            "torch": version("torch"),
+            "numpy": version("numpy"),
+            "device": device,
+        }
+    )
+
+
+def curve_length(steps: int, stop: int) -> int:
+    """How many points the loss curve of a training of `steps` steps has after `stop` of them."""
+    points = min(CURVE_POINTS, steps)
+    return sum(steps * i // points <= stop for i in range(1, points + 1))
+
+
+@cache
+def _code_digest() -> str:
+    """sha256 of the source of all rooms that a training could depend on, so that whoever changes an operator is not
+    given what the one before came to."""
+    root = Path(star.__file__).parent
+    digest = sha256()
+    for path in sorted(root.rglob("*.py")):
+        name = path.relative_to(root)
+        if name.parts[0] not in ABOVE:
+            digest.update(f"{name.as_posix()}\n".encode() + path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,34 @@
+"""Which candidates of a race go on at a rung: successive halving with several objectives.
+
+Successive halving (Jamieson & Talwalkar 2015, arXiv:1502.07943) keeps the best share at each rung by one number. Here a
+candidate has several, all but the quality known exactly, and it stops only where it is clearly dominated: where another
+is no worse in any exact objective and its quality at the same rung is better by more places than a short training
+may err.
+"""
+
+import numpy as np
+from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
+
+MARGIN = 0.1  # of all ranks at a rung: how much better the quality of a clearly better one is
+
+
+def going_on(candidates: np.ndarray, rivals: np.ndarray, quality: int, eta: int) -> np.ndarray:
+    """Which rows of `candidates` (N, objectives) go on beyond a rung, one in `eta` of them at least.
+
+    All values are minimised and belong to the same rung; column `quality` is compared by rank only. `rivals` (M,
+    objectives) passed the rung before; they stop others but are not judged.
+    """
+    if not len(candidates):
+        return np.zeros(0, dtype=bool)
+    everyone = np.vstack([candidates, rivals.reshape(-1, candidates.shape[1])])
+    ranks = everyone[:, quality].argsort(kind="stable").argsort(kind="stable") / len(everyone)
+    exact = np.delete(everyone, quality, axis=1)
+    no_worse = (exact[None, :, :] <= exact[: len(candidates), None, :]).all(axis=2)
+    clearly_better = ranks[None, :] < ranks[: len(candidates), None] - MARGIN
+    stays = ~(no_worse & clearly_better).any(axis=1)
+    missing = -(-len(candidates) // eta) - int(stays.sum())
+    if missing > 0:
+        layers = NonDominatedSorting().do(everyone, return_rank=True)[1][: len(candidates)]
+        order = np.lexsort((ranks[: len(candidates)], layers, stays))  # those that stop first, best layers first
+        stays[order[:missing]] = True
+    return stays

@@ -1,0 +1,103 @@
+"""A pool whose workers exist in a virtual time only, to see what a driver does with ten thousand of them."""
+
+import heapq
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from star.records import Job, Result
+from star.workers.pool import Evaluate
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """When a worker was at a job, in virtual seconds."""
+
+    worker: int
+    begun: float
+    ended: float
+
+
+class SimulatedPool:
+    """A Pool with a clock of its own: a job takes as long as `durations` says, and its result is there at its end.
+
+    Args:
+        evaluate: gives the result of a job; the real time that it takes does not count.
+        durations: virtual seconds of a job on a worker of speed 1.
+        speeds: of the workers, whose number this gives; a worker of speed 1/3 takes three times as long.
+        counts_driver: whether the real time between the calls passes in the virtual time too, as the driver's own.
+
+    A worker that becomes free begins the job that waits longest, if one waits, but not before the driver calls `take`:
+    it is the driver's process that hands jobs out.
+    """
+
+    def __init__(
+        self,
+        evaluate: Evaluate,
+        durations: Callable[[Job], float],
+        speeds: Sequence[float],
+        counts_driver: bool = False,
+    ) -> None:
+        self.now = 0.0  # virtual seconds since the beginning
+        self.spans: list[Span] = []  # in order of beginning
+        self._evaluate = evaluate
+        self._durations = durations
+        self._speeds = speeds
+        self._counts_driver = counts_driver
+        self._left = time.perf_counter()
+        self._waiting: deque[Job] = deque()
+        self._running: list[tuple[float, int, Job]] = []  # a heap: end, worker, job
+        self._idle = deque(range(len(speeds)))
+
+    @property
+    def num_workers(self) -> int:
+        """See Pool."""
+        return len(self._speeds)
+
+    @property
+    def pending(self) -> int:
+        """See Pool."""
+        return len(self._waiting) + len(self._running)
+
+    def submit(self, job: Job) -> None:
+        """See Pool."""
+        self._pass_time()
+        self._waiting.append(job)
+        self._feed()
+        self._left = time.perf_counter()
+
+    def take(self) -> Result:
+        """See Pool."""
+        assert self._running, "nothing was submitted"
+        self._pass_time()
+        ended, worker, job = heapq.heappop(self._running)
+        self.now = max(self.now, ended)
+        self._idle.append(worker)
+        self._feed()
+        result = self._evaluate(job)
+        self._left = time.perf_counter()
+        return result
+
+    def utilisation(self, begin: float, end: float) -> float:
+        """The share of the workers' time between two moments in which they were at a job."""
+        busy = sum(max(0.0, min(end, span.ended) - max(begin, span.begun)) for span in self.spans)
+        return busy / (self.num_workers * (end - begin))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+    def _pass_time(self) -> None:
+        if self._counts_driver:
+            self.now += time.perf_counter() - self._left
+
+    def _feed(self) -> None:
+        while self._waiting and self._idle:
+            worker, job = self._idle.popleft(), self._waiting.popleft()
+            ended = self.now + self._durations(job) / self._speeds[worker]
+            heapq.heappush(self._running, (ended, worker, job))  # no two of one worker, so that no jobs are compared
+            self.spans.append(Span(worker, self.now, ended))
