@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help evolve smoke test test-slow check types oracles bench clean
+.PHONY: help evolve smoke test test-slow kill check types oracles bench clean
 
 help:
 	@echo "make evolve   run the default search (population 64); options in ARGS=\"--generations 3\""
 	@echo "make smoke    run the smallest whole search, under a minute"
 	@echo "make test     run the tests             make test-slow  run the long ones"
+	@echo "make kill     kill the driver of a race fifty times; the run must end as if nothing had happened"
 	@echo "make check    lint, import contracts, tests"
 	@echo "make types    pyright (fetches node on its first run)"
 	@echo "make oracles  compare scans with flash-linear-attention's naive functions (fetches them)"
@@ -51,6 +52,9 @@ check: $(VENV)/.star-dev
 
 types: $(VENV)/.star-dev
 	$(BIN)/pyright
+
+kill: $(VENV)/.star-dev
+	$(PYTEST) -m slow -k fifty tests/test_kill.py $(ARGS)
 
 oracles: $(VENV)/.star-dev
 	$(PIP) --no-deps --target $(VENV)/oracles --upgrade fla-core==0.6.0 einops==0.8.1

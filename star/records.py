@@ -61,7 +61,7 @@ class Evaluation:
     error: str = ""
     retries: dict[str, int] = field(default_factory=dict)  # cause -> how often it was tried again for it
     arrival: int = 0  # as which the search was told of it, counted from 1; 0: in no order, or not told yet
-    asked: int = 0  # how many proposals the search had been asked for by then
+    asked: int = 0  # how often the search had been asked for a proposal when this was recorded; 0: in no order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -30,7 +30,8 @@ SUMMARY = {
     "worker_utilisation",
 }
 OWN = ["--deck", "extended", "--levels", "all"]
-TINY = ["--population", "2", "--generations", "1", "--tokens", "1024", "--slots", "2", "--serial", "--json"]
+TINY = ["--population", "2", "--generations", "1", "--tokens", "1024", "--slots", "2", "--store", ""]
+TINY += ["--serial", "--json"]
 
 
 @pytest.fixture(scope="module")

@@ -20,11 +20,14 @@ from tiny import CONFIG, contents, invent, outcomes, write_text
 
 import star.evolve.run as room
 from star.checkpoint import RunDirectory
+from star.config import RunConfig
 from star.evolve import evolve
 from star.records import Status
 
-KILLS = 12
+KILLS = 5
+MANY_KILLS = 50
 MEAN_SECONDS = 0.4
+RACE = replace(CONFIG, tokens=320, rungs=3)  # ten steps, judged after the first and the third
 VANISH_SECONDS = 10.0
 
 
@@ -55,13 +58,14 @@ def same(run: RunDirectory, whole: RunDirectory) -> bool:
     return contents(run) == contents(whole) and outcomes(run) == outcomes(whole)
 
 
-def test_killed_at_random_moments(tmp_path, processes, text, whole):
-    """At least KILLS kills, over as many runs as that takes."""
+def kill_at_random(folder: Path, processes, config: RunConfig, wanted: int) -> None:
+    """At least so many kills, over as many runs as that takes, each of which ends as one that nobody touched."""
     rng = random.Random(0)
-    config = replace(CONFIG, corpus=(text,))
+    whole = RunDirectory(folder / "whole")
+    evolve(config, whole)
     kills = runs = 0
-    while kills < KILLS:
-        run = RunDirectory(tmp_path / f"run{runs}")
+    while kills < wanted:
+        run = RunDirectory(folder / f"run{runs}")
         runs += 1
         while True:
             driver = processes.Process(target=drive, args=(run.path, config))
@@ -76,8 +80,19 @@ def test_killed_at_random_moments(tmp_path, processes, text, whole):
         assert same(run, whole)
 
 
-def test_killed_before_every_single_touch_of_the_disk(tmp_path, processes, text, monkeypatch):
-    config = replace(CONFIG, corpus=(text,), population=3, offspring=2, generations=1)
+@pytest.mark.parametrize("config", [CONFIG, RACE], ids=["plain", "race"])
+def test_killed_at_random_moments(tmp_path, processes, text, config):
+    kill_at_random(tmp_path, processes, replace(config, corpus=(text,)), KILLS)
+
+
+@pytest.mark.slow
+def test_killed_fifty_times_in_a_race(tmp_path, processes, text):
+    kill_at_random(tmp_path, processes, replace(RACE, corpus=(text,)), MANY_KILLS)
+
+
+@pytest.mark.parametrize("config", [replace(CONFIG, population=3), replace(RACE, population=2)], ids=["plain", "race"])
+def test_killed_before_every_single_touch_of_the_disk(tmp_path, processes, text, monkeypatch, config):
+    config = replace(config, corpus=(text,), offspring=2, generations=1)
     monkeypatch.setattr(room, "evaluate", invent)
     whole = RunDirectory(tmp_path / "whole")
     evolve(config, whole)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_search import SIZES, measure, record
+from test_search import SIZES, ask, make, measure, record
 from test_target import SMALL
 from tiny import CONFIG, contents, invent, outcomes, write_text
 
@@ -19,8 +19,8 @@ from star.evolve import Interrupted, Silent, evolve, resume
 from star.genome import Space, canonical, decode
 from star.records import Status
 from star.report.history import read_history
-from star.search import Search, space_of
-from star.search.operators import TRIES
+from star.search import Plan, Search, space_of
+from star.search.sieve import TRIES
 from star.spec import UserError
 from star.target import screen_of, target_of
 
@@ -37,9 +37,9 @@ def trained(monkeypatch):
     """Genomes that were trained, and how often."""
     found = Counter()
 
-    def count(task, settings, corpus):
-        found[task.genome] += 1
-        return invent(task, settings, corpus)
+    def count(job, settings, corpus):
+        found[job.task.genome] += 1
+        return invent(job, settings, corpus)
 
     monkeypatch.setattr(room, "evaluate", count)
     return found
@@ -76,16 +76,18 @@ class Few:
 def told(search, number):
     """One generation, infeasible genomes not evaluated."""
     born = []
-    for proposal in search.ask():
+    for proposal in ask(search):
         one = measure(proposal, number)
-        if search._constraints.violations(proposal.genome)[0] > 0:
+        if proposal.genome in search.refused:
             one = replace(one, status=Status.INFEASIBLE, objectives={})
         born.append(one)
-    return born, replace(record(search, number, search.tell(born)), turned_away=search.turned_away)
+    survivors = search.tell(born)
+    front = tuple(one for one in survivors if one.rank == 0)
+    return born, replace(record(search, number, survivors), front=front)
 
 
 def test_a_limit_that_some_meet_is_met_by_all_proposals():
-    search = Search(**SIZES, seed=3, constraints=Few(16))
+    search = make(3, Few(16))
     for number in range(5):
         born, generation = told(search, number)
         assert all(total(one.genome) <= 16 for one in born)
@@ -93,7 +95,7 @@ def test_a_limit_that_some_meet_is_met_by_all_proposals():
 
 
 def test_the_least_violating_are_kept_where_nothing_is_feasible():
-    search = Search(**SIZES | {"space": Space(8)}, seed=3, constraints=Few(0.1))
+    search = make(3, Few(0.1), space=Space(8))
     born, generation = told(search, 0)
     assert len(born) == SIZES["population"] and {one.status for one in born} == {Status.INFEASIBLE}
     assert TRIES * len(born) <= search.turned_away < (TRIES + 1) * len(born)
@@ -105,7 +107,7 @@ def test_the_least_violating_are_kept_where_nothing_is_feasible():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_an_infeasible_start_recovers_by_debs_rules(seed):
-    search, least = Search(**SIZES | {"space": Space(8)}, seed=seed, constraints=Few(12)), []
+    search, least = make(seed, Few(12), space=Space(8)), []
     for number in range(20):
         _, generation = told(search, number)
         least.append(min(total(one.genome) for one in generation.individuals))
@@ -121,13 +123,13 @@ def test_an_infeasible_start_recovers_by_debs_rules(seed):
 @pytest.mark.parametrize("cut", range(5))
 @pytest.mark.parametrize("limit", [10, 30])
 def test_a_restored_search_knows_its_violations(cut, limit):
-    sizes = SIZES | {"space": Space(8), "seed": 7, "constraints": Few(limit)}
-    whole, search = [], Search(**sizes)
+    plan = Plan(**SIZES | {"space": Space(8)}, seed=7)
+    whole, search = [], Search(plan, Few(limit))
     for number in range(7):
         whole.append(told(search, number)[1])
     found = {one.status for one in whole[cut].individuals}
     assert limit == 30 or cut > 2 or Status.INFEASIBLE in found
-    search = Search.restore(**sizes, generation=whole[cut])
+    search = Search.restore(plan, whole[cut], Few(limit))
     assert [told(search, number)[1] for number in range(cut + 1, 7)] == whole[cut + 1 :]
 
 
@@ -136,12 +138,12 @@ def test_what_cannot_be_built_is_the_worst_of_all():
         def violations(self, genome):
             return None if genome[0] % 2 else super().violations(genome)
 
-    search = Search(**SIZES | {"space": Space(8)}, seed=1, constraints=Meaningless(1))
-    assert all(proposal.genome[0] % 2 == 0 for proposal in search.ask())
+    search = make(1, Meaningless(1), space=Space(8))
+    assert all(proposal.genome[0] % 2 == 0 for proposal in ask(search))
     none = Meaningless(1)
     none.violations = lambda genome: None
-    search = Search(**SIZES, seed=1, constraints=none)
-    born = [replace(measure(proposal, 0), status=Status.INFEASIBLE, objectives={}) for proposal in search.ask()]
+    search = make(1, none)
+    born = [replace(measure(proposal, 0), status=Status.INFEASIBLE, objectives={}) for proposal in ask(search)]
     assert len(born) == SIZES["population"] and all(one.rank > 0 for one in search.tell(born))
 
 
@@ -300,7 +302,7 @@ def test_a_run_within_limits_from_the_command_line(star, tmp_path):
     (tmp_path / "small.toml").write_text(SMALL)
     given = f"--target {tmp_path}/small.toml --context 64 --dtype int4 --batch 2 --max-memory 150kB --max-params 0.3M"
     given += " --population 2 --generations 1 --tokens 1024 --slots 2 --serial --objectives quality,memory"
-    code, out, err = star("evolve", *given.split(), "--out", tmp_path / "run", "--json")
+    code, out, err = star("evolve", *given.split(), "--store", "", "--out", tmp_path / "run", "--json")
     assert code == 0, err
     found = json.loads(out)
     assert found["limits"] == {"max_memory": 150e3, "max_params": 0.3e6} and found["turned_away"] >= 0

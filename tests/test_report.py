@@ -93,12 +93,6 @@ def test_a_row_as_json_is_flat(run):
     assert read["quality_bpb"] == row.objectives["quality_bpb"] and read["classes"] == list(row.classes)
 
 
-def test_failures_are_never_on_the_front(run):
-    generation = run.latest_generation()
-    failed = replace(generation.individuals[0], id=10_000, status=Status.DIVERGED, objectives={}, rank=0)
-    assert replace(generation, individuals=(failed,)).front == ()
-
-
 @pytest.mark.parametrize(
     ("value", "unit", "text"),
     [

@@ -14,7 +14,7 @@ from star.config import RunConfig, from_toml
 from star.evolve import Silent, evolve, resume
 from star.evolve.seeds import choose_seeds, resolve_seeds
 from star.genome import Space, canonical, genome_hash, parse, split, tile, to_text
-from star.search import Search, space_of
+from star.search import Plan, Search, space_of
 from star.spec import UserError
 from star.target import screen_of, target_of
 
@@ -131,8 +131,8 @@ def test_refusals(runs, tmp_path, name, settings, words):
 
 def test_seeds_come_before_random_genomes_and_only_once():
     given = tuple(map(parse, ("11111-91111-11111", "11111-91112-11211", "51111-51111-71111")))
-    search = Search(4, 4, Space(3), 3, 0, seeds=given)
-    proposals = search.ask()
+    search = Search(Plan(population=4, space=Space(3), num_objectives=3, seed=0), seeds=given)
+    proposals = search.ask(4)
     assert [one.genome for one in proposals[:2]] == [given[0], given[2]], "the second is the first, spelled otherwise"
     assert [one.id for one in proposals] == [0, 1, 2, 3] and all(one.parents == () for one in proposals)
     assert len({canonical(one.genome) for one in proposals}) == 4
@@ -145,8 +145,8 @@ def test_an_infeasible_seed_is_kept_untrained():
         def violations(self, genome):
             return (float(genome[0] % 2),)
 
-    search = Search(4, 4, Space(3), 3, 0, Odd(), (parse("11111-91111-11111"),))
-    proposals = search.ask()
+    search = Search(Plan(population=4, space=Space(3), num_objectives=3, seed=0), Odd(), (parse("11111-91111-11111"),))
+    proposals = search.ask(4)
     assert [one.genome[0] % 2 for one in proposals] == [1, 0, 0, 0] and search.turned_away > 0
 
 

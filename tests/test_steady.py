@@ -1,5 +1,6 @@
 """Without generations: what a run gives follows from the order in which results came, and that order is on record."""
 
+import os
 import random
 import sys
 from collections import Counter, deque
@@ -13,7 +14,7 @@ from tiny import CONFIG, SETTINGS, contents, invent, make_task, outcomes, write_
 import star.evolve.run as room
 from star.checkpoint import RunDirectory
 from star.config import rung_steps, trained_scale
-from star.evolve import Silent, evolve, resume
+from star.evolve import Silent, arrivals, evolve, resume
 from star.evolve.arrivals import LEAST
 from star.evolve.replay import Differs, replay
 from star.records import Individual, Job, Status
@@ -26,6 +27,11 @@ RACE = {"rungs": 2, "eta": 2, "tokens": 256}
 
 class Killed(BaseException):
     """In place of the end of this process."""
+
+
+@pytest.fixture(autouse=True)
+def no_power_failures(monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 @pytest.fixture
@@ -186,13 +192,14 @@ def test_any_order_is_a_record(tmp_path, config, trained, scrambled, extra, seed
 
 
 @pytest.mark.parametrize("extra", [{}, RACE, {"warm_weights": True}])
-def test_killed_before_every_single_touch_of_the_disk(tmp_path, config, trained, extra):
-    config = replace(config, population=3, offspring=2, generations=2, **extra)
+def test_killed_before_every_single_touch_of_the_disk(tmp_path, config, trained, monkeypatch, extra):
+    monkeypatch.setattr(arrivals, "LEAST", 2)
+    config = replace(config, population=3, offspring=2, generations=1, **extra)
     whole = run_in(tmp_path / "whole", config)
     check_record(whole, config)
     touch, is_done = 0, False
     while not is_done:
-        touch += 3 if extra else 1
+        touch += 1 + bool(extra)
         run = RunDirectory(tmp_path / f"run{touch}")
         is_done = kill(run, config, touch)
         landed = run.evaluations() if (run.path / "run.toml").exists() else {}
@@ -203,7 +210,7 @@ def test_killed_before_every_single_touch_of_the_disk(tmp_path, config, trained,
         assert not [one for one in trained if one[0] in landed and one[1] == 0], touch
         assert contents(run) == contents(whole) and outcomes(run) == outcomes(whole), touch
         assert order(run) == order(whole), touch
-    assert touch > 100, "there should have been so many at least"
+    assert touch > 50, "there should have been so many at least"
 
 
 def kill(run: RunDirectory, config, touch: int) -> bool:
@@ -239,7 +246,7 @@ def test_killed_again_and_again_with_many_workers(tmp_path, config, trained, scr
     check_record(run, config)
 
 
-def test_a_lost_result_costs_the_order_but_no_other_result(tmp_path, config, trained, scrambled):
+def test_a_lost_result_costs_the_order_but_no_other_result(tmp_path, config, trained):
     config = replace(config, slots=1, generations=6)
     run = run_in(tmp_path / "run", config)
     victim = run.path / "evaluations" / "generation-0002.parquet"
@@ -289,10 +296,10 @@ def test_more_generations(tmp_path, config, trained):
 
 
 def test_a_space_that_runs_out_ends_the_run(tmp_path, config, trained, caplog):
-    config = replace(config, slots=1, max_params=4_000.0, generations=2, population=40, offspring=3)
+    config = replace(config, slots=1, generations=1, population=120, offspring=3)
     run = run_in(tmp_path / "run", config)
     last = run.latest_generation()
-    assert last.number == 2 and last.next_id < budget(config) and "exhausted" in caplog.text
+    assert last.number == 1 and last.next_id < budget(config) and "exhausted" in caplog.text
     replay(run)
 
 
@@ -303,7 +310,7 @@ def test_the_race_stops_only_who_is_behind(tmp_path, config, trained):
     stopped = [one for one in rows if one.status is Status.STOPPED]
     reached = [one for one in rows if one.rungs]
     assert len(stopped) > 10 and len(stopped) + sum(one.status is Status.OK for one in rows) == len(reached)
-    assert all(one.status is not Status.STOPPED for one in rows[: LEAST - 1])
+    assert all(one.status is not Status.STOPPED for one in rows[: LEAST - 2]), "but for two under way"
     for one in stopped:
         costs = {name: value for name, value in one.objectives.items() if name != "quality_bpb"}
         better = [rival for rival in reached if rival.rungs[0] < one.rungs[0]]

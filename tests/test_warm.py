@@ -60,25 +60,35 @@ def test_an_unchanged_child_inherits_everything(genome, data):
     assert taken.keys() == weights.keys() and all(taken[name] is weights[name] for name in taken)
 
 
-@given(genomes(max_slots=5), st.sampled_from(sorted(DECK)))
-def test_a_child_of_new_slots_alone_takes_what_belongs_to_none(child, number):
-    number = (
-        next(n for n in sorted(DECK) if n >= number or n == max(DECK) if n not in child[::5])
-        if (number in child[::5])
-        else number
-    )
+@given(genomes(max_slots=5), st.data())
+def test_a_child_of_new_slots_alone_takes_what_belongs_to_none(child, data):
+    number = data.draw(st.sampled_from(sorted(DECK.keys() - set(child[::5]))))
     parent = (number, 1, 1, 1, 1) * (len(child) // 5)
     weights = filled(parent, 0)
     taken = inherit(child, [(parent, weights)])
     assert taken.keys() == {"embedding.weight", "final_norm.weight"} and all(taken[n] is weights[n] for n in taken)
 
 
-@given(any_genomes(max_slots=5), st.lists(any_genomes(max_slots=5), min_size=1, max_size=3), st.data())
-def test_whatever_the_parents_it_fits_the_child(child, parents, data):
+@st.composite
+def families(draw):
+    """A genome and up to three others, which have some slots in common with it, or all, or none but by chance."""
+    child, parents = draw(any_genomes(max_slots=5)), []
+    size = len(child) // 5
+    for _ in range(draw(st.integers(1, 3))):
+        if child[0] < 0 or draw(st.booleans()):
+            parents.append(draw(st.sampled_from([child, draw(any_genomes(max_slots=5))])))
+            continue
+        pair = child, draw(genomes(size, size))
+        whose = draw(st.lists(st.integers(0, 1), min_size=size, max_size=size))
+        parents.append(tuple(gene for i, which in enumerate(whose) for gene in pair[which][5 * i : 5 * i + 5]))
+    return child, parents
+
+
+@given(families())
+def test_whatever_the_parents_it_fits_the_child(family):
     """Slot by slot all or nothing, from a parent that has this class there, with all that it computes with; of the
     right names and shapes."""
-    own = [data.draw(st.sampled_from([parent, child[: len(parent)] if child[0] >= 0 else child])) for parent in parents]
-    own = [genome if genome else (0, 1, 1, 1, 1) for genome in own]
+    child, own = family
     known = [(genome, filled(genome, seed)) for seed, genome in enumerate(own)]
     taken = inherit(child, known)
     model = build(child)

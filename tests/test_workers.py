@@ -222,7 +222,6 @@ def test_machines_are_not_held_against_a_job():
 
 def test_what_errors_of_ray_mean():
     assert faults.judge(faults.GetTimeoutError(), 5.0) == Fault("hang", "stopped after 5 seconds")
-    assert faults.judge(faults.ActorUnavailableError("socket closed", None), 5.0).cause == "node lost"
     assert faults.judge(faults.ObjectLostError("00" * 28, None, ""), 5.0).cause == "node lost"
     assert faults.judge(faults.ActorDiedError(), 5.0) is None, "its notes tell"
 

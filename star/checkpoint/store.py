@@ -1,6 +1,6 @@
 """Evaluations that the runs of one project share, so that nothing is trained twice.
 
-    .gitignore                      everything in here
+    .gitignore                      of everything in here
     evaluations/3f/KEY.parquet      one evaluation, in the format of a run's own
     weights/3f/KEY.safetensors      trained weights, of architectures whose weights some run kept
     new/                            files that are being written
@@ -14,6 +14,7 @@ torn, or not what its name says, is told of once and trained again.
 
 import json
 import os
+import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -33,6 +34,7 @@ from star.spec import UserError
 EVALUATIONS, WEIGHTS, NEW = "evaluations", "weights", "new"
 IGNORED = ".gitignore"
 FINAL = (Status.OK, Status.DIVERGED)  # nobody gets further than this
+UNFINISHED = re.compile(r"[0-9a-f]{64}\.\d+\.[0-9a-f]{8}")
 STALE_SECONDS = 3600.0  # after which a file that is still being written belongs to a process that was killed
 
 
@@ -150,8 +152,9 @@ class Store:
     def _make(self, folder: Path) -> None:
         if folder.is_dir():
             return
+        is_new = not self.path.is_dir()
         folder.mkdir(parents=True, exist_ok=True)
-        if not (self.path / IGNORED).exists():
+        if is_new:  # a directory that was there may be somebody's repository
             (self.path / IGNORED).write_text("*\n")
 
     def _remove(self, path: Path) -> None:
@@ -162,7 +165,7 @@ class Store:
         """Delete what processes that were killed left half written."""
         with suppress(OSError):  # there is no store yet, it cannot be written, or another process sweeps too
             for path in (self.path / NEW).iterdir():
-                if time.time() - path.stat().st_mtime > STALE_SECONDS:
+                if UNFINISHED.fullmatch(path.name) and time.time() - path.stat().st_mtime > STALE_SECONDS:
                     path.unlink()
 
     def _tell(self, path: Path, reason: str) -> None:

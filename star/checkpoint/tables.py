@@ -121,8 +121,9 @@ def unpack_evaluations(data: bytes) -> list[Entry]:
 
 
 def strike_arrivals(entries: Sequence[Entry], first: int) -> list[Entry]:
-    """The same, but what was told as number `first` or later is as if it had not been told yet."""
-    return [(task, replace(one, arrival=0, asked=0) if one.arrival >= first else one) for task, one in entries]
+    """The same, but what was told as number `first` or later is as if it had not been told yet, and what was not told
+    as if it had been recorded in no order."""
+    return [(task, one if 0 < one.arrival < first else replace(one, arrival=0, asked=0)) for task, one in entries]
 
 
 def _pack(rows: list[Row], columns: pa.Schema, objectives: set[str], facts: Row) -> bytes:

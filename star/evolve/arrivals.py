@@ -32,8 +32,8 @@ class Arrivals(Proxies):
         super().__init__(config, run, clock, progress)
         self.asks = 0  # proposals that the search was asked for, those included that it could not give
         self.arrivals = 0  # results that it was told
-        self._ids: dict[str, int] = {}  # of what was asked for, by hash
-        self._reached: list[list[tuple[int, list[float]]]] = [[] for _ in self._stops]  # each in order of id
+        self._asked_as: dict[str, int] = {}  # number of the ask that gave it, by hash
+        self._reached: list[list[tuple[int, list[float]]]] = [[] for _ in self._stops]  # each in order of these numbers
 
     def recorded(self) -> list[Evaluation]:
         """What is recorded as told, in that order, up to the first gap."""
@@ -42,15 +42,19 @@ class Arrivals(Proxies):
 
     def forget_others(self) -> int:
         """Make of what is recorded as told, but was not, results at hand for when somebody asks; gives their number."""
-        others = [one for one in self.results.values() if one.arrival > self.arrivals]
+        others = sum(one.arrival > self.arrivals for one in self.results.values())
         if others:
             self._run.forget_arrivals(self.arrivals + 1)
-            self.results |= {one.hash: replace(one, arrival=0, asked=0) for one in others}
-        return len(others)
+            self.results = self._run.evaluations()
+        return others
 
-    def enter(self, task: Task, id: int, parents: Sequence[Individual]) -> None:
-        """The search has asked for this, which descends from `parents`."""
-        self._ids.setdefault(task.hash, id)
+    def asks_on_record(self) -> int:
+        """How often the search had been asked when the latest result, or part of one, was recorded."""
+        return max((one.asked for one in self.results.values()), default=0)
+
+    def enter(self, task: Task, parents: Sequence[Individual]) -> None:
+        """The latest ask has given this, which descends from `parents`."""
+        self._asked_as.setdefault(task.hash, self.asks)
         self.descend(task, parents)
         if task.hash in self.results:
             self._reach(self.results[task.hash])
@@ -58,6 +62,11 @@ class Arrivals(Proxies):
     def open(self, front: Sequence[Individual]) -> None:
         """These are the best so far: of what lands from now on, weights are kept where none of them is better."""
         self._front = [self.values(one) for one in front]
+
+    def turn(self, task: Task) -> tuple[int, int, int]:
+        """Orders tasks under way as they were submitted: of those that paused, after all that was asked for by then."""
+        number, known = self._asked_as[task.hash], self.results.get(task.hash)
+        return (number, 0, number) if known is None else (known.asked, len(known.rungs), number)
 
     def parents_of(self, tasks: Iterable[Task]) -> set[str]:
         """The hashes of all of which these descend."""
@@ -91,29 +100,30 @@ class Arrivals(Proxies):
 
     def _record(self, task: Task, evaluation: Evaluation) -> None:
         self._reach(evaluation)
+        evaluation = replace(evaluation, arrival=0, asked=self.asks)
         if evaluation.status is not Status.STOPPED or not self._goes_on(evaluation):
             self.arrivals += 1
-            evaluation = replace(evaluation, arrival=self.arrivals, asked=self.asks)
+            evaluation = replace(evaluation, arrival=self.arrivals)
         super()._record(task, evaluation)
         if evaluation.arrival and evaluation.status is Status.STOPPED:
             self._progress.evaluated(evaluation)
 
     def _reach(self, evaluation: Evaluation) -> None:
         """Note which rungs a proxy has reached."""
-        id = self._ids[evaluation.hash]
+        number = self._asked_as[evaluation.hash]
         for rung in range(len(evaluation.rungs)):
             reached = self._reached[rung]
-            place = bisect_left(reached, id, key=itemgetter(0))
-            if place == len(reached) or reached[place][0] != id:
-                reached.insert(place, (id, self.values(evaluation, rung)))
+            place = bisect_left(reached, number, key=itemgetter(0))
+            if place == len(reached) or reached[place][0] != number:
+                reached.insert(place, (number, self.values(evaluation, rung)))
 
     def _goes_on(self, evaluation: Evaluation) -> bool:
         """Whether a proxy goes on beyond the rung that it has reached. Sets of candidates decide, not the order in
         which they reached it, so that a race that was interrupted goes the same way."""
-        reached, id = self._reached[len(evaluation.rungs) - 1], self._ids[evaluation.hash]
+        reached, number = self._reached[len(evaluation.rungs) - 1], self._asked_as[evaluation.hash]
         if len(reached) < LEAST:
             return True
-        own = reached[bisect_left(reached, id, key=itemgetter(0))]
+        own = reached[bisect_left(reached, number, key=itemgetter(0))]
         judged = [own, *(one for one in reached[-WINDOW:] if one is not own)]
         values = np.array([values for _, values in judged])
         return bool(going_on(values, values[:0], self.columns.index(QUALITY), self._config.eta)[0])

@@ -36,7 +36,8 @@ class Steady(Evolution):
         self._is_live = False
         super().__init__(config, run, clock, progress)
         self._replay()
-        self._waiting = deque(task for _, task in self._open.values())  # to be trained before anything else is asked
+        under_way = (task for _, task in self._open.values())
+        self._waiting = deque(sorted(under_way, key=self._proxies.turn))  # to be trained before anything else
         self._is_live = True
         if self._is_last() or self.latest and config.warm_weights:
             self._prune_weights()
@@ -58,6 +59,9 @@ class Steady(Evolution):
                 f"the record of arrivals breaks off after {self._proxies.arrivals}: {others} later results are used "
                 "where the search asks for them again"
             )
+        on_record = self._proxies.asks_on_record()
+        while self._proxies.asks < on_record:
+            self._propose()
         if max(self._recorded, default=-1) >= self._number():
             self._run.forget_generations(self._number())
         self._tell_warnings()
@@ -104,7 +108,7 @@ class Steady(Evolution):
             return None
         task = self._proxies.task(proposals[0].genome)
         self._open[task.hash] = proposals[0], task
-        self._proxies.enter(task, proposals[0].id, [self._alive[id] for id in proposals[0].parents])
+        self._proxies.enter(task, [self._alive[id] for id in proposals[0].parents])
         if task.hash not in self._asked:
             return task
         self._avoided += 1

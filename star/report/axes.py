@@ -87,4 +87,4 @@ def _round_steps(low: float, high: float) -> list[float]:
     step = next(m * power for m in (1, 2, 2.5, 5, 10, 20) if (high - low) / (m * power) <= MOST_TICKS)
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
-    return [round(i * step, 12) for i in range(first, last + 1)]
+    return [float(f"{i * step:.12g}") for i in range(first, last + 1)]

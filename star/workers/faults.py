@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ray.exceptions import (
-    ActorUnavailableError,
     GetTimeoutError,
     NodeDiedError,
     ObjectLostError,
@@ -90,7 +89,7 @@ def judge(error: RayError, limit: float) -> Fault | None:
             return Fault("hang", f"stopped after {limit:g} seconds")
         case RayTaskError():
             return Fault("raised", f"{type(error.cause).__name__}: {error.cause}")
-        case ActorUnavailableError() | NodeDiedError() | ObjectLostError():
+        case NodeDiedError() | ObjectLostError():
             return Fault("node lost", str(error))
         case RayActorError() | OutOfMemoryError():
             return None

@@ -21,7 +21,7 @@ from star.workers.placement import Placement
 from star.workers.pool import Evaluate
 from star.workers.session import connected
 
-INQUEST_SECONDS = 30.0
+INQUEST_SECONDS = 60.0  # in which Ray notices that a machine is gone, if it is
 GATHER_SECONDS = 5.0  # that other workers have to join the first before jobs begin
 
 

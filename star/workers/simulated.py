@@ -1,7 +1,6 @@
 """A pool whose workers exist in a virtual time only, to see what a driver does with ten thousand of them."""
 
 import heapq
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,7 +26,8 @@ class SimulatedPool:
         evaluate: gives the result of a job; the real time that it takes does not count.
         durations: virtual seconds of a job on a worker of speed 1.
         speeds: of the workers, whose number this gives; a worker of speed 1/3 takes three times as long.
-        counts_driver: whether the real time between the calls passes in the virtual time too, as the driver's own.
+        driver_clock: real seconds; what passes of them between the calls, passes in the virtual time too, as the
+            driver's own. None: the driver takes no time.
 
     A worker that becomes free begins the job that waits longest, if one waits, but not before the driver calls `take`:
     it is the driver's process that hands jobs out.
@@ -38,15 +38,15 @@ class SimulatedPool:
         evaluate: Evaluate,
         durations: Callable[[Job], float],
         speeds: Sequence[float],
-        counts_driver: bool = False,
+        driver_clock: Callable[[], float] | None = None,
     ) -> None:
         self.now = 0.0  # virtual seconds since the beginning
         self.spans: list[Span] = []  # in order of beginning
         self._evaluate = evaluate
         self._durations = durations
         self._speeds = speeds
-        self._counts_driver = counts_driver
-        self._left = time.perf_counter()
+        self._driver_clock = driver_clock or (lambda: 0.0)
+        self._left = self._driver_clock()
         self._waiting: deque[Job] = deque()
         self._running: list[tuple[float, int, Job]] = []  # a heap: end, worker, job
         self._idle = deque(range(len(speeds)))
@@ -66,7 +66,7 @@ class SimulatedPool:
         self._pass_time()
         self._waiting.append(job)
         self._feed()
-        self._left = time.perf_counter()
+        self._left = self._driver_clock()
 
     def take(self) -> Result:
         """See Pool."""
@@ -77,7 +77,7 @@ class SimulatedPool:
         self._idle.append(worker)
         self._feed()
         result = self._evaluate(job)
-        self._left = time.perf_counter()
+        self._left = self._driver_clock()
         return result
 
     def utilisation(self, begin: float, end: float) -> float:
@@ -92,8 +92,7 @@ class SimulatedPool:
         pass
 
     def _pass_time(self) -> None:
-        if self._counts_driver:
-            self.now += time.perf_counter() - self._left
+        self.now += self._driver_clock() - self._left
 
     def _feed(self) -> None:
         while self._waiting and self._idle:

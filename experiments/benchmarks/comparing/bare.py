@@ -11,7 +11,8 @@ from pymoo.operators.mutation.pm import PM
 from pymoo.operators.repair.rounding import RoundingRepair
 from pymoo.operators.sampling.rnd import IntegerRandomSampling
 
-from comparing.ledger import COLUMNS, Ledger
+from comparing.ledger import Ledger
+from comparing.setting import COLUMNS
 from star.config import RunConfig
 from star.search import space_of
 

@@ -12,11 +12,10 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from star.genome import canonical, to_text
-
 from comparing.diary import Diary
 from comparing.optuna_trials import DIRECTIONS, nothing, suggest
-from comparing.trials import CONFIG
+from comparing.setting import CONFIG
+from star.genome import canonical, to_text
 
 
 def drive(folder: Path, trials: int, seed: int | None) -> None:

@@ -4,9 +4,10 @@ python -m comparing.drive_star FOLDER TRIALS
 """
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
+from comparing.diary import Diary
+from comparing.trials import configure, nothing
 from star.checkpoint import RunDirectory
 from star.config import to_toml
 from star.evolve.evolution import Evolution
@@ -15,9 +16,6 @@ from star.evolve.summary import Clock
 from star.genome import to_text
 from star.records import Job, Result
 from star.workers import SerialPool
-
-from comparing.diary import Diary
-from comparing.trials import configure, nothing
 
 
 def drive(folder: Path, trials: int) -> None:

@@ -6,20 +6,20 @@ python -m comparing.drive_tune FOLDER TRIALS
 import sys
 from pathlib import Path
 
-from comparing.tune_trials import SPACE, nothing, ray_running
 from ray import tune
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
-from star.genome import canonical, to_text
-
 from comparing.diary import Diary
+from comparing.setting import NAMES
+from comparing.tune_trials import SPACE, nothing, ray_running
+from star.genome import canonical, to_text
 
 
 def drive(folder: Path, trials: int) -> None:
     """Begin the experiment in the folder, or restore it."""
 
     def evaluate(config: dict[str, int]) -> dict[str, float]:
-        genome = tuple(config[name] for name in sorted(config))
+        genome = tuple(config[name] for name in NAMES)
         with Diary(folder).evaluation(to_text(canonical(genome))):
             return nothing(config)
 

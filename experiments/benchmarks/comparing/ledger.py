@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from comparing.setting import COLUMNS
 from star.config import RunConfig, rung_steps, trained_scale
 from star.evaluation import derive_seed
 from star.genome import canonical, genome_hash
@@ -13,7 +14,6 @@ from star.records import Genome, Job, ReferenceBox, Result, Status, Task
 from star.search import front_mask, hypervolume
 
 Train = Callable[[Job], Result]
-COLUMNS = ("cache_bytes", "params", "quality_bpb")  # all minimised, in the order of names
 
 
 class Spent(Exception):
@@ -68,7 +68,8 @@ class Ledger:
             self._seen[job.task.hash] = self._seen.get(job.task.hash, 0) + 1
         if result.evaluation.status is Status.OK:
             self._found.append((self.tokens, [result.evaluation.objectives[name] for name in COLUMNS]))
-        return result
+        rungs = result.evaluation.rungs[: len(self._stops) - 1]  # trainers measure all; who does not race sees none
+        return replace(result, evaluation=replace(result.evaluation, rungs=rungs))
 
     def score(self, genome: Genome) -> list[float] | None:
         """Objectives of a genome trained to the end, in the order of COLUMNS; None if that failed."""

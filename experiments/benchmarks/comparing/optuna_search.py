@@ -4,7 +4,8 @@ import optuna
 from optuna.samplers import NSGAIISampler
 from optuna.trial import TrialState
 
-from comparing.ledger import COLUMNS, Ledger
+from comparing.ledger import Ledger
+from comparing.setting import COLUMNS
 from star.config import RunConfig
 from star.search import space_of
 

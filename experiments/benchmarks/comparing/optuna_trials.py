@@ -9,19 +9,15 @@ from optuna.samplers import NSGAIISampler
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
-from star.search import space_of
-
-from comparing.ledger import COLUMNS
-from comparing.trials import CONFIG
+from comparing.setting import BOUNDS, COLUMNS, CONFIG, NAMES
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 DIRECTIONS = ["minimize"] * len(COLUMNS)
-BOUNDS = [(int(low), int(high)) for low, high in zip(*space_of(CONFIG).bounds(), strict=True)]
 
 
 def suggest(trial: optuna.Trial) -> list[int]:
     """A genome."""
-    return [trial.suggest_int(f"gene{i:02d}", *bounds) for i, bounds in enumerate(BOUNDS)]
+    return [trial.suggest_int(name, *bounds) for name, bounds in zip(NAMES, BOUNDS, strict=True)]
 
 
 def nothing(trial: optuna.Trial) -> list[float]:

@@ -6,7 +6,7 @@ import numpy as np
 from record_table import Row
 
 from comparing.features import Features
-from comparing.ledger import COLUMNS
+from comparing.setting import COLUMNS
 from comparing.surrogate import Process
 from star.config import RunConfig, rung_steps, trained_scale
 from star.records import Evaluation, Genome, Job, ReferenceBox, Result, Status

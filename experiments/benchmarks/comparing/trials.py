@@ -7,6 +7,7 @@ from time import perf_counter
 
 import numpy as np
 
+from comparing.setting import COLUMNS, CONFIG, WORKERS
 from star.checkpoint import RunDirectory
 from star.config import RunConfig, to_toml
 from star.evolve.evolution import Evolution
@@ -14,11 +15,6 @@ from star.evolve.progress import Silent
 from star.evolve.summary import Clock
 from star.records import Evaluation, Job, Result, Status
 from star.workers import Placement, Pool, RayPool, SerialPool
-
-from comparing.ledger import COLUMNS
-
-WORKERS = 2
-CONFIG = RunConfig(population=32, offspring=32, tokens=60_000, store="", serial=True).resolved()
 
 
 def nothing(job: Job) -> Result:

@@ -14,20 +14,14 @@ import numpy as np  # noqa: E402
 import ray  # noqa: E402
 from ray import tune  # noqa: E402
 
-from star.search import space_of  # noqa: E402
+from comparing.setting import BOUNDS, COLUMNS, NAMES, WORKERS  # noqa: E402
 
-from comparing.ledger import COLUMNS  # noqa: E402
-from comparing.trials import CONFIG, WORKERS  # noqa: E402
-
-SPACE = {
-    f"gene{i:02d}": tune.randint(int(low), int(high) + 1)
-    for i, (low, high) in enumerate(zip(*space_of(CONFIG).bounds(), strict=True))
-}
+SPACE = {name: tune.randint(low, high + 1) for name, (low, high) in zip(NAMES, BOUNDS, strict=True)}
 
 
 def nothing(config: dict[str, int]) -> dict[str, float]:
     """Invented objectives, that depend on the genome alone."""
-    genome = [config[name] for name in sorted(config)]
+    genome = [config[name] for name in NAMES]
     return dict(zip(COLUMNS, np.random.default_rng(genome).random(len(COLUMNS)).tolist(), strict=True))
 
 

@@ -1,0 +1,10 @@
+"""What all have in common that measure the search alone; loads neither torch nor Ray, which not all of them need."""
+
+from star.config import RunConfig
+from star.genome import Space
+
+COLUMNS = ("cache_bytes", "params", "quality_bpb")  # all minimised, in the order of names
+WORKERS = 2
+CONFIG = RunConfig(population=32, offspring=32, tokens=60_000, store="", serial=True).resolved()
+BOUNDS = [(int(low), int(high)) for low, high in zip(*Space(CONFIG.slots, CONFIG.deck).bounds(), strict=True)]
+NAMES = [f"gene{i:02d}" for i in range(len(BOUNDS))]

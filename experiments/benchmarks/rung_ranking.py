@@ -1,0 +1,129 @@
+"""How far the order at each rung of a race agrees with that of the whole proxy, and of one four times as long.
+
+Trains random genomes and the named patterns on each corpus: once with the scale's own budget, measured at each rung as
+a race measures, and once from another seed with four times the tokens. Prints Kendall's tau of the order at each rung,
+and of the order by parameter count alone (more is taken for better), with both. What was recorded is kept in a Parquet
+file: the script goes on where it stopped, and --report alone prints the tables again.
+
+    python experiments/benchmarks/rung_ranking.py --corpus stdlib --corpus PATH [--genomes 20] [--report]
+"""
+
+import argparse
+import os
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from scipy.stats import kendalltau
+
+from star import catalogue
+from star.config import RunConfig, rung_steps, trained_scale
+from star.data import load_corpus
+from star.evaluation import EvaluationSettings, derive_seed, evaluate
+from star.genome import Space, canonical, genome_hash
+from star.records import Evaluation, Genome, Job, Task
+from star.search import space_of
+from star.target import target_of
+
+RECORD = Path(__file__).parent / "tables" / "rungs.parquet"
+CONFIG = RunConfig(rungs=4, eta=3).resolved()
+LONGER = 4
+SCHEMA = pa.schema(
+    [
+        ("corpus", pa.string()),
+        ("genome", pa.list_(pa.int8())),
+        ("rungs", pa.list_(pa.float64())),
+        ("quality_bpb", pa.float64()),
+        ("longer_bpb", pa.float64()),
+        ("params", pa.float64()),
+        ("cache_bytes", pa.float64()),
+    ]
+)
+Row = dict[str, object]
+
+
+def genomes(number: int) -> list[Genome]:
+    """The named patterns, then uniform samples."""
+    space: Space = space_of(CONFIG)
+    named = map(catalogue.load, catalogue.names())
+    patterns = [one.at(CONFIG.slots) for one in named if one.scale is None]
+    rng = np.random.default_rng(1)
+    samples = [space.sample(rng) for _ in range(number)]
+    return list(dict.fromkeys(map(canonical, (*patterns, *samples))))
+
+
+def train(task: tuple[str, Genome]) -> Row:
+    """The row of a genome on a corpus."""
+    source, genome = task
+    os.nice(5)
+    once = run(source, genome, CONFIG, 0)
+    longer = run(source, genome, replace(CONFIG, tokens=LONGER * CONFIG.tokens), 1)
+    return {
+        "corpus": Path(source).name,
+        "genome": list(genome),
+        "rungs": list(once.rungs),
+        "quality_bpb": once.objectives["quality_bpb"],
+        "longer_bpb": longer.objectives["quality_bpb"],
+        "params": once.objectives["params"],
+        "cache_bytes": once.objectives["cache_bytes"],
+    }
+
+
+def run(source: str, genome: Genome, config: RunConfig, seed: int) -> Evaluation:
+    """One training of a proxy, measured at each rung."""
+    settings = EvaluationSettings(scale=trained_scale(config), target=target_of(config), rungs=rung_steps(config))
+    hash = genome_hash(genome)
+    task = Task(genome=genome, hash=hash, seed=derive_seed(seed, hash))
+    return evaluate(Job(task=task), settings, load_corpus((source,), 32 << 20)).evaluation
+
+
+def tau(one: list[float], other: list[float]) -> str:
+    """Kendall's tau in two digits."""
+    return f"{kendalltau(one, other).statistic:5.2f}"
+
+
+def report(rows: list[Row]) -> None:
+    """A table for each corpus."""
+    steps = trained_scale(CONFIG).recipe.steps
+    for corpus in dict.fromkeys(row["corpus"] for row in rows):
+        own = [row for row in rows if row["corpus"] == corpus]
+        full, longer = ([row[name] for row in own] for name in ("quality_bpb", "longer_bpb"))
+        print(f"\n{corpus}, {len(own)} genomes; median bits per byte {median(full):.3f}, longer {median(longer):.3f}")
+        print(f"{'order by':32} tau with the proxy  with {LONGER}x the tokens")
+        orders = {f"rung of {stop} of {steps} steps": i for i, stop in enumerate(rung_steps(CONFIG))}
+        for name, i in orders.items():
+            values = [row["rungs"][i] for row in own]
+            print(f"{name:32} {tau(values, full):>18} {tau(values, longer):>20}")
+        print(f"{'the whole proxy':32} {'':>18} {tau(full, longer):>20}")
+        size = [-row["params"] for row in own]
+        print(f"{'parameter count, more is better':32} {tau(size, full):>18} {tau(size, longer):>20}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", action="append", default=[])
+    parser.add_argument("--genomes", type=int, default=20, help="uniform samples beside the named patterns")
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--record", type=Path, default=RECORD)
+    parser.add_argument("--report", action="store_true", help="train nothing")
+    given = parser.parse_args()
+    rows: list[Row] = pq.read_table(given.record).to_pylist() if given.record.exists() else []
+    known = {(row["corpus"], tuple(row["genome"])) for row in rows}
+    tasks = [(source, genome) for genome in genomes(given.genomes) for source in given.corpus or ["stdlib"]]
+    missing = [task for task in tasks if (Path(task[0]).name, task[1]) not in known and not given.report]
+    with ProcessPoolExecutor(given.processes) as pool:
+        for row in pool.map(train, missing):
+            rows.append(row)
+            given.record.parent.mkdir(exist_ok=True)
+            temporary = given.record.with_suffix(".tmp")
+            pq.write_table(pa.Table.from_pylist(rows, SCHEMA), temporary, compression="zstd")
+            os.replace(temporary, given.record)
+    report(rows)
+
+
+if __name__ == "__main__":
+    main()
