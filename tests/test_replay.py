@@ -82,10 +82,10 @@ def test_what_was_changed_is_named(star, recorded, change):
     assert code == 1 and json.loads(out)["same"] is False
 
 
-@pytest.mark.parametrize("extra", [{}, RACE | {"population": 12}])
-def test_one_proxy_comes_out_as_recorded(star, tmp_path, config, extra):
+@pytest.mark.parametrize("extra", [{"generations": 1}, RACE | {"population": 12, "generations": 0}])
+def test_one_proxy_comes_out_as_recorded(star, tmp_path, extra):
     run = RunDirectory(tmp_path / "run")
-    evolve(replace(config, generations=1, **extra), run)
+    evolve(replace(CONFIG, corpus=(write_text(tmp_path),), **extra), run)
     before = contents(run, *FOLDERS)
     kept = run.latest_generation().individuals
     chosen = {one.status: one for one in kept}.values()

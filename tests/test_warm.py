@@ -150,6 +150,9 @@ def test_a_slot_that_shares_is_taken_only_with_the_slot_it_shares_with():
     others = [parse("11211-21111-11211"), parse("21111-11111-11211")]
     mixed = inherit(parse("11211-11111-11211"), [(other, filled(other, 2)) for other in others])
     assert {slot_of(name) for name in mixed} == {None, 0, 1, 2}
+    others = [parse("11211-21111-11211"), parse("11211-11211")]
+    apart = inherit(parse("11211-11211"), [(other, filled(other, 3)) for other in others])
+    assert {slot_of(name) for name in apart} == {None, 0}, "slot 1 of the second computes with the second's slot 0"
 
 
 def test_nobody_inherits_from_nobody():
@@ -212,7 +215,10 @@ def run_in(path: Path, config) -> RunDirectory:
     return run
 
 
-def test_children_begin_with_what_their_parents_left_them(tmp_path, config, jobs, monkeypatch):
+@pytest.mark.parametrize("objectives", [CONFIG.objectives, ("quality",)])
+def test_children_begin_with_what_their_parents_left_them(tmp_path, config, jobs, monkeypatch, objectives):
+    """With one objective most parents were never of the front."""
+    config = replace(config, objectives=objectives)
     kept, save = {}, RunDirectory.save_weights
     monkeypatch.setattr(RunDirectory, "save_weights", lambda *args: (kept.setdefault(*args[1:]), save(*args)))
     run = run_in(tmp_path / "run", config)

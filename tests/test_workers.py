@@ -223,7 +223,7 @@ def test_machines_are_not_held_against_a_job():
 def test_what_errors_of_ray_mean():
     assert faults.judge(faults.GetTimeoutError(), 5.0) == Fault("hang", "stopped after 5 seconds")
     assert faults.judge(faults.ObjectLostError("00" * 28, None, ""), 5.0).cause == "node lost"
-    assert faults.judge(faults.ActorDiedError(), 5.0) is None, "its notes tell"
+    assert faults.judge(faults.RayActorError(), 5.0) is None, "its notes tell"
 
 
 MEMORY_MESSAGE = """Ray killed 2 worker(s)
@@ -232,7 +232,7 @@ Selected to kill: (pid=11399, actual memory used=0.65GB, worker ID=dc36)"""
 
 
 def test_inquests():
-    died, memory = faults.ActorDiedError(), faults.OutOfMemoryError(MEMORY_MESSAGE)
+    died, memory = faults.RayActorError(), faults.OutOfMemoryError(MEMORY_MESSAGE)
     trace = 'Fatal Python error: Segmentation fault\n\nStack:\n  File "/a/scan.py", line 12 in step\n  File "b"'
     assert faults.hold_inquest(died, 1, "").cause == "worker lost", "it had not begun"
     assert faults.hold_inquest(died, 1, "hash\n").cause == "worker killed"

@@ -80,16 +80,10 @@ def trial_table(names: list[str], rounds: int) -> Table:
         for name in names:
             note(f"round {round + 1} of {rounds}: {name}")
             times[name].append(SYSTEMS[name].seconds(SYSTEMS[name].trials))
-    rows = [
-        (
-            name,
-            milliseconds_text(times, name),
-            ratio_text(times, name, OURS),
-            str(SYSTEMS[name].trials),
-            SYSTEMS[name].keeps,
-        )
-        for name in names
-    ]
+    rows = []
+    for name in names:
+        _, trials, keeps = SYSTEMS[name]
+        rows.append((name, milliseconds_text(times, name), ratio_text(times, name, OURS), str(trials), keeps))
     return Table(
         "Milliseconds for a trial",
         "The last column says what is on the disk by then. Ray Tune draws genomes at random here, which costs nothing.",
@@ -110,9 +104,9 @@ def recovery_table(names: list[str], kills: tuple[int, ...]) -> Table:
         "After kill -9",
         f"The driver of a search of {KILLED_TRIALS} trials of {1000 * SECONDS:g} ms is killed in the middle of an "
         "evaluation when so many have ended, and begun again with the same command. Seconds are those from the new "
-        "process, the start of Python and all imports included, to its first evaluation of an architecture that had not "
-        "ended. Of the evaluations under way some are never made again (lost); of those that had ended some are made "
-        "again (repeated). Alike: in the end the same architectures were evaluated as without a kill.",
+        "process, the start of Python and all imports included, to its first evaluation of an architecture that had "
+        "not ended. Of the evaluations under way some are never made again (lost); of those that had ended some are "
+        "made again (repeated). Alike: in the end the same architectures were evaluated as without a kill.",
         ("system, killed after", "seconds", "under way", "lost", "repeated", "alike"),
         rows,
     )

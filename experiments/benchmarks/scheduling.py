@@ -34,13 +34,14 @@ PAGE = ROOT / "docs" / "scheduling.md"
 SPREAD = 0.29  # standard deviation of the logarithm of seconds, over 115 uniform samples of the default space at nano
 SHORT, LONG = 9.0, 600.0  # seconds of a mean proxy: of the default run, and of one that is worth a cluster
 SLOW = 1 / 3  # speed of every other worker, where workers are uneven
+NARROW = 2_000  # proxies at most in generations of 32: what these leave idle shows by then
 WORKERS = (10, 100, 1_000, 10_000)
 READING = """\
 Workers are simulated and the driver is real: it asks, tells, ranks and counts as in every run, and the processor time
 that this takes passes in the virtual time in which proxies train. Proxies take a log-normal time around the mean, with
 the spread that was measured (a standard deviation of {spread} of the logarithm, 115 samples of the default space at
-nano). Quality is invented from the genome. Nothing is written to disk, since that time depends on the disk: each proxy
-takes one small file more, synced.
+nano); which ones take long is not foreseen. Quality is invented from the genome. Nothing is written to disk, since that
+time depends on the disk: each proxy takes one small file more, synced.
 
 *Busy* is the share of the workers' time in which they train, up to the moment at which the last proxy begins; *hours*
 (or *minutes*) pass until the last result. In uneven columns every other worker is three times slower. *generations* has
@@ -145,7 +146,7 @@ def uneven(workers: int) -> list[float]:
 
 def proxies_for(workers: int) -> int:
     """As many as a search on so many workers may have: fewer for each, the more there are."""
-    return {10: 200, 100: 2_000, 1_000: 5_000}.get(workers, 2 * workers)
+    return {10: 200, 100: 2_000, 1_000: 5_000}.get(workers, 15_000)
 
 
 def busy_table(sizes: Sequence[int]) -> Table:
@@ -185,15 +186,12 @@ def driver_table(sizes: Sequence[int]) -> Table:
 
 
 def run_one(way: Way, speeds: Sequence[float], proxies: int, mean: float) -> Outcome:
-    """The same, told on standard error. What is cut short in generations runs as many proxies, if that ends soon."""
+    """The same, told on standard error."""
     if way is GENERATIONS:
-        proxies = min(proxies, MOST_NARROW)
+        proxies = min(proxies, NARROW)
     one = simulate(way, speeds, proxies, mean)
     print(f"{len(speeds):,} workers, {way.name}: {one}", file=sys.stderr, flush=True)
     return one
-
-
-MOST_NARROW = 2_000  # proxies, with generations of 32: what they leave idle shows sooner than that
 
 
 def main() -> None:

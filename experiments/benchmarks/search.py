@@ -26,6 +26,7 @@ from comparing.real import real_trainer
 from comparing.searchers import BASELINES, OURS, RACING, SEARCHERS
 from comparing.table import TableTrainer, box_of
 from comparing.tables import Outcomes, error_tables, pair_table, result_table, speed_table
+from comparing.validation import FOLDS
 from measuring.page import ROOT, Page
 from record_table import CONFIG, TABLE, Row, read
 
@@ -63,9 +64,9 @@ What is compared: **star** is the loop of `star evolve` itself, its records not 
 achieved. **random integers** draws every integer uniformly.
 **pymoo nsga2** is pymoo {pymoo} on the raw integers as its manual sets that up: IntegerRandomSampling, simulated binary
 crossover (probability 1, eta 3) and polynomial mutation (eta 3, one gene in {genes} on average) on floats with
-RoundingRepair, duplicates of integers eliminated. **optuna nsga2** is Optuna {optuna}, NSGAIISampler, one suggest_int a gene, its
-defaults but for the population: uniform crossover (probability 0.9), one gene in {genes} resampled on average; the row
-"its population" has that of the defaults too, 50."""
+RoundingRepair, duplicates of integers eliminated. **optuna nsga2** is Optuna {optuna}, NSGAIISampler, one suggest_int a
+gene, its defaults but for the population: uniform crossover (probability 0.9), one gene in {genes} resampled on
+average; the row "its population" has that of the defaults too, 50."""
 TABLE_TRAINER = """\
 the table of {rows} recorded genomes, {failed} of which failed and are left out. A genome that is not in the table is
 answered by a Gaussian process fitted to it: without noise, and smoother than training is. So differences between
@@ -170,7 +171,8 @@ def main() -> None:
     if not given.real:
         note("cross-validation")
         stops = [f"{step} steps" for step in (*rung_steps(config), trained_scale(config).recipe.steps)]
-        tables += error_tables(trainer.data, stops, {} if given.quick else regressors())
+        others = {} if given.quick else regressors()
+        tables += error_tables(trainer.data, stops, others, 2 if given.quick else FOLDS)
     path = PAGE if given.write else given.out
     picture = ""
     if path:

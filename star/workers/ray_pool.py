@@ -152,8 +152,9 @@ class RayPool:
             self._ended.append(value)
 
     def _fail(self, errand: _Errand, error: RayError) -> None:
-        if errand.error:  # nobody could look at its notes
-            self._retry(errand, faults.hold_inquest(errand.error, errand.member.home.pid, None))
+        if errand.error:  # there are no notes, or no machine that could have them
+            notes = "none" if isinstance(error, RayTaskError) else None
+            self._retry(errand, faults.hold_inquest(errand.error, errand.member.home.pid, notes))
             return
         if isinstance(error, RayTaskError):  # it came from the job, and the worker lives
             self._crew.free.append(errand.member)

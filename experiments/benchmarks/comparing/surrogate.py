@@ -15,7 +15,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 
-SUBSET = 300  # rows whose likelihood decides on the scales
+SUBSET = 200  # rows whose likelihood decides on the scales
 JITTER = 1e-6
 
 
@@ -100,4 +100,4 @@ def _fit(distances: np.ndarray, output: np.ndarray) -> Scales:
 
     start = np.log([1 / blocks] * blocks + [3.0] * blocks + [0.3])
     bounds = [(-9, 3)] * blocks + [(-2, 5)] * blocks + [(-7, 1)]
-    return unpack(minimize(surprise, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 60}).x)
+    return unpack(minimize(surprise, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 40}).x)

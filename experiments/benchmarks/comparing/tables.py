@@ -7,7 +7,7 @@ from comparing.intervals import bootstrap, median, median_difference, superiorit
 from comparing.ledger import Outcome
 from comparing.searchers import BASELINES, OURS
 from comparing.table import Data
-from comparing.validation import FOLDS, Errors, Predict, cross_predict, errors, extrapolate, rung_agreement
+from comparing.validation import Errors, Predict, cross_predict, errors, extrapolate, rung_agreement
 
 Outcomes = dict[str, list[Outcome]]  # by searcher, one for each seed
 
@@ -79,11 +79,11 @@ def share_text(curve: np.ndarray, wanted: float) -> str:
     return f"{100 * (reached[0] + 1) / len(curve):g} %" if len(reached) else "not reached"
 
 
-def error_tables(data: Data, stops: list[str], others: dict[str, Predict]) -> list[Table]:
+def error_tables(data: Data, stops: list[str], others: dict[str, Predict], folds: int) -> list[Table]:
     """How wrong the surrogate is, beside other regressors on the same folds, and what rungs say in it."""
-    predicted = cross_predict(data)
+    predicted = cross_predict(data, folds=folds)
     found = {"Gaussian process, used here": errors(data.qualities, predicted)}
-    found |= {name: errors(data.qualities, cross_predict(data, predict)) for name, predict in others.items()}
+    found |= {name: errors(data.qualities, cross_predict(data, predict, folds)) for name, predict in others.items()}
     rows = [(name, *map(error_text, one)) for name, one in found.items()]
     rows += [("the process, from uniform to evolved rows", *map(error_text, one)) for one in [extrapolate(data)] if one]
     spread = ", ".join(f"{value:.3f}" for value in data.qualities.std(axis=0))
@@ -93,7 +93,7 @@ def error_tables(data: Data, stops: list[str], others: dict[str, Predict]) -> li
         Table(
             "How wrong the surrogate is",
             "Root of the mean squared error in bits per byte, share of the variance explained, Kendall's tau with what "
-            f"was recorded; of rows that the fit did not see, in {FOLDS} folds of {len(data.features):,}. Standard "
+            f"was recorded; of rows that the fit did not see, in {folds} folds of {len(data.features):,}. Standard "
             f"deviations of what was recorded: {spread}. A last row, of descendants predicted from uniform samples "
             f"alone, is there once the table has descendants: it has {(~data.is_uniform).sum():,}.",
             ("regressor", *stops),
