@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+RECORDERS := $(addprefix experiments/benchmarks/,record_table.py rung_ranking.py warm_weights.py)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest
 
@@ -16,7 +17,7 @@ help:
 	@echo "make check    lint, import contracts, tests"
 	@echo "make types    pyright (fetches node on its first run)"
 	@echo "make oracles  compare scans with flash-linear-attention's naive functions (fetches them)"
-	@echo "make bench    run the benchmarks in experiments/benchmarks"
+	@echo "make bench    run the benchmarks in experiments/benchmarks, but for those that train for hours"
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -60,8 +61,12 @@ oracles: $(VENV)/.star-dev
 	$(PIP) --no-deps --target $(VENV)/oracles --upgrade fla-core==0.6.0 einops==0.8.1
 	$(BIN)/python experiments/oracles/fla.py $(VENV)/oracles
 
-bench: $(VENV)/.star-dev
-	@for script in $(wildcard experiments/benchmarks/*.py); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+$(VENV)/.star-bench: $(VENV)/.star-dev
+	$(PIP) --editable ".[dev,hf,bench]"
+	@touch $@
+
+bench: $(VENV)/.star-bench
+	@for script in $(filter-out $(RECORDERS),$(wildcard experiments/benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -9,18 +9,12 @@ from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
 
 from star.catalogue import find_scale, read_scale, scale_text
+from star.limits import LIMITS, read_limit
 from star.scales import SCALES, Scale, nearest
 from star.spec import UserError
-from star.units import read_amount, write_amount
+from star.synthetic import ALL_OF_MAD, TASKS
 
 DTYPE_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "int8": 1, "int4": 0.5}
-# Limit -> the cost that it bounds, in the names of columns.
-LIMITS = {
-    "max_params": "params",
-    "max_cache": "cache_bytes",
-    "max_memory": "memory_bytes",
-    "max_flops": "flops_per_token",
-}
 RECORD = "record"  # the table of run.toml that tells what a run was made with: no setting
 _SLOWEST = 100  # tokens per second; a proxy that is slower is taken for hung
 _LOWEST = {"population": 2, "offspring": 1, "generations": 0, "seed": 0, "slots": 1, "context": 1, "tokens": 1}
@@ -142,9 +136,18 @@ class RunConfig:
         step = recipe.batch_size * recipe.seq_len
         if self.tokens is not None and self.tokens < step:
             raise UserError(f"tokens {self.tokens} is less than one training step of scale {self.scale}, {step}")
-        if self.rungs > 1 and "quality" not in self.objectives:
+        self._check_race((recipe.tokens if self.tokens is None else self.tokens) // step)
+
+    def _check_race(self, steps: int) -> None:
+        if self.adaptive and self.algorithm == "random":
+            raise UserError("random search has no operators whose rates could be adaptive")
+        if self.rungs == 1:
+            return
+        if "quality" not in self.objectives:
             raise UserError("a race is decided by quality: rungs needs it among the objectives")
-        steps = (recipe.tokens if self.tokens is None else self.tokens) // step
+        for name in self.objectives:
+            if name in TASKS or name == ALL_OF_MAD:
+                raise UserError(f"objective {name} has no rungs: synthetic tasks are trained to the end")
         if steps < self.eta ** (self.rungs - 1):
             raise UserError(
                 f"{self.rungs} rungs of ratio {self.eta} need {self.eta ** (self.rungs - 1)} training steps; a proxy "
@@ -234,22 +237,6 @@ def from_toml(text: str) -> RunConfig:
         if key in LIMITS and isinstance(value, str):
             values[key] = read_limit(key, value)
     return RunConfig(**values)
-
-
-def read_limit(name: str, text: str, called: str = "") -> float:
-    """The number that a text such as 2GB says for that limit, which an error calls by its name or as told here."""
-    return read_amount(called or name, text, of_bytes=LIMITS[name].endswith("_bytes"))
-
-
-def write_limit(name: str, value: float) -> str:
-    """Such a text for a limit, in few digits: 2 GB, 8B parameters, 2G FLOPs."""
-    column = LIMITS[name]
-    return write_amount(value, "bytes" if column.endswith("_bytes") else column)
-
-
-def describe_limits(limits: dict[str, float]) -> str:
-    """All limits in one line: params 2B, memory 500 MB, flops 2G."""
-    return ", ".join(f"{name.removeprefix('max_')} {write_limit(name, value)}" for name, value in limits.items())
 
 
 def read_record(text: str) -> dict[str, str]:

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 import torch._dynamo  # noqa: F401  the first optimizer imports it, which would fall into the first proxy's time
 
-from star.cost import price
 from star.data import Corpus
 from star.genome import decode
 from star.latency import measure_latency
+from star.memory import check_memory
 from star.model import LanguageModel
 from star.objectives import OBJECTIVES, Outcome
 from star.probe import Probe, probe
@@ -157,7 +157,7 @@ def describe(error: Exception) -> str:
 
 def _build(job: Job, settings: EvaluationSettings) -> LanguageModel:
     slots = decode(job.task.genome)
-    price(slots, settings.scale.dims)  # refuses what cannot be built, more clearly than torch would
+    check_memory(slots, settings.scale.dims, settings.scale.recipe)
     torch.manual_seed(job.task.seed)
     model = LanguageModel(specify(slots, settings.scale.dims)).to(settings.device)
     for name, weight in model.weights().items():

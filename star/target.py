@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from star.config import DTYPE_BYTES, LIMITS, RunConfig, target_scale, trained_scale, write_limit
+from star.config import DTYPE_BYTES, RunConfig, target_scale, trained_scale
 from star.cost import memory_bytes, price
 from star.genome import DECKS, EMPTY, canonical, decode, tile
+from star.limits import LIMITS, write_limit
 from star.records import Genome
 from star.spec import Dimensions, UserError
 

@@ -38,9 +38,9 @@ def make_cluster(*nodes: dict):
     return cluster, [cluster.add_node(**NODE | node) for node in nodes[1:]]
 
 
-def call(name: str, *arguments: object, **options) -> subprocess.Popen:
+def call(name: str, *arguments: object, module: str = "test_cluster", **options) -> subprocess.Popen:
     """One of this file's functions in a process of its own, which prints what the function gives as JSON."""
-    code = f"import json, sys, test_cluster; print(json.dumps(test_cluster.{name}(*sys.argv[1:])))"
+    code = f"import json, sys, {module}; print(json.dumps({module}.{name}(*sys.argv[1:])))"
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.Popen(command, cwd=TESTS, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
@@ -181,6 +181,7 @@ def test_a_killed_driver_leaves_nothing_on_a_cluster(tmp_path):
     assert not psutil.wait_procs(family, timeout=10)[1]
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_what_ray_ends_for_memory_is_given_up_and_its_neighbours_are_not(tmp_path):
     told = result_of(call("drive_out_of_memory", tmp_path))

@@ -14,9 +14,10 @@ from tiny import CONFIG, contents, invent, outcomes, write_text
 
 import star.evolve.run as room
 from star.checkpoint import RunDirectory
-from star.config import from_toml, to_toml, write_limit
+from star.config import from_toml, to_toml
 from star.evolve import Interrupted, Silent, evolve, resume
 from star.genome import Space, canonical, decode
+from star.limits import write_limit
 from star.records import Status
 from star.report.history import read_history
 from star.search import Plan, Search, space_of

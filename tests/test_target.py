@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from star import catalogue
-from star.config import LIMITS, RunConfig, describe_limits, from_toml, read_limit, target_scale, to_toml, write_limit
+from star.config import RunConfig, from_toml, target_scale, to_toml
 from star.cost import price
 from star.genome import Space, decode, genome_hash, parse, tile
+from star.limits import LIMITS, describe_limits, read_limit, write_limit
 from star.scales import SCALES
 from star.spec import UserError
 from star.target import Screen, Target, check_limits, target_of

@@ -11,7 +11,7 @@ and at the end, parameters and cache. What was recorded before is kept: the scri
 import argparse
 import os
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np

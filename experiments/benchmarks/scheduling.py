@@ -1,10 +1,10 @@
 """How busy a driver keeps up to 10,000 workers, with and without generations, in a virtual time.
 
-The driver, the search and the bookkeeping are those of every run; workers and proxies are simulated, and nothing is
-written down. The processor time of the driver passes in the virtual time too. One core, under five minutes. Without
---write the page is printed; --write puts it under docs/.
+The driver, the search and the bookkeeping are those of every run; workers and proxies are simulated. The processor time
+of the driver passes in the virtual time too. One core, under five minutes. Without --out or --write the page is
+printed; --write puts it under docs/.
 
-    python experiments/benchmarks/scheduling.py [--quick] [--write]
+    python experiments/benchmarks/scheduling.py [--workers 10 100] [--write]
 """
 
 import argparse
@@ -40,8 +40,8 @@ READING = """\
 Workers are simulated and the driver is real: it asks, tells, ranks and counts as in every run, and the processor time
 that this takes passes in the virtual time in which proxies train. Proxies take a log-normal time around the mean, with
 the spread that was measured (a standard deviation of {spread} of the logarithm, 115 samples of the default space at
-nano); which ones take long is not foreseen. Quality is invented from the genome. Nothing is written to disk, since that
-time depends on the disk: each proxy takes one small file more, synced.
+nano); which ones take long is not foreseen. Quality is invented from the genome. Only *recorded* runs write files; what
+a synced file waits for the disk is not processor time, and comes on top.
 
 *Busy* is the share of the workers' time in which they train, up to the moment at which the last proxy begins; *hours*
 (or *minutes*) pass until the last result. In uneven columns every other worker is three times slower. *generations* has
@@ -59,6 +59,7 @@ class Way:
     name: str
     mode: str
     is_wide: bool = False
+    is_recorded: bool = False
 
     def config(self, workers: int, proxies: int) -> RunConfig:
         """A run of about as many proxies."""
@@ -71,7 +72,7 @@ class Way:
 
 
 GENERATIONS, WIDE = Way("generations", "generations"), Way("generations, as wide", "generations", True)
-STEADY = Way("steady", "steady")
+STEADY, RECORDED = Way("steady", "steady"), Way("steady, recorded", "steady", is_recorded=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +119,13 @@ def simulate(way: Way, speeds: Sequence[float], proxies: int, mean: float) -> Ou
         return mean * math.exp(rng.normal(-(SPREAD**2) / 2, SPREAD))
 
     with TemporaryDirectory() as folder:
-        run = Unrecorded(Path(folder), config)
+        path = Path(folder) / "run"
+        run = RunDirectory(path).create(to_toml(config)) if way.is_recorded else Unrecorded(path, config)
         pool = SimulatedPool(lambda job: invent(job, screen), duration, speeds, time.process_time)
         begun = time.process_time()
         (Steady if config.mode == "steady" else Evolution)(config, run, Clock(), Silent()).finish(pool)
         taken = time.process_time() - begun
+        run.close()
     number = len(pool.spans)
     return Outcome(number, pool.utilisation(0.0, pool.spans[-1].begun), pool.now, taken / number)
 
@@ -171,7 +174,7 @@ def driver_table(sizes: Sequence[int]) -> Table:
     """Short proxies, for which the driver is soon too slow."""
     rows = []
     for workers in sizes:
-        for way in (WIDE, STEADY):
+        for way in (WIDE, STEADY, RECORDED)[: 2 + (workers <= 100)]:
             one = run_one(way, [1.0] * workers, proxies_for(workers), SHORT)
             limits = (f"{mean / one.driver:,.0f}" for mean in (SHORT, LONG))
             cells = (f"{one.busy:.1%}", f"{one.seconds / 60:.1f}", f"{1e3 * one.driver:.1f}", *limits)
@@ -196,13 +199,12 @@ def run_one(way: Way, speeds: Sequence[float], proxies: int, mean: float) -> Out
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="up to 100 workers, to see that it works")
+    parser.add_argument("--workers", type=int, nargs="+", default=WORKERS, metavar="N", help="even numbers of them")
     parser.add_argument("--out", type=Path, help="write the page to this file")
     parser.add_argument("--write", action="store_true", help="write the page under docs/")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    sizes = WORKERS[:2] if given.quick else WORKERS
-    tables = [busy_table(sizes), driver_table(sizes[1:])]
+    tables = [busy_table(given.workers), driver_table([one for one in given.workers if one >= 100])]
     page = Page("Scheduling", READING.format(spread=SPREAD), tables, torch.device("cpu"))
     page.deliver(PAGE if given.write else given.out)
 

@@ -6,7 +6,7 @@ takes no time and many seeds can be run. --real trains instead, which takes hour
 beside the surrogate, need the extra: pip install -e ".[bench]".
 
     python experiments/benchmarks/search.py [--quick] [--seeds 20] [--trainings 400] [--write]
-    python experiments/benchmarks/search.py --real --seeds 2 --trainings 12 --searchers "star nsga2" "pymoo nsga2"
+    python experiments/benchmarks/search.py --real --seeds 2 --trainings 12 --population 4
 """
 
 import argparse
@@ -46,7 +46,6 @@ else:
 PAGE = ROOT / "docs" / "search.md"
 PICTURE = "search.png"
 SHARES = 40  # of the budget, at which the hypervolume is looked at
-POPULATION, OFFSPRING = 32, 16
 UNIFORM = 1_000  # rows that the table begins with: samples, not descendants
 READING = """\
 Every searcher has the same genomes ({slots} slots of deck {deck}: {genes} integers), the same three objectives (quality
@@ -145,6 +144,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--table", type=Path, default=TABLE)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--trainings", type=int, default=400, help="the budget, in full trainings")
+    parser.add_argument("--population", type=int, default=32, help="offspring of ours are half as many")
     parser.add_argument("--searchers", nargs="+", choices=SEARCHERS, default=list(SEARCHERS), metavar="SEARCHER")
     parser.add_argument("--real", action="store_true", help="train proxies instead of looking them up")
     parser.add_argument("--quick", action="store_true", help="two seeds and a small budget, to see that it works")
@@ -162,7 +162,7 @@ def main() -> None:
     given = read_arguments()
     torch.set_num_threads(1)
     rows = read(given.table)
-    config = replace(CONFIG, population=POPULATION, offspring=OFFSPRING)
+    config = replace(CONFIG, population=given.population, offspring=max(1, given.population // 2))
     trainer = TableTrainer(rows, config, UNIFORM)
     train = real_trainer(config) if given.real else trainer
     plan = Plan(train, config, box_of(rows, UNIFORM), given.trainings, given.seeds, tuple(given.searchers))

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from star.config import DTYPE_BYTES, LIMITS, RunConfig, read_limit
+from star.config import DTYPE_BYTES, RunConfig
+from star.limits import LIMITS, read_limit
 from star.spec import UserError
 from star.units import read_amount
 

@@ -37,7 +37,8 @@ def status(run: Directory, json: Json = False) -> None:
     Training seconds are those of the whole run; the other times are of the last process that reached its end.
     """
     from star.checkpoint import RunDirectory
-    from star.config import describe_limits, from_toml
+    from star.config import from_toml
+    from star.limits import describe_limits
 
     directory = RunDirectory(run).open()
     config = from_toml(directory.config_toml).resolved()

@@ -13,7 +13,8 @@ from star.cli import options
 from star.cli.console import count, duration, print_json, stderr, stdout
 from star.cli.live import Watcher
 from star.cli.results import front_table, read_front
-from star.config import LIMITS, RunConfig, describe_limits, from_toml
+from star.config import RunConfig, from_toml
+from star.limits import LIMITS, describe_limits
 from star.report.failures import describe_failures
 from star.spec import UserError
 

@@ -165,7 +165,9 @@ class Proxies:
         """Let one that has landed compete for the front, and tell whether its weights are kept: if it may stay there,
         or be a parent that leaves them to its children."""
         self._front.append(self.values(evaluation))
-        return self._config.warm_weights or bool(front_mask(np.array(self._front))[-1])
+        mask = front_mask(np.array(self._front))
+        self._front = [values for values, is_best in zip(self._front, mask, strict=True) if is_best]
+        return self._config.warm_weights or bool(mask[-1])
 
     def _save_weights(self, result: Result) -> None:
         self._run.save_weights(result.task.hash, result.weights)

@@ -8,8 +8,8 @@ from pathlib import Path
 from star.checkpoint import RunDirectory
 from star.checkpoint.files import disk_errors_told, write_atomic
 from star.codes import TokenMixing
-from star.config import describe_limits
 from star.genome import DECK, DECKS, EMPTY, decode, to_text
+from star.limits import describe_limits
 from star.records import Individual
 from star.report.axes import human, in_table
 from star.report.failures import describe_failures

@@ -8,6 +8,7 @@ docs/decisions/0012-synthetic-tasks.md says what was decided where their descrip
 
 from star.synthetic.accuracy import IGNORED, epoch_accuracy, macro_accuracy, micro_accuracy
 from star.synthetic.benchmarks import (
+    ALL_OF_MAD,
     MAD,
     MAD_LEARNING_RATES,
     MAD_WEIGHT_DECAYS,
@@ -18,6 +19,7 @@ from star.synthetic.benchmarks import (
 from star.synthetic.task import Examples, Setting, SyntheticTask
 
 __all__ = [
+    "ALL_OF_MAD",
     "IGNORED",
     "MAD",
     "MAD_LEARNING_RATES",

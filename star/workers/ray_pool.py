@@ -173,9 +173,8 @@ class RayPool:
         place = NodeAffinitySchedulingStrategy(home.node, soft=False)
         # Of the standard library: what is named in this package would import all of it there.
         read = ray.remote(Path.read_text).options(num_cpus=0, max_retries=0, scheduling_strategy=place)
-        self._watch(
-            read.remote(home.notes), replace(errand, error=error, begun=time.monotonic(), limit=INQUEST_SECONDS)
-        )
+        inquest = replace(errand, error=error, begun=time.monotonic(), limit=INQUEST_SECONDS)
+        self._errands[read.remote(Path(home.notes), errors="replace")] = inquest
 
     def _retry(self, errand: _Errand, fault: Fault) -> None:
         """Try a job again for that, or give it up."""

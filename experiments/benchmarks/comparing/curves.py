@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from comparing.intervals import bootstrap, median
 from star.report.figure import GRID, INK, SOFT
 
-COLORS = ("#0b66c3", "#c2500a", "#2a8f5b", "#8450b0", "#b8336a", "#8d97a5", "#a88400")
+COLORS = ("#0b66c3", "#c2500a", "#2a8f5b", "#8450b0", "#b8336a", "#8d97a5", "#a88400", "#1c2430", "#3aa6b9")
 INCHES = (5.4, 4.2)  # of one panel
 
 
@@ -22,6 +22,7 @@ class Panel(NamedTuple):
 
 def draw(panels: list[Panel], trainings: int, path: Path) -> None:
     """One picture of all panels, the horizontal axis in full trainings, of which the budget pays so many."""
+    assert all(len(panel.curves) <= len(COLORS) for panel in panels)
     figure = Figure(figsize=(INCHES[0] * len(panels), INCHES[1]), dpi=150, facecolor="white", layout="constrained")
     for axes, panel in zip(figure.subplots(1, len(panels), sharey=True, squeeze=False).flat, panels, strict=True):
         axes.set_title(panel.title, fontsize=11, color=INK, loc="left", fontweight="bold")

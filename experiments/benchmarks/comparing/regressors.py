@@ -2,6 +2,7 @@
 
 import numpy as np
 from sklearn.base import RegressorMixin
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import ExtraTreesRegressor, GradientBoostingRegressor, RandomForestRegressor
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import RidgeCV
@@ -21,7 +22,10 @@ def regressors() -> dict[str, Predict]:
     trees = {"n_estimators": 300, "max_features": 0.4, "min_samples_leaf": 2, "random_state": 0}
     found: dict[str, RegressorMixin] = {
         "linear ridge": make_pipeline(StandardScaler(), RidgeCV(np.logspace(0, 4, 13))),
-        "kernel ridge, RBF": make_pipeline(StandardScaler(), KernelRidge(kernel="rbf", alpha=0.3, gamma=1e-3)),
+        "kernel ridge, RBF": TransformedTargetRegressor(  # it has no intercept of its own
+            make_pipeline(StandardScaler(), KernelRidge(kernel="rbf", alpha=0.3, gamma=1e-3)),
+            transformer=StandardScaler(),
+        ),
         "random forest": RandomForestRegressor(**trees),
         "extremely randomised trees": ExtraTreesRegressor(**trees),
         "gradient boosting": MultiOutputRegressor(boosting),

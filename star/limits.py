@@ -1,0 +1,27 @@
+"""Limits on what a model may cost: their names, and the texts in which people write them."""
+
+from star.units import read_amount, write_amount
+
+# Limit -> the cost that it bounds, in the names of columns.
+LIMITS = {
+    "max_params": "params",
+    "max_cache": "cache_bytes",
+    "max_memory": "memory_bytes",
+    "max_flops": "flops_per_token",
+}
+
+
+def read_limit(name: str, text: str, called: str = "") -> float:
+    """The number that a text such as 2GB says for that limit, which an error calls by its name or as told here."""
+    return read_amount(called or name, text, of_bytes=LIMITS[name].endswith("_bytes"))
+
+
+def write_limit(name: str, value: float) -> str:
+    """Such a text for a limit, in few digits: 2 GB, 8B parameters, 2G FLOPs."""
+    column = LIMITS[name]
+    return write_amount(value, "bytes" if column.endswith("_bytes") else column)
+
+
+def describe_limits(limits: dict[str, float]) -> str:
+    """All limits in one line: params 2B, memory 500 MB, flops 2G."""
+    return ", ".join(f"{name.removeprefix('max_')} {write_limit(name, value)}" for name, value in limits.items())
