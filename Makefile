@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-RECORDERS := $(addprefix experiments/benchmarks/,record_table.py rung_ranking.py warm_weights.py)
+RECORDERS := $(addprefix experiments/benchmarks/,record_table.py rung_ranking.py warm_weights.py racing.py)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest
 
@@ -40,7 +40,7 @@ smoke: $(VENV)/.star
 	$(BIN)/star evolve --config experiments/smoke.toml $(ARGS)
 
 test: $(VENV)/.star-dev
-	$(PYTEST) $(ARGS)
+	$(PYTEST) --numprocesses auto --dist loadfile $(ARGS)
 
 test-slow: $(VENV)/.star-dev
 	$(PYTEST) -m slow $(ARGS)
@@ -49,7 +49,7 @@ check: $(VENV)/.star-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
-	$(PYTEST) $(ARGS)
+	$(PYTEST) --numprocesses auto --dist loadfile $(ARGS)
 
 types: $(VENV)/.star-dev
 	$(BIN)/pyright

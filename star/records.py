@@ -44,9 +44,9 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """What one task gave. `objectives` maps column names (quality_bpb, params, cache_bytes) to values in
-    natural sign and unit; it holds costs alone if status is INFEASIBLE, and is empty if training failed. If status is
-    STOPPED, quality is that at the last rung. `weights` travel beside it, never inside."""
+    """What one task gave. `objectives` maps column names (quality_bpb, params, cache_bytes) to values in natural sign
+    and unit; it holds costs alone if status is INFEASIBLE or training failed after a rung, and is empty if it failed
+    before. If status is STOPPED, quality is that at the last rung. `weights` travel beside it, never inside."""
 
     hash: str
     status: Status
@@ -62,6 +62,7 @@ class Evaluation:
     retries: dict[str, int] = field(default_factory=dict)  # cause -> how often it was tried again for it
     arrival: int = 0  # as which the search was told of it, counted from 1; 0: in no order, or not told yet
     asked: int = 0  # how often the search had been asked for a proposal when this was recorded; 0: in no order
+    entry: int = 0  # as which this was recorded, parts of a training included, counted from 1; 0: in no order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

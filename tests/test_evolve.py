@@ -186,6 +186,8 @@ def test_the_order_in_which_proxies_end_does_not_show(tmp_path, config, invented
     rng = random.Random(seed)
 
     class Shuffled(SerialPool):
+        num_workers = 4
+
         def take(self):
             self._waiting.rotate(rng.randrange(len(self._waiting)))
             return super().take()

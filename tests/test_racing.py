@@ -89,7 +89,7 @@ def test_a_race_needs_steps_and_quality():
 @pytest.fixture
 def raced(tmp_path, monkeypatch):
     monkeypatch.setattr(room, "evaluate", invent)
-    config = replace(CONFIG, corpus=(write_text(tmp_path),), tokens=320, rungs=3, population=12, offspring=8)
+    config = replace(CONFIG, corpus=(write_text(tmp_path),), tokens=320, rungs=3, population=20, offspring=12)
     run = RunDirectory(tmp_path / "run")
     evolve(config, run)
     return run, config

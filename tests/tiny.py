@@ -45,11 +45,12 @@ def make_task(genome: Genome, run_seed: int = 0) -> Task:
 
 
 def invent(job: Job, settings, corpus) -> Result:
-    """In place of `evaluate`: a quality drawn from the seed, at once; one genome in eight diverges. At a rung it is
-    off by what is left to train, in a direction of its own."""
+    """In place of `evaluate`: a quality drawn from the seed, at once; one genome in eight diverges, another late. At
+    a rung it is off by what is left to train, in a direction of its own."""
     task = job.task
     rng = np.random.default_rng(task.seed)
-    if rng.random() < 1 / 8:
+    fate = rng.random()
+    if fate < 1 / 8 or fate < 1 / 4 and job.until != 0:
         return Result(task=task, evaluation=Evaluation(hash=task.hash, status=Status.DIVERGED, error="invented"))
     cost = settings.target.count(task.genome)
     recipe = settings.scale.recipe

@@ -23,7 +23,7 @@ from star.spec import UserError
 SCHEMA_VERSION = 5
 # Columns and facts that version 4 does not have, and what its rows stand for.
 SINCE_5 = {"shortfall": 0.0, "survives": True, "on_front": None, "rungs": [], "tokens": 0, "retries": "{}"}
-SINCE_5 |= {"arrival": 0, "asked": 0}
+SINCE_5 |= {"arrival": 0, "asked": 0, "entry": 0}
 HASH = re.compile(r"[0-9a-f]{16}")
 
 INDIVIDUAL_COLUMNS = pa.schema(
@@ -58,6 +58,7 @@ EVALUATION_COLUMNS = pa.schema(
         ("retries", pa.string()),  # JSON
         ("arrival", pa.int64()),
         ("asked", pa.int64()),
+        ("entry", pa.int64()),
     ]
 )
 INDIVIDUAL_FIELDS = INDIVIDUAL_COLUMNS.names[:-2]
@@ -123,7 +124,9 @@ def unpack_evaluations(data: bytes) -> list[Entry]:
 def strike_arrivals(entries: Sequence[Entry], first: int) -> list[Entry]:
     """The same, but what was told as number `first` or later is as if it had not been told yet, and what was not told
     as if it had been recorded in no order."""
-    return [(task, one if 0 < one.arrival < first else replace(one, arrival=0, asked=0)) for task, one in entries]
+    return [
+        (task, one if 0 < one.arrival < first else replace(one, arrival=0, asked=0, entry=0)) for task, one in entries
+    ]
 
 
 def _pack(rows: list[Row], columns: pa.Schema, objectives: set[str], facts: Row) -> bytes:
@@ -248,7 +251,7 @@ def _is_entry(entry: Entry) -> bool:
         and _is_genome(task.genome, task.hash)
         and all(isinstance(value, float | int) for value in (*evaluation.loss_curve, *evaluation.rungs))
         and all(isinstance(cause, str) and _is_count(times) for cause, times in evaluation.retries.items())
-        and all(map(_is_count, (evaluation.generation, evaluation.tokens, evaluation.arrival, evaluation.asked)))
+        and all(_is_count(getattr(evaluation, name)) for name in ("generation", "tokens", "arrival", "asked", "entry"))
         and math.isfinite(evaluation.seconds)
         and math.isfinite(evaluation.train_seconds)
     )

@@ -132,13 +132,14 @@ Serial = Annotated[bool | None, typer.Option("--serial", help="Train in this pro
 Json = Annotated[bool, typer.Option("--json", help="The summary as one JSON object on standard output.")]
 
 
-def read_settings(given: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a run by the keys of its configuration, from the values of options by their names."""
+def read_settings(given: dict[str, Any], base: RunConfig = DEFAULT) -> dict[str, Any]:
+    """The settings of a run by the keys of its configuration, from the values of options by their names, where they
+    differ from `base`."""
     settings = {name: value for name, value in given.items() if name in KEYS and value not in (None, (), [])}
     for name in LIMITS.keys() & settings.keys():
         settings[name] = read_limit(name, settings[name], spell(name))
     if tasks := given.get("task"):
-        names = settings.get("objectives") or ",".join(DEFAULT.objectives)
+        names = settings.get("objectives") or ",".join(base.objectives)
         settings["objectives"] = ",".join(",".join(tasks) if name == "quality" else name for name in _split(names))
     if given.get("store") == "":
         settings["store"] = ""

@@ -70,8 +70,8 @@ def evolve(
     json: options.Json = False,
 ) -> None:
     """Search for architectures. Everything is written down as it happens; `star resume` goes on after any stop."""
-    given = options.read_settings(ctx.params)
     base = _read(config)
+    given = options.read_settings(ctx.params, base)
     if target is not None:
         base = replace(base, target=None, target_toml="")  # that of a run.toml belongs to the target there
     with _called_as_typed(given.keys() & LIMITS.keys()):

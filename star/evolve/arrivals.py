@@ -32,6 +32,7 @@ class Arrivals(Proxies):
         super().__init__(config, run, clock, progress)
         self.asks = 0  # proposals that the search was asked for, those included that it could not give
         self.arrivals = 0  # results that it was told
+        self._entries = max((one.entry for one in self.results.values()), default=0)  # results and parts recorded
         self._asked_as: dict[str, int] = {}  # number of the ask that gave it, by hash
         self._reached: list[list[tuple[int, list[float]]]] = [[] for _ in self._stops]  # each in order of these numbers
 
@@ -63,10 +64,11 @@ class Arrivals(Proxies):
         """These are the best so far: of what lands from now on, weights are kept where none of them is better."""
         self._front = [self.values(one) for one in front]
 
-    def turn(self, task: Task) -> tuple[int, int, int]:
-        """Orders tasks under way as they were submitted: of those that paused, after all that was asked for by then."""
-        number, known = self._asked_as[task.hash], self.results.get(task.hash)
-        return (number, 0, number) if known is None else (known.asked, len(known.rungs), number)
+    def turn(self, task: Task) -> tuple[int, int]:
+        """Orders tasks under way as they were submitted: one that paused when that was recorded, which was after all
+        that had been asked for by then."""
+        known = self.results.get(task.hash)
+        return (self._asked_as[task.hash], 0) if known is None else (known.asked, known.entry)
 
     def parents_of(self, tasks: Iterable[Task]) -> set[str]:
         """The hashes of all of which these descend."""
@@ -100,7 +102,8 @@ class Arrivals(Proxies):
 
     def _record(self, task: Task, evaluation: Evaluation) -> None:
         self._reach(evaluation)
-        evaluation = replace(evaluation, arrival=0, asked=self.asks)
+        self._entries += 1
+        evaluation = replace(evaluation, arrival=0, asked=self.asks, entry=self._entries)
         if evaluation.status is not Status.STOPPED or not self._goes_on(evaluation):
             self.arrivals += 1
             evaluation = replace(evaluation, arrival=self.arrivals)

@@ -119,7 +119,8 @@ class Evolution:
 
     def _new_front(self, born: Sequence[Individual]) -> list[Individual]:
         """Of the front so far and of those just trained to the end, what no other of them dominates."""
-        rivals = [*self._front(), *(one for one in born if one.status is Status.OK)]
+        sound = {one.hash: one for one in reversed(born) if one.status is Status.OK}
+        rivals = list((sound | {one.hash: one for one in self._front()}).values())  # each architecture once
         if not rivals:
             return []
         mask = front_mask(objective_matrix(rivals))

@@ -1,5 +1,6 @@
 """The proxies of a run: which have to be trained and how far, what is known of them, and what of that is kept."""
 
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -86,7 +87,8 @@ class Proxies:
         alive = [one for one in elders if one.status is Status.OK]
         landed = [self.results[task.hash] for task in tasks if task.hash in self.results]
         self._front = [self.values(one) for one in (*alive, *landed) if one.status is Status.OK]
-        rivals = [self.results[one.hash] for one in elders if one.hash in self.results]
+        known = [self.results[one.hash] for one in elders if one.hash in self.results]
+        rivals = [one for one in known if one.status in (Status.OK, Status.STOPPED)]
         for rung in range(len(self._stops)):
             self._train_to(pool, number, runners, rung)
             runners = self._judge(runners, rung, rivals)
@@ -105,18 +107,22 @@ class Proxies:
             self._clock.landed(result.evaluation)
             if result.weights:
                 self._save_weights(result)
+            else:
+                reason = f"{result.evaluation.status}: {result.evaluation.error}"
+                self._progress.noted(f"the weights of {result.task.hash} could not be made again, {reason}")
 
     def _train_to(self, pool: Pool, number: int, tasks: Sequence[Task], rung: int | None) -> None:
-        known: list[Result] = []
-        for task in sorted((task for task in tasks if self._is_open(task.hash, rung)), key=longest_first):
-            if evaluation := self._reuse.find(task, rung):
-                known.append(Result(task=task, evaluation=evaluation))
-            else:
-                pool.submit(self._job(task, rung))
-        for result in known:  # while the pool is busy
-            self._land_known(result, number)
-        while pool.pending:
-            self._land(pool.take(), number, rung)
+        """As many jobs wait as keep all workers busy: each may hold the state of a whole training."""
+        waiting = deque(sorted((task for task in tasks if self._is_open(task.hash, rung)), key=longest_first))
+        while waiting or pool.pending:
+            while waiting and pool.pending <= pool.num_workers:
+                task = waiting.popleft()
+                if evaluation := self._reuse.find(task, rung):
+                    self._land_known(Result(task=task, evaluation=evaluation), number)
+                else:
+                    pool.submit(self._job(task, rung))
+            if pool.pending:
+                self._land(pool.take(), number, rung)
 
     def _job(self, task: Task, rung: int | None) -> Job:
         """The next part of a training: from where it paused, or else from its beginning."""
@@ -137,29 +143,43 @@ class Proxies:
     def _land(self, result: Result, number: int, rung: int | None = None) -> None:
         """Take what a worker gave that was to train up to a rung, or to the end."""
         self._clock.landed(result.evaluation)
-        evaluation = replace(result.evaluation, generation=number)
-        before = self.results.get(evaluation.hash)
-        if before is not None:
-            evaluation = replace(
-                evaluation,
-                seconds=before.seconds + evaluation.seconds,
-                train_seconds=before.train_seconds + evaluation.train_seconds,
-                retries=before.retries | evaluation.retries,
-            )
+        before = self.results.get(result.task.hash)
+        evaluation = self._joined(result.evaluation, number)
         # Arrays before the evaluation: once that is on disk nobody trains this part again.
         if evaluation.status is Status.STOPPED:
             self._run.save_state(evaluation.hash, result.state)
         if evaluation.status is Status.OK and self._enter(evaluation):
             self._save_weights(result)
-        self._reuse.keep(result.task, evaluation, before, rung)
+        # Recorded before it is stored: what a run finds in the store has come in another order than what it trained.
         self._record(result.task, evaluation)
+        self._reuse.keep(result.task, evaluation, before, rung)
 
     def _land_known(self, result: Result, number: int) -> None:
         """Take what the store gave. Weights that it does not have are trained at the end, if they are wanted then."""
-        evaluation = replace(result.evaluation, generation=number)
+        evaluation = self._joined(result.evaluation, number)
         if evaluation.status is Status.OK and self._enter(evaluation):
             self._reuse.take_weights(result.task, self._weights_path(result.task))
         self._record(result.task, evaluation)
+
+    def _joined(self, evaluation: Evaluation, number: int) -> Evaluation:
+        """A result, and what is known of the parts before it. One that failed has the rungs that it passed, at which
+        others were judged beside it."""
+        evaluation = replace(evaluation, generation=number)
+        before = self.results.get(evaluation.hash)
+        if before is None:
+            return evaluation
+        if evaluation.status not in (Status.OK, Status.STOPPED):
+            costs = {name: value for name, value in before.objectives.items() if name != QUALITY}
+            passed = {"rungs": before.rungs, "tokens": before.tokens, "loss_curve": before.loss_curve}
+            evaluation = replace(evaluation, objectives=costs, **passed)
+        if evaluation.worker == STORE:
+            return evaluation
+        return replace(
+            evaluation,
+            seconds=before.seconds + evaluation.seconds,
+            train_seconds=before.train_seconds + evaluation.train_seconds,
+            retries=dict(Counter(before.retries) + Counter(evaluation.retries)),
+        )
 
     def _enter(self, evaluation: Evaluation) -> bool:
         """Let one that has landed compete for the front, and tell whether its weights are kept: if it may stay there,
@@ -211,8 +231,9 @@ class Proxies:
                 self._record(task, evaluation)
 
     def _can_run(self, hash: str) -> bool:
-        """Whether a genome was not given up, so that there is a quality to know of it."""
-        return hash not in self.results or self.results[hash].status in (Status.OK, Status.STOPPED)
+        """Whether there is a quality to know of a genome, at a rung at least."""
+        known = self.results.get(hash)
+        return known is None or known.status in (Status.OK, Status.STOPPED) or bool(known.rungs)
 
     def _is_open(self, hash: str, rung: int | None) -> bool:
         """Whether a genome has yet to be trained up to a rung, or to the end."""

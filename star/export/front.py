@@ -7,6 +7,7 @@ from pathlib import Path
 from star.checkpoint import RunDirectory
 from star.checkpoint.files import disk_errors_told, write_atomic
 from star.config import DTYPE_BYTES, RunConfig, from_toml, read_record, trained_scale
+from star.data.files import called
 from star.export.single_file import ExportHeader, export_model
 from star.genome import decode, split, to_text
 from star.objectives import find_objectives
@@ -92,7 +93,7 @@ def _facts(individual: Individual, run: RunDirectory, config: RunConfig) -> tupl
         ),
         ("measured", measured + elsewhere),
         *_costs(individual, config),
-        ("corpus", ", ".join(config.corpus)),
+        ("corpus", ", ".join(map(called, config.corpus))),
         (
             "recipe",
             f"scale {config.scale}: {recipe.tokens:,} tokens in {recipe.steps:,} steps of {recipe.batch_size} x "

@@ -8,6 +8,7 @@ from pathlib import Path
 from star.checkpoint import RunDirectory
 from star.checkpoint.files import disk_errors_told, write_atomic
 from star.codes import TokenMixing
+from star.data.files import called
 from star.genome import DECK, DECKS, EMPTY, decode, to_text
 from star.limits import describe_limits
 from star.records import Individual
@@ -87,7 +88,7 @@ def _facts(history: History) -> str:
         "deck": config.deck if config.levels == "backbone" else f"{config.deck}, evolving on all levels",
         "scale": config.scale if config.scale == config.target else f"{config.scale}, costs at {config.target}",
         "context": f"{config.context:,} tokens in {config.dtype}, {config.batch:,} at a time",
-        "corpus": ", ".join(config.corpus),
+        "corpus": ", ".join(map(called, config.corpus)),
         "tokens a proxy": human(config.tokens, ""),
         "seed": str(config.seed),
     }

@@ -76,10 +76,11 @@ class Worker:
     def run(self, job: Job) -> Result:
         """Evaluate one job."""
         self._notes.begin(job.task.hash)
-        with bounded(self._memory):
-            result = self._evaluate(job)
-        self._notes.end()
-        return result
+        try:
+            with bounded(self._memory):
+                return self._evaluate(job)
+        finally:
+            self._notes.end()
 
 
 @contextmanager
