@@ -113,6 +113,8 @@ class RunConfig:
                 raise UserError(f"{name} must name at least one thing and none twice, not {list(values)}")
         if self.serial and self.address:
             raise UserError("serial trains in this process, address on a cluster: give one of the two")
+        if self.serial and self.gpus_per_worker:
+            raise UserError("serial trains in this process, on the CPU: gpus_per_worker is for workers")
         self._check_sizes()
 
     def _check_sizes(self) -> None:

@@ -119,6 +119,12 @@ OBJECTIVES: dict[str, Objective] = {
 }
 
 
+def tasks_of(objectives: tuple[Objective, ...]) -> tuple[str, ...]:
+    """The synthetic tasks that these need, each once, in order of name: the order in which somebody lists objectives
+    means nothing."""
+    return tuple(sorted({task for one in objectives for task in one.tasks}))
+
+
 def find_objectives(names: tuple[str, ...]) -> tuple[Objective, ...]:
     """The objectives of those names, in that order; UserError with the nearest right name otherwise."""
     for name in names:

@@ -321,7 +321,14 @@ def test_what_a_training_depends_on_is_in_the_key_and_nothing_else():
     )
     for settings in same:
         assert describe_training(replace(RACE, **settings), "digest") == plain
-    others = ({"tokens": 1024}, {"window": 3}, {"rungs": 2}, {"eta": 2}, {"balance": "loss"}, {"gpus_per_worker": 0.5})
+    others = (
+        {"tokens": 1024},
+        {"window": 3},
+        {"rungs": 2},
+        {"eta": 2},
+        {"balance": "loss"},
+        {"gpus_per_worker": 0.5, "serial": False},
+    )
     others += tuple({"objectives": ("quality", name), "rungs": 1} for name in ("mqar", "mad", "mad/memorization"))
     others += ({"objectives": ("params",), "rungs": 1}, {"objectives": ("mqar",), "rungs": 1})
     texts = {describe_training(replace(RACE, **settings), "digest") for settings in others}

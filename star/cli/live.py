@@ -10,6 +10,7 @@ from star.cli.console import count, duration, stderr
 from star.config import RunConfig
 from star.records import Evaluation, Generation, Status
 from star.report.front import quality_of
+from star.synthetic import ALL_OF_MAD, TASKS
 
 
 class Watcher:
@@ -18,6 +19,8 @@ class Watcher:
     def __init__(self, config: RunConfig) -> None:
         self._console = stderr()
         self._offspring = config.resolved().offspring
+        is_probed = any(name in (ALL_OF_MAD, *TASKS) for name in config.objectives)
+        self._unit = "bits/byte" if "quality" in config.objectives else "wrong" * is_probed
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -63,7 +66,9 @@ class Watcher:
             self._qualities.append(quality_of(evaluation.objectives))
         elif evaluation.status is not Status.STOPPED:
             self._console.print(f"proxy {evaluation.hash} {evaluation.status}: {evaluation.error}", markup=False)
-        self._bar.update(self._task, advance=1, news=f", {_best_and_median(self._qualities)}, {self._time_left()}")
+        self._bar.update(
+            self._task, advance=1, news=f", {_best_and_median(self._qualities, self._unit)}, {self._time_left()}"
+        )
 
     def generation_finished(self, generation: Generation, refusal: str) -> None:
         alive = [one for one in generation.individuals if one.status is Status.OK]
@@ -72,7 +77,7 @@ class Watcher:
         parts = [
             f"generation {generation.number}/{self._generations}",
             f"{generation.evaluations} proxies{failures}",
-            _best_and_median([quality_of(one.objectives) for one in alive]),
+            _best_and_median([quality_of(one.objectives) for one in alive], self._unit),
             f"hypervolume {generation.hypervolume:.4f}",
             f"front {len(generation.front)}",
         ]
@@ -97,7 +102,7 @@ class Watcher:
         return f"{duration(to_come * (time.perf_counter() - self._begun) / self._landed)} left"
 
 
-def _best_and_median(qualities: list[float]) -> str:
+def _best_and_median(qualities: list[float], unit: str) -> str:
     if not qualities:
         return "no quality yet"
-    return f"best {min(qualities):.3f}, median {median(qualities):.3f} bits/byte"
+    return f"best {min(qualities):.3f}, median {median(qualities):.3f} {unit}"

@@ -14,7 +14,7 @@ import star
 from star.checkpoint.store import Store, canonical_text
 from star.checkpoint.tables import SCHEMA_VERSION
 from star.config import RunConfig, rung_steps, trained_scale
-from star.objectives import OBJECTIVES, find_objectives
+from star.objectives import OBJECTIVES, find_objectives, tasks_of
 from star.records import Evaluation, Status, Task
 from star.target import Screen, TargetCost
 from star.training import CURVE_POINTS
@@ -119,7 +119,7 @@ def describe_training(config: RunConfig, digest: str) -> str:
             "recipe": scale.recipe,
             "rungs": rung_steps(config),
             "corpus": digest if any(one.needs_text for one in objectives) else "",
-            "tasks": tuple(dict.fromkeys(task for one in objectives for task in one.tasks)),
+            "tasks": tasks_of(objectives),
             "star": _code_digest(),
             "schema": SCHEMA_VERSION,
             "torch": version("torch"),

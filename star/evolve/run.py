@@ -1,7 +1,7 @@
 """A run from its configuration to its last generation, through interruptions of any kind.
 
-Everything that lands is on disk at once, and what the next generation depends on is in the last one, so that a
-run killed at any instant and resumed ends as if it had never stopped.
+Everything that lands is on disk at once. What the next generation depends on is in the last one, and what a steady run
+depends on in its record of arrivals, so that a run killed at any instant and resumed ends as if it had never stopped.
 """
 
 import platform
@@ -28,7 +28,7 @@ from star.evolve.seeds import choose_seeds
 from star.evolve.steady import Steady
 from star.evolve.summary import Clock, Summary
 from star.genome import to_text
-from star.objectives import find_objectives
+from star.objectives import find_objectives, tasks_of
 from star.spec import UserError
 from star.target import check_limits, target_of
 from star.training import check_corpus
@@ -119,7 +119,7 @@ def settings_of(config: RunConfig) -> EvaluationSettings:
         reads_text=any(one.needs_text for one in objectives),
         measures_latency=any(one.needs_latency for one in objectives),
         device="cuda" if config.gpus_per_worker else "cpu",
-        tasks=tuple(dict.fromkeys(task for one in objectives for task in one.tasks)),
+        tasks=tasks_of(objectives),
     )
 
 

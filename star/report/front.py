@@ -51,8 +51,9 @@ def front_rows(generation: Generation, target: Target | None = None) -> list[Fro
 
 
 def quality_of(objectives: dict[str, float]) -> float:
-    """The value to sort by."""
-    return objectives[QUALITY] if QUALITY in objectives else next(iter(objectives.values()))
+    """The value to sort by: bits per byte, or the error in a synthetic task, or else whatever comes first."""
+    errors = [name for name in objectives if name.startswith("error_")]
+    return objectives[next(iter([QUALITY] * (QUALITY in objectives) + errors), next(iter(objectives)))]
 
 
 def _row(individual: Individual, target: Target | None) -> FrontRow:

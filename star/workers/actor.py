@@ -78,9 +78,12 @@ class Worker:
         self._notes.begin(job.task.hash)
         try:
             with bounded(self._memory):
-                return self._evaluate(job)
-        finally:
+                result = self._evaluate(job)
+        except Exception:  # not what ends this process: that is for the notes to tell
             self._notes.end()
+            raise
+        self._notes.end()
+        return result
 
 
 @contextmanager
