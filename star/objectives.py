@@ -119,6 +119,9 @@ OBJECTIVES: dict[str, Objective] = {
 }
 
 
+QUALITY = OBJECTIVES["quality"].column
+
+
 def tasks_of(objectives: tuple[Objective, ...]) -> tuple[str, ...]:
     """The synthetic tasks that these need, each once, in order of name: the order in which somebody lists objectives
     means nothing."""

@@ -80,8 +80,7 @@ class Training:
         self._optimizers = make_optimizers(model, recipe)
         self._params = list(model.parameters())
         self._experts = [module for module in model.modules() if isinstance(module, Routed)]
-        points = min(CURVE_POINTS, recipe.steps)
-        self._marks = [recipe.steps * i // points for i in range(1, points + 1)]
+        self._marks = curve_marks(recipe.steps)
         self._curve: list[float] = []
         self._clear()
 
@@ -174,6 +173,12 @@ def check_corpus(corpus: Corpus, recipe: Recipe) -> None:
             f"corpus {corpus.name} is too short: a window takes {window} bytes, and it has "
             f"{corpus.train.size} for training and {corpus.valid.size} for validation"
         )
+
+
+def curve_marks(steps: int) -> list[int]:
+    """After how many of `steps` steps each stretch of a loss curve ends."""
+    points = min(CURVE_POINTS, steps)
+    return [steps * i // points for i in range(1, points + 1)]
 
 
 def schedule(step: int, recipe: Recipe) -> float:

@@ -228,6 +228,15 @@ def test_nothing_is_trained_twice(tmp_path, config, monkeypatch):
     assert {path.stem for path in (run.path / "weights").iterdir()} == {one.hash for one in last.front}
 
 
+@pytest.mark.parametrize("algorithm", ["regularised", "ga"])
+def test_the_front_has_each_architecture_once(tmp_path, config, invented, algorithm):
+    """Also one that left the population and was found again."""
+    run = run_in(tmp_path / "run", replace(config, slots=1, generations=12, algorithm=algorithm))
+    front = run.latest_generation().front
+    assert {one.hash for one in front} == non_dominated(run.evaluations().values())
+    assert len({one.hash for one in front}) == len(front)
+
+
 def test_the_longest_proxies_begin_first():
     texts = ["91111", "91111-91111", "71111-11111", "51111", "291111-481111", "141111"]
     tasks = [make_task(parse(text)) for text in texts]

@@ -10,8 +10,9 @@ import numpy as np
 from star.checkpoint import RunDirectory
 from star.config import RunConfig
 from star.evolve.progress import Progress
-from star.evolve.proxies import QUALITY, Proxies
+from star.evolve.proxies import Proxies
 from star.evolve.summary import Clock
+from star.objectives import QUALITY
 from star.records import Evaluation, Individual, Result, Status, Task
 from star.search import going_on
 from star.workers import Pool

@@ -16,14 +16,12 @@ from star.evolve.progress import Progress
 from star.evolve.reuse import STORE, Reuse
 from star.evolve.summary import Clock
 from star.genome import canonical, decode, genome_hash
-from star.objectives import OBJECTIVES, find_objectives
+from star.objectives import QUALITY, find_objectives
 from star.records import Arrays, Evaluation, Genome, Individual, Job, Result, Status, Task
 from star.search import front_mask, going_on
 from star.structures import rules_of
 from star.target import screen_of
 from star.workers import Pool
-
-QUALITY = OBJECTIVES["quality"].column
 
 
 class Proxies:

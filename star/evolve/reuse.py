@@ -14,13 +14,12 @@ import star
 from star.checkpoint.store import Store, canonical_text
 from star.checkpoint.tables import SCHEMA_VERSION
 from star.config import RunConfig, rung_steps, trained_scale
-from star.objectives import OBJECTIVES, find_objectives, tasks_of
+from star.objectives import QUALITY, find_objectives, tasks_of
 from star.records import Evaluation, Status, Task
 from star.target import Screen, TargetCost
-from star.training import CURVE_POINTS
+from star.training import curve_marks
 
 STORE = "store"  # in place of the worker that trained a proxy, where none of this run did
-QUALITY = OBJECTIVES["quality"].column
 ABOVE = ("cli", "evolve", "export", "report", "search", "workers", "checkpoint")  # rooms that no training depends on
 
 
@@ -131,8 +130,7 @@ def describe_training(config: RunConfig, digest: str) -> str:
 
 def curve_length(steps: int, stop: int) -> int:
     """How many points the loss curve of a training of `steps` steps has after `stop` of them."""
-    points = min(CURVE_POINTS, steps)
-    return sum(steps * i // points <= stop for i in range(1, points + 1))
+    return sum(mark <= stop for mark in curve_marks(steps))
 
 
 @cache

@@ -8,14 +8,13 @@ from star.checkpoint import RunDirectory
 from star.checkpoint.run_directory import CONFIG
 from star.config import RunConfig
 from star.genome import DECK, DECKS, EMPTY, Space, canonical, class_name, decode, genes_of, join, split, tile
-from star.objectives import OBJECTIVES
+from star.objectives import QUALITY
 from star.records import Genome
 from star.search import space_of
 from star.spec import UserError
 from star.target import screen_of
 
 EMPTY_SLOT = (EMPTY, 1, 1, 1, 1)
-QUALITY = OBJECTIVES["quality"].column
 
 
 def choose_seeds(config: RunConfig, note: Callable[[str], None]) -> list[Genome]:
