@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from star.checkpoint import RunDirectory
 from star.codes import TokenMixing
 from star.config import RunConfig, to_toml
+from star.export import export_front
 from star.genome import CLASSES, PAPER, decode, parse, to_text
 from star.records import Individual, Status
 from star.report.axes import GENERATIONS, Axis, axis_over, human, in_table
@@ -275,3 +276,16 @@ def test_individuals_of_one_objective_sort_by_it():
         for number, value in enumerate((3, 1, 2))
     ]
     assert [row.id for row in front_rows(SimpleNamespace(front=ones))] == [1, 2, 0]
+
+
+def test_a_secret_in_the_name_of_a_corpus_is_not_published(tmp_path):
+    run = write_run(tmp_path / "run", CONFIG, weights=True)
+    text = (run.path / "run.toml").read_text().replace('"stdlib"', '"s3://KEY:TOPSECRET@bucket/books/?token=MYSTERY"')
+    (run.path / "run.toml").write_text(text)
+    assert "TOPSECRET" in text
+    write_report(run, run.path)
+    export_front(run, run.path / "export")
+    published = [run.path / "report.html", *(run.path / "export").rglob("*.py")]
+    assert len(published) > 1
+    for page in (path.read_text() for path in published):
+        assert "bucket/books" in page and "TOPSECRET" not in page and "MYSTERY" not in page
