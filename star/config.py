@@ -115,6 +115,9 @@ class RunConfig:
             raise UserError("serial trains in this process, address on a cluster: give one of the two")
         if self.serial and self.gpus_per_worker:
             raise UserError("serial trains in this process, on the CPU: gpus_per_worker is for workers")
+        if self.gpus_per_worker > 1 and self.gpus_per_worker % 1:
+            # Ray gives shares of one GPU, or whole ones.
+            raise UserError(f"gpus_per_worker must be whole above 1, not {self.gpus_per_worker:g}")
         self._check_sizes()
 
     def _check_sizes(self) -> None:

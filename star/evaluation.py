@@ -70,7 +70,15 @@ def evaluate(job: Job, settings: EvaluationSettings, corpus: Corpus) -> Result:
         )
     seconds = time.perf_counter() - started
     evaluation = replace(evaluation, seconds=seconds, worker=f"{platform.node()}:{os.getpid()}")
-    return replace(result, evaluation=evaluation) if result else Result(task=job.task, evaluation=evaluation)
+    result = result or Result(task=job.task, evaluation=evaluation)
+    return replace(result, evaluation=evaluation, device=describe_device(settings.device))
+
+
+def describe_device(device: str) -> str:
+    """What does the arithmetic on a device of torch here, as far as its bits depend on that; empty if there is none."""
+    if device == "cpu":
+        return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    return torch.cuda.get_device_name(device) if torch.cuda.is_available() else ""
 
 
 def _train(job: Job, settings: EvaluationSettings, corpus: Corpus) -> Result:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 Genome = tuple[int, ...]
+STORE = "store"  # in place of the worker that trained a proxy, where none of this run did
 Arrays = dict[str, np.ndarray]  # by name: trained weights, or the state of a training that paused
 
 
@@ -71,6 +72,7 @@ class Result:
 
     task: Task
     evaluation: Evaluation
+    device: str = ""  # what did the arithmetic; empty: nobody knows
     weights: Arrays = field(default_factory=dict)
     state: Arrays = field(default_factory=dict)
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 from fake_run import write_run
+from pretended import pretend
 
 from star.checkpoint import RunDirectory
 from star.cli.results import front_table, read_front
 from star.config import RunConfig, from_toml
 from star.evolve import Interrupted
 from star.genome import decode, parse
-from star.records import Status
+from star.records import Evaluation, Result, Status
 
 SUMMARY = {
     "run",
@@ -168,6 +169,28 @@ def test_a_corpus_is_found_again_from_another_directory(star, tmp_path, monkeypa
     assert seen == [("stdlib", str(tmp_path / "texts" / "a.txt")), (str(tmp_path / "b"),)]
 
 
+def test_a_run_in_which_nothing_could_be_trained_says_why_and_fails(star, tmp_path, monkeypatch):
+    def fail(job, settings, corpus):
+        evaluation = Evaluation(hash=job.task.hash, status=Status.OUT_OF_MEMORY, error="MemoryError: too large")
+        return Result(task=job.task, evaluation=evaluation)
+
+    monkeypatch.setattr("star.evolve.run.evaluate", fail)
+    code, out, err = star("evolve", *TINY, "--out", tmp_path / "run")
+    assert code == 1 and json.loads(out)["front_size"] == 0
+    assert err.splitlines()[-1] == "star: no proxy was trained to the end: MemoryError: too large"
+
+
+def test_a_race_tells_whom_it_stopped(star, tmp_path, monkeypatch):
+    monkeypatch.setattr("star.evolve.run.evaluate", pretend)
+    race = ["--population", "9", "--rungs", "2", "--tokens", "4096", "--generations", "1", "--slots", "4"]
+    code, out, err = star("evolve", *race, "--serial", "--store", "", "--out", tmp_path / "run")
+    assert code == 0, err
+    status = json.loads(star("status", tmp_path / "run", "--json")[1])
+    assert status["stopped"] > 0 and (status["rungs"], status["mode"]) == (2, "generations")
+    share = status["training_tokens"] / (status["evaluations"] * 4096)
+    assert f"race    {status['stopped']} proxies stopped at a rung; {share:.1%} of the tokens" in out
+
+
 def _stop(run):
     raise Interrupted("interrupted; go on with: star resume")
 
@@ -203,7 +226,10 @@ def test_a_run_over_all_levels_of_the_extended_deck(star, tmp_path):
         ("evolve --deck papper", ["did you mean 'paper'?"]),
         ("evolve --levels backbones", ["did you mean 'backbone'?"]),
         ("evolve --window 500", ["window must be at most 128"]),
-        ("evolve --serial --address auto", ["serial", "address"]),
+        ("evolve --serial --address auto", ["--serial", "address"]),
+        ("evolve --serial --workers 2", ["--serial", "--workers"]),
+        ("evolve --gpus-per-worker 1.5 --out {tmp}/new", ["--gpus-per-worker must be whole above 1, not 1.5"]),
+        ("evolve --eta 4", ["--eta", "--rungs"]),
         ("evolve --objectives quality,parms", ["did you mean 'params'?"]),
         ("evolve --corpus no/such/text --out {tmp}/new", ["no/such/text"]),
         ("evolve --config no/such.toml", ["no/such.toml"]),

@@ -28,10 +28,10 @@ from star.config import rung_steps, to_toml, trained_scale
 from star.evaluation import evaluate
 from star.evolve import Interrupted, Silent, evolve, resume
 from star.evolve.replay import replay
-from star.evolve.reuse import STORE, Reuse, curve_length, describe_training
+from star.evolve.reuse import Reuse, curve_length, describe_training
 from star.genome import parse
 from star.model import LanguageModel
-from star.records import Evaluation, Job, Status
+from star.records import STORE, Evaluation, Job, Result, Status, Task
 from star.scales import SCALES
 from star.spec import Dimensions, Variant
 from star.structures import specify
@@ -312,7 +312,7 @@ def test_every_field_shows(one):
 
 
 def test_what_a_training_depends_on_is_in_the_key_and_nothing_else():
-    plain = describe_training(RACE, "digest")
+    plain = describe_training(RACE, "digest", "cpu")
     same = (
         {"population": 99, "offspring": 1, "generations": 9, "algorithm": "ga", "adaptive": True, "seed": 5},
         {"objectives": ("flops", "quality"), "target": "micro", "dtype": "int4", "batch": 7, "max_params": 1e9},
@@ -320,34 +320,34 @@ def test_what_a_training_depends_on_is_in_the_key_and_nothing_else():
         {"workers": 3, "serial": False, "timeout": 5.0, "tries": 1, "store": "elsewhere", "corpus": ("moved.txt",)},
     )
     for settings in same:
-        assert describe_training(replace(RACE, **settings), "digest") == plain
+        assert describe_training(replace(RACE, **settings), "digest", "cpu") == plain
     others = (
         {"tokens": 1024},
         {"window": 3},
         {"rungs": 2},
         {"eta": 2},
         {"balance": "loss"},
-        {"gpus_per_worker": 0.5, "serial": False},
     )
     others += tuple({"objectives": ("quality", name), "rungs": 1} for name in ("mqar", "mad", "mad/memorization"))
     others += ({"objectives": ("params",), "rungs": 1}, {"objectives": ("mqar",), "rungs": 1})
-    texts = {describe_training(replace(RACE, **settings), "digest") for settings in others}
+    texts = {describe_training(replace(RACE, **settings), "digest", "cpu") for settings in others}
     texts |= {
         plain,
-        describe_training(RACE, "other"),
-        describe_training(replace(RACE, scale=TINY.name, rungs=1), "digest"),
+        describe_training(RACE, "other", "cpu"),
+        describe_training(RACE, "digest", "cuda"),
+        describe_training(replace(RACE, scale=TINY.name, rungs=1), "digest", "cpu"),
     }
-    assert len(texts) == len(others) + 3
+    assert len(texts) == len(others) + 4
 
 
 def test_other_code_or_libraries_are_another_key(monkeypatch):
     import star.evolve.reuse as reuse
 
-    texts = {describe_training(RACE, "digest")}
+    texts = {describe_training(RACE, "digest", "cpu")}
     monkeypatch.setattr(reuse, "version", lambda name: "9.9" if name == "torch" else "1")
-    texts.add(describe_training(RACE, "digest"))
+    texts.add(describe_training(RACE, "digest", "cpu"))
     monkeypatch.setattr(reuse, "_code_digest", lambda: "edited")
-    texts.add(describe_training(RACE, "digest"))
+    texts.add(describe_training(RACE, "digest", "cpu"))
     assert len(texts) == 3
 
 
@@ -395,6 +395,10 @@ def settings_of(config):
     return replace(SETTINGS, scale=trained_scale(config), rungs=rung_steps(config))
 
 
+def keep(reuse: Reuse, task: Task, evaluation: Evaluation, before: Evaluation | None, rung: int | None) -> None:
+    reuse.keep(Result(task=task, evaluation=evaluation, device=reuse.device), evaluation, before, rung)
+
+
 def timeless(evaluation: Evaluation) -> Evaluation:
     return replace(evaluation, seconds=0.0, train_seconds=0.0, worker="")
 
@@ -414,9 +418,10 @@ def test_at_every_rung_it_is_what_a_worker_gives(tmp_path, corpus, monkeypatch, 
     task = TASKS[2]
     before, fresh = None, []
     for rung in (0, 1, None):
-        given = evaluate(Job(task=task, until=rung), settings, corpus).evaluation
+        result = evaluate(Job(task=task, until=rung), settings, corpus)
+        given = result.evaluation
         fresh.append((rung, given))
-        reuse.keep(task, given, before, rung)
+        reuse.keep(result, given, before, rung)
         if given.status is Status.DIVERGED:
             break
         before = given
@@ -432,22 +437,35 @@ def test_a_loss_that_diverged_nobody_knows_when_is_not_stored(tmp_path):
     reuse, task = reuse_at(tmp_path), TASKS[0]
     burst = entry(task, Status.DIVERGED, ())
     for before, rung in ((None, None), (None, 1), (entry(task, Status.STOPPED, (3.0,)), None)):
-        reuse.keep(task, burst, before, rung)
+        keep(reuse, task, burst, before, rung)
         assert reuse.find(task, None) is None
-    reuse.keep(task, burst, None, 0)
+    keep(reuse, task, burst, None, 0)
     assert reuse.find(task, None).status is Status.DIVERGED
 
 
 @pytest.mark.parametrize("status", sorted(set(Status) - {Status.OK, Status.STOPPED, Status.DIVERGED}))
 def test_what_is_the_machines_fault_is_not_stored(tmp_path, status):
     reuse, task = reuse_at(tmp_path), TASKS[0]
-    reuse.keep(task, entry(task, status, ()), None, 0)
+    keep(reuse, task, entry(task, status, ()), None, 0)
     assert reuse.find(task, 0) is None and not files(tmp_path)
+
+
+def test_what_another_device_trained_is_not_stored(tmp_path):
+    reuse, task = reuse_at(tmp_path), TASKS[0]
+    source = tmp_path / "w.safetensors"
+    source.write_bytes(pack_arrays({"w": np.zeros(2, np.float32)}))
+    for device in ("", "another"):
+        result = Result(task=task, evaluation=entry(task), device=device)
+        reuse.keep(result, entry(task), None, None)
+        reuse.keep_weights(result, source)
+    assert reuse.find(task, None) is None and not files(tmp_path) and not files(tmp_path, "weights")
+    reuse.keep_weights(replace(result, device=reuse.device), source)
+    assert files(tmp_path, "weights")
 
 
 def test_stopped_ones_serve_up_to_where_they_stopped(tmp_path):
     reuse, task = reuse_at(tmp_path), TASKS[0]
-    reuse.keep(task, entry(task, Status.STOPPED, (3.0,), 3.0), None, 0)
+    keep(reuse, task, entry(task, Status.STOPPED, (3.0,), 3.0), None, 0)
     assert reuse.find(task, 0).rungs == (3.0,) and reuse.find(task, 1) is None and reuse.find(task, None) is None
 
 
@@ -456,7 +474,7 @@ def test_costs_are_those_of_the_run_that_asks(tmp_path_factory, genome):
     path, task = tmp_path_factory.mktemp("store"), make_task(genome)
     trained = entry(task)
     trained.objectives.update(params=5.0, cache_bytes=6.0, flops_per_token=7.0, memory_bytes=8.0)
-    reuse_at(path).keep(task, trained, None, None)
+    keep(reuse_at(path), task, trained, None, None)
     assert [unpack_evaluations(file.read_bytes())[0][1] for file in files(path)] == [entry(task)]
     for target in ("nano", "1b"):
         config = replace(RACE, target=target, dtype="int8").resolved()

@@ -143,6 +143,10 @@ def read_settings(given: dict[str, Any], base: RunConfig = DEFAULT) -> dict[str,
         settings["objectives"] = ",".join(",".join(tasks) if name == "quality" else name for name in _split(names))
     if given.get("store") == "":
         settings["store"] = ""
+    if "eta" in settings and settings.get("rungs", base.rungs) == 1:
+        raise UserError("--eta is the ratio between the rungs of a race: give --rungs too")
+    if settings.get("serial") and "workers" in settings:
+        raise UserError("--serial trains in this process, without --workers: give one of the two")
     return settings | {name: read(settings[name]) for name, read in READERS.items() if name in settings}
 
 

@@ -17,7 +17,11 @@ DIFFERENT = 1
 def replay(
     run: Directory,
     id: Annotated[
-        str | None, typer.Argument(help="An individual of it: train this one again, and compare what comes out.")
+        str | None,
+        typer.Argument(
+            help="An individual of it: train this one again, and compare what comes out. In a run with warm weights "
+            "its parents must still be there."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:

@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from star.cli.console import print_json, si, stderr, stdout, table
-from star.records import Generation, Status
+from star.records import STORE, Generation, Status
 from star.report.failures import describe_failures
 from star.report.front import FrontRow, front_rows
 from star.spec import UserError
@@ -54,6 +54,9 @@ def status(run: Directory, json: Json = False) -> None:
         "generation": generation.number if generation else None,
         "generations": config.generations,
         "finished": bool(generation) and generation.number >= config.generations,
+        "algorithm": config.algorithm,
+        "mode": config.mode,
+        "rungs": config.rungs,
         "target": config.target,
         "context": config.context,
         "dtype": config.dtype,
@@ -61,6 +64,7 @@ def status(run: Directory, json: Json = False) -> None:
         "limits": config.limits,
         "evaluations": len(trained),
         "stopped": sum(evaluation.status is Status.STOPPED for evaluation in trained),
+        "reused": sum(evaluation.worker == STORE for evaluation in trained),
         "training_tokens": sum(evaluation.tokens for evaluation in trained),
         "failures": failures,
         "duplicates_avoided": generation.duplicates_avoided if generation else 0,

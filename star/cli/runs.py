@@ -14,7 +14,7 @@ from star.cli.console import count, duration, print_json, stderr, stdout
 from star.cli.live import Watcher
 from star.cli.results import front_table, read_front
 from star.config import RunConfig, from_toml
-from star.limits import LIMITS, describe_limits
+from star.limits import describe_limits
 from star.report.failures import describe_failures
 from star.spec import UserError
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 INTERRUPTED = 130
+NOTHING_TRAINED = 1
 ROWS = 20  # of the front that are printed at the end
 
 
@@ -74,7 +75,7 @@ def evolve(
     given = options.read_settings(ctx.params, base)
     if target is not None:
         base = replace(base, target=None, target_toml="")  # that of a run.toml belongs to the target there
-    with _called_as_typed(given.keys() & LIMITS.keys()):
+    with _called_as_typed(given.keys()):
         settings = replace(base, **given)
         settings = replace(settings, corpus=tuple(map(_absolute, settings.corpus)))
 
@@ -132,6 +133,10 @@ def _drive(run: "RunDirectory", config: RunConfig, search: Callable[[Watcher], "
         print_json(asdict(summary))
     else:
         _print_end(run.path, summary)
+    if not summary.front_size:
+        reason = next((one.error for one in run.evaluations().values() if one.error), "there was nothing to train")
+        stderr().print(f"star: no proxy was trained to the end: {reason}", markup=False)
+        raise typer.Exit(NOTHING_TRAINED)
 
 
 def _print_end(path: Path, summary: "Summary") -> None:
@@ -148,6 +153,9 @@ def _print_end(path: Path, summary: "Summary") -> None:
             f"overhead {summary.overhead_seconds / wall:.1%}: the time in which no proxy was training; "
             f"workers busy {summary.worker_utilisation:.1%}"
         )
+    if config.rungs > 1 and summary.evaluations:
+        share = summary.training_tokens / (summary.evaluations * config.tokens)
+        print(f"race    {summary.stopped} proxies stopped at a rung; {share:.1%} of the tokens of full training")
     if summary.reused:
         print(f"store   {summary.reused} of these proxies were trained by earlier runs")
     print(

@@ -9,7 +9,7 @@ from star.evolve.progress import Progress
 from star.evolve.proxies import Proxies
 from star.evolve.summary import Clock
 from star.genome import parse
-from star.records import Generation, Individual, Status, Task
+from star.records import Evaluation, Generation, Individual, Status, Task
 from star.search import Plan, Proposal, Search, front_mask, hypervolume, objective_matrix, reference_box, space_of
 from star.workers import Pool
 
@@ -41,6 +41,11 @@ class Evolution:
         if self._is_last() or self.latest and config.warm_weights:  # so that who has heirs depends on no interruption
             self._prune_weights()
         self._tell_warnings()
+
+    @property
+    def evaluations(self) -> Collection[Evaluation]:
+        """All that is known of any genome."""
+        return self._proxies.results.values()
 
     def is_finished(self) -> bool:
         """Whether the last generation and the weights of its front are on disk."""

@@ -13,11 +13,11 @@ from star.config import RunConfig, read_record, rung_steps, trained_scale
 from star.evaluation import derive_seed
 from star.evolve.inheritance import inherit
 from star.evolve.progress import Progress
-from star.evolve.reuse import STORE, Reuse
+from star.evolve.reuse import Reuse
 from star.evolve.summary import Clock
 from star.genome import canonical, decode, genome_hash
 from star.objectives import QUALITY, find_objectives
-from star.records import Arrays, Evaluation, Genome, Individual, Job, Result, Status, Task
+from star.records import STORE, Arrays, Evaluation, Genome, Individual, Job, Result, Status, Task
 from star.search import front_mask, going_on
 from star.structures import rules_of
 from star.target import screen_of
@@ -43,7 +43,6 @@ class Proxies:
         digest = read_record(run.config_toml).get("corpus_digest", "")
         self._reuse = Reuse(config, digest, self.screen, progress.noted)
         self._parents: dict[str, Sequence[Individual]] = {}
-        clock.reused = sum(one.worker == STORE for one in self.results.values())
 
     def task(self, genome: Genome) -> Task:
         """The task of a genome."""
@@ -150,7 +149,7 @@ class Proxies:
             self._save_weights(result)
         # Recorded before it is stored: what a run finds in the store has come in another order than what it trained.
         self._record(result.task, evaluation)
-        self._reuse.keep(result.task, evaluation, before, rung)
+        self._reuse.keep(result, evaluation, before, rung)
 
     def _land_known(self, result: Result, number: int) -> None:
         """Take what the store gave. Weights that it does not have are trained at the end, if they are wanted then."""
@@ -189,15 +188,13 @@ class Proxies:
 
     def _save_weights(self, result: Result) -> None:
         self._run.save_weights(result.task.hash, result.weights)
-        self._reuse.keep_weights(result.task, self._weights_path(result.task))
+        self._reuse.keep_weights(result, self._weights_path(result.task))
 
     def _weights_path(self, task: Task) -> Path:
         return self._run.path / WEIGHTS / f"{task.hash}.safetensors"
 
     def _record(self, task: Task, evaluation: Evaluation) -> None:
         self._run.append_evaluation(task, evaluation)
-        before = self.results.get(task.hash)
-        self._clock.reused += (evaluation.worker == STORE) - (before is not None and before.worker == STORE)
         self.results[task.hash] = evaluation
         if evaluation.status not in (Status.STOPPED, Status.INFEASIBLE):
             self._progress.evaluated(evaluation)

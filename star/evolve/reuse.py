@@ -1,6 +1,5 @@
 """What a run takes from the store and gives to it: at any point of a race no more than training would have given."""
 
-import platform
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -8,18 +7,16 @@ from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
 import star
 from star.checkpoint.store import Store, canonical_text
 from star.checkpoint.tables import SCHEMA_VERSION
 from star.config import RunConfig, rung_steps, trained_scale
+from star.evaluation import describe_device
 from star.objectives import QUALITY, find_objectives, tasks_of
-from star.records import Evaluation, Status, Task
+from star.records import STORE, Evaluation, Result, Status, Task
 from star.target import Screen, TargetCost
 from star.training import curve_marks
 
-STORE = "store"  # in place of the worker that trained a proxy, where none of this run did
 ABOVE = ("cli", "evolve", "export", "report", "search", "workers", "checkpoint")  # rooms that no training depends on
 
 
@@ -27,7 +24,11 @@ class Reuse:
     """The store as one run sees it, or nothing at all if the run has none.
 
     A run that measures latency has none, because what is measured again differs, and neither has one whose children
-    begin with their parents' weights, because what they come to follows from more than their genome.
+    begin with their parents' weights, because what they come to follows from more than their genome. What another
+    kind of device trained than this machine has is not stored, and a run on GPUs without one here has no store.
+
+    Attributes:
+        device: what the stored results were trained on.
     """
 
     def __init__(self, config: RunConfig, digest: str, screen: Screen, note: Callable[[str], None]) -> None:
@@ -37,8 +38,10 @@ class Reuse:
         self._step_tokens = recipe.batch_size * recipe.seq_len
         self._stops = rung_steps(config)
         measures = any(objective.needs_latency for objective in find_objectives(config.objectives))
-        has_store = config.store and digest and not config.warm_weights and not measures
-        self._store = Store(config.store, describe_training(config, digest), note) if has_store else None
+        self.device = describe_device("cuda" if config.gpus_per_worker else "cpu")
+        has_store = config.store and digest and self.device and not config.warm_weights and not measures
+        context = describe_training(config, digest, self.device)
+        self._store = Store(config.store, context, note) if has_store else None
 
     def find(self, task: Task, rung: int | None) -> Evaluation | None:
         """What training that proxy up to a rung gives, or to the end if that is None; None if it has to be trained.
@@ -55,13 +58,15 @@ class Reuse:
             return replace(known, loss_curve=(), rungs=(), tokens=0, worker=STORE)
         return self._priced(task, known, known.objectives) if known.status is Status.OK else None
 
-    def keep(self, task: Task, evaluation: Evaluation, before: Evaluation | None, rung: int | None) -> None:
-        """Store what a worker gave that trained a proxy up to a rung; `before` is what was known of it until then.
+    def keep(self, result: Result, evaluation: Evaluation, before: Evaluation | None, rung: int | None) -> None:
+        """Store what a worker gave that trained a proxy up to a rung: as an evaluation joined to `before`, what
+        was known of it until then.
 
         What depends on the machine is not stored: that a worker died, took too long or ran out of memory.
         """
-        if self._store is None:
+        if self._store is None or result.device != self.device:
             return
+        task = result.task
         own = {"generation": 0, "retries": {}}
         if evaluation.status in (Status.OK, Status.STOPPED):
             costs = TargetCost._fields
@@ -75,10 +80,10 @@ class Reuse:
                     own |= {"rungs": before.rungs, "loss_curve": before.loss_curve, "tokens": before.tokens}
                 self._store.keep(task, replace(evaluation, **own))
 
-    def keep_weights(self, task: Task, source: Path) -> None:
+    def keep_weights(self, result: Result, source: Path) -> None:
         """Store the file of weights that the run keeps of a proxy."""
-        if self._store:
-            self._store.keep_weights(task, source)
+        if self._store and result.device == self.device:
+            self._store.keep_weights(result.task, source)
 
     def take_weights(self, task: Task, target: Path) -> bool:
         """Put stored weights where the run keeps its own; False if there are none."""
@@ -107,11 +112,10 @@ class Reuse:
         return replace(known, objectives=measured | cost.columns(), worker=STORE)
 
 
-def describe_training(config: RunConfig, digest: str) -> str:
+def describe_training(config: RunConfig, digest: str, device: str) -> str:
     """All that decides what training a genome with a seed gives, as one text: the sizes and the recipe, where the
     race has its rungs, what is trained on, the code and the libraries, and what does the arithmetic."""
     scale, objectives = trained_scale(config), find_objectives(config.objectives)
-    device = "cuda" if config.gpus_per_worker else f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
     return canonical_text(
         {
             "dims": scale.dims,

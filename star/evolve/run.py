@@ -96,13 +96,14 @@ def _drive(config: RunConfig, run: RunDirectory, corpus: Corpus, progress: Progr
     evolution = (Steady if config.mode == "steady" else Evolution)(config, run, clock, progress)
     if evolution.is_finished():
         progress.noted(f"{run.path} is finished; star resume {run.path} --generations +N adds more")
-        return clock.summarise(str(run.path), config, evolution.latest)
+        return clock.summarise(str(run.path), config, evolution.latest, evolution.evaluations)
     progress.run_started(config.generations, evolution.latest)
     try:
         with _make_pool(config, corpus) as pool, _terminable():
             progress.workers_ready(pool.num_workers, clock.ready(pool.num_workers))
             evolution.finish(pool)
-            summary = clock.summarise(str(run.path), config, evolution.latest, evolution.usual_refusal())
+            known, refusal = evolution.evaluations, evolution.usual_refusal()
+            summary = clock.summarise(str(run.path), config, evolution.latest, known, refusal)
             run.write_timing(summary)
             return summary
     except KeyboardInterrupt:

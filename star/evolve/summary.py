@@ -1,10 +1,11 @@
 """What a run came to, and where the time went."""
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from star.config import RunConfig
-from star.records import Evaluation, Generation, Timing
+from star.records import STORE, Evaluation, Generation, Status, Timing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,7 @@ class Summary(Timing):
     limits: dict[str, float]
     generation: int
     evaluations: int
+    stopped: int  # of these, proxies that a race did not train to the end
     reused: int  # of these, results of earlier runs, for which no worker of this one trained anything
     training_tokens: int
     failures: dict[str, int]
@@ -39,7 +41,6 @@ class Clock:
         self._workers = 0
         self._busy = 0.0
         self._trained: list[tuple[float, float]] = []
-        self.reused = 0  # evaluations of the run that the store gave
 
     def ready(self, num_workers: int) -> float:
         """The workers are ready; gives the seconds that took."""
@@ -52,8 +53,15 @@ class Clock:
         self._busy += evaluation.seconds
         self._trained.append((now - evaluation.train_seconds, now))
 
-    def summarise(self, run: str, config: RunConfig, generation: Generation, refusal: str = "") -> Summary:
-        """The run's summary as of now; `refusal` is why most candidates were turned away."""
+    def summarise(
+        self,
+        run: str,
+        config: RunConfig,
+        generation: Generation,
+        evaluations: Collection[Evaluation],
+        refusal: str = "",
+    ) -> Summary:
+        """The run's summary as of now, with all its evaluations; `refusal` is why most candidates were turned away."""
         wall = time.perf_counter() - self._ready if self._workers else 0.0
         return Summary(
             run=run,
@@ -64,7 +72,8 @@ class Clock:
             limits=config.limits,
             generation=generation.number,
             evaluations=generation.evaluations,
-            reused=self.reused,
+            stopped=sum(one.status is Status.STOPPED for one in evaluations),
+            reused=sum(one.worker == STORE for one in evaluations),
             training_tokens=generation.tokens,
             failures=generation.failures,
             duplicates_avoided=generation.duplicates_avoided,

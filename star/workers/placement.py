@@ -2,27 +2,20 @@
 
 from dataclasses import dataclass
 
-from star.spec import UserError
-
 ROUNDING = 1e-9  # three workers with a third of a GPU each fill one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """How many workers there are, where, and within which bounds. Raises UserError for a number of GPUs above 1 that
-    is not whole: Ray gives shares of one GPU, or whole ones."""
+    """How many workers there are, where, and within which bounds."""
 
     workers: int = 0  # 0: one for each core that there is, while machines come and go
     address: str = ""  # of a running Ray cluster; empty: a private one on this machine, ended with the pool
     timeout: float = 0.0  # seconds for one job; 0: no limit
     tries: int = 3  # at a job that ends its worker, before it is given up
     worker_memory: float = 0.0  # bytes that a worker may use; 0: an equal share of its machine
-    gpus_per_worker: float = 0.0  # below 1: so many workers share one
+    gpus_per_worker: float = 0.0  # below 1: so many workers share one; above: whole
     store_bytes: int = 0  # that `evaluate` holds, so that the private object store has room for it
-
-    def __post_init__(self) -> None:
-        if self.gpus_per_worker > 1 and self.gpus_per_worker % 1:
-            raise UserError(f"gpus_per_worker must be whole above 1, not {self.gpus_per_worker:g}")
 
     def room(self, resources: dict[str, float]) -> int:
         """How many workers a machine holds that has these resources, by Ray's names, in cores, GPUs and bytes."""

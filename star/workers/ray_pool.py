@@ -127,13 +127,14 @@ class RayPool:
             time.sleep(patience)
             return
         ready, _ = ray.wait(refs, timeout=patience)
-        for ref in ready or [ref for ref, errand in self._errands.items() if errand.remaining <= 0]:
+        late = [ref for ref, errand in self._errands.items() if errand.remaining <= 0 and ref not in ready]
+        for ref in [*ready, *late]:
             if ref in self._crew.starting:
                 self._crew.welcome(ref)
                 continue
             errand = self._errands.pop(ref)
             try:
-                value = ray.get(ref, timeout=None if ready else 0)
+                value = ray.get(ref, timeout=None if ref in ready else 0)
             except RayError as error:
                 self._fail(errand, error)
             else:
