@@ -355,6 +355,26 @@ def test_lost_weights_of_the_front_are_trained_again(tmp_path, config):
     assert contents(run) == before
 
 
+def test_weights_that_cannot_be_made_again_are_told_of(tmp_path, config, invented, monkeypatch):
+    run = run_in(tmp_path / "run", config)
+    before = contents(run)
+    lost = sorted((run.path / "weights").iterdir())[0]
+    lost.unlink()
+
+    def fail(job, settings, corpus):
+        evaluation = Evaluation(hash=job.task.hash, status=Status.OUT_OF_MEMORY, error="too large for this machine")
+        return Result(task=job.task, evaluation=evaluation)
+
+    monkeypatch.setattr(room, "evaluate", fail)
+    witness = Witness()
+    resume(run, progress=witness)
+    sentence = f"the weights of {lost.stem} could not be made again, out_of_memory: too large for this machine"
+    assert sentence in witness.notes
+    monkeypatch.setattr(room, "evaluate", invent)
+    resume(run)
+    assert contents(run) == before, "later, where there is room"
+
+
 def test_a_torn_generation_is_told_of_and_made_again(tmp_path, config, invented):
     run = run_in(tmp_path / "run", config)
     before, counted = contents(run), outcomes(run)

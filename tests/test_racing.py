@@ -125,6 +125,28 @@ def test_those_that_went_on_have_the_quality_of_a_full_training(raced, tmp_path)
     assert both and all(one.objectives[quality] == full[one.hash].objectives[quality] for one in both)
 
 
+def test_retries_and_seconds_of_all_parts_are_added(tmp_path, monkeypatch):
+    """However often a proxy paused: of what every part of it took, nothing is forgotten."""
+
+    def faulty(job, settings, corpus):
+        result = invent(job, settings, corpus)
+        cause = "node lost" if job.until is None else "worker killed"
+        own = {"seconds": 2.0, "train_seconds": 1.0, "retries": {cause: 1}}
+        return replace(result, evaluation=replace(result.evaluation, **own))
+
+    monkeypatch.setattr(room, "evaluate", faulty)
+    run = RunDirectory(tmp_path / "run")
+    evolve(replace(CONFIG, corpus=(write_text(tmp_path),), tokens=320, rungs=3, population=20), run)
+    evaluations = run.evaluations().values()
+    for one in evaluations:
+        if one.status in (Status.OK, Status.STOPPED):
+            parts = len(one.rungs) + (one.status is Status.OK)
+            assert (one.seconds, one.train_seconds) == (2.0 * parts, 1.0 * parts)
+            paused = {"worker killed": len(one.rungs)}
+            assert one.retries == (paused | {"node lost": 1} if one.status is Status.OK else paused)
+    assert {len(one.rungs) for one in evaluations if one.status is Status.STOPPED} == {1, 2}
+
+
 def test_a_real_race_is_reproducible(tmp_path):
     config = replace(CONFIG, corpus=(write_text(tmp_path),), tokens=320, rungs=3, generations=1)
     runs = [RunDirectory(tmp_path / name) for name in ("one", "two")]

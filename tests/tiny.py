@@ -8,7 +8,7 @@ import numpy as np
 from star.checkpoint import RunDirectory
 from star.config import RunConfig
 from star.data import Corpus, load_corpus
-from star.evaluation import EvaluationSettings, derive_seed
+from star.evaluation import EvaluationSettings, derive_seed, describe_device
 from star.genome import canonical, genome_hash
 from star.records import Evaluation, Genome, Job, Result, Status, Task
 from star.scales import SCALES, Scale
@@ -23,6 +23,7 @@ TINY = Scale(
 )
 SCALES[TINY.name] = TINY
 CONFIG = RunConfig(scale=TINY.name, population=6, offspring=5, generations=3, serial=True, store="")
+DEVICE = describe_device("cpu")
 COLUMNS = ("quality_bpb", "params", "cache_bytes")
 SETTINGS = EvaluationSettings(scale=TINY, target=Target(dims=TINY.dims, context=16, dtype_bytes=2))
 
@@ -51,7 +52,9 @@ def invent(job: Job, settings, corpus) -> Result:
     rng = np.random.default_rng(task.seed)
     fate = rng.random()
     if fate < 1 / 8 or fate < 1 / 4 and job.until != 0:
-        return Result(task=task, evaluation=Evaluation(hash=task.hash, status=Status.DIVERGED, error="invented"))
+        return Result(
+            task=task, device=DEVICE, evaluation=Evaluation(hash=task.hash, status=Status.DIVERGED, error="invented")
+        )
     cost = settings.target.count(task.genome)
     recipe = settings.scale.recipe
     quality, drift = 2 + rng.random() + 1e4 / cost.params, rng.random()
@@ -72,8 +75,8 @@ def invent(job: Job, settings, corpus) -> Result:
         tokens=steps * recipe.batch_size * recipe.seq_len,
     )
     if paused:
-        return Result(task=task, evaluation=evaluation, state={"rungs": np.array(rungs)})
-    return Result(task=task, evaluation=evaluation, weights=weights)
+        return Result(task=task, device=DEVICE, evaluation=evaluation, state={"rungs": np.array(rungs)})
+    return Result(task=task, device=DEVICE, evaluation=evaluation, weights=weights)
 
 
 def contents(run: RunDirectory, *folders: str) -> dict[str, bytes]:
