@@ -18,6 +18,7 @@ from statistics import median
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from measuring.page import Table
 from scipy.stats import kendalltau
 
 from star import catalogue
@@ -83,24 +84,30 @@ def run(source: str, genome: Genome, config: RunConfig, seed: int) -> Evaluation
 
 def tau(one: list[float], other: list[float]) -> str:
     """Kendall's tau in two digits."""
-    return f"{kendalltau(one, other).statistic:5.2f}"
+    return f"{kendalltau(one, other).statistic:.2f}"
 
 
-def report(rows: list[Row]) -> None:
-    """A table for each corpus."""
+def rank_tables(rows: list[Row]) -> list[Table]:
+    """A table for each corpus: who orders as the proxy does, and as longer training does."""
+    return [_rank_table(corpus, rows) for corpus in dict.fromkeys(row["corpus"] for row in rows)]
+
+
+def _rank_table(corpus: object, rows: list[Row]) -> Table:
+    own = [row for row in rows if row["corpus"] == corpus]
+    full, longer = ([row[name] for row in own] for name in ("quality_bpb", "longer_bpb"))
     steps = trained_scale(CONFIG).recipe.steps
-    for corpus in dict.fromkeys(row["corpus"] for row in rows):
-        own = [row for row in rows if row["corpus"] == corpus]
-        full, longer = ([row[name] for row in own] for name in ("quality_bpb", "longer_bpb"))
-        print(f"\n{corpus}, {len(own)} genomes; median bits per byte {median(full):.3f}, longer {median(longer):.3f}")
-        print(f"{'order by':32} tau with the proxy  with {LONGER}x the tokens")
-        orders = {f"rung of {stop} of {steps} steps": i for i, stop in enumerate(rung_steps(CONFIG))}
-        for name, i in orders.items():
-            values = [row["rungs"][i] for row in own]
-            print(f"{name:32} {tau(values, full):>18} {tau(values, longer):>20}")
-        print(f"{'the whole proxy':32} {'':>18} {tau(full, longer):>20}")
-        size = [-row["params"] for row in own]
-        print(f"{'parameter count, more is better':32} {tau(size, full):>18} {tau(size, longer):>20}")
+    orders = {f"{stop} of {steps} steps": [row["rungs"][i] for row in own] for i, stop in enumerate(rung_steps(CONFIG))}
+    cells = [(name, tau(values, full), tau(values, longer)) for name, values in orders.items()]
+    size = [-row["params"] for row in own]
+    cells += [("the whole proxy", "", tau(full, longer))]
+    cells += [("parameter count, more is better", tau(size, full), tau(size, longer))]
+    return Table(
+        f"What a rung says of the end: {corpus}",
+        f"Kendall's tau over {len(own)} genomes, the named patterns and uniform samples of nano. Median bits per byte "
+        f"{median(full):.3f}, and {median(longer):.3f} after {LONGER} times the tokens, trained from another seed.",
+        ("order by", "with the proxy", f"with {LONGER} times the tokens"),
+        cells,
+    )
 
 
 def main() -> None:
@@ -122,7 +129,7 @@ def main() -> None:
             temporary = given.record.with_suffix(".tmp")
             pq.write_table(pa.Table.from_pylist(rows, SCHEMA), temporary, compression="zstd")
             os.replace(temporary, given.record)
-    report(rows)
+    print("\n\n".join(table.markdown() for table in rank_tables(rows)))
 
 
 if __name__ == "__main__":
