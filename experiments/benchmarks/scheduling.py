@@ -48,8 +48,8 @@ a synced file waits for the disk is not processor time, and comes on top.
 a population of 64 with 32 offspring, as a run has by default: it cannot feed more than these. *generations, as wide*
 has as many offspring, and as large a population, as there are workers. *steady* has a population of 64.
 
-A driver that needs a seconds for each result cannot keep more than d / a workers busy with proxies of d seconds. The
-last table says how long that is."""
+A driver that needs *a* seconds for each result cannot keep more than *d* / *a* workers busy with proxies of *d*
+seconds. The last table gives *a* and that limit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,10 @@ Generations = Annotated[
     int | None, typer.Option("--generations", help=f"Rounds of offspring; {DEFAULT.generations} if not given.")
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="The run's directory, a new one; runs/DATE-TIME if not given.")]
-Seed = Annotated[int | None, typer.Option("--seed", help="Two runs with one seed end alike.")]
+Seed = Annotated[
+    int | None,
+    typer.Option("--seed", help="Two runs with one seed end alike; steady ones if results come in one order."),
+]
 Objectives = Annotated[
     str | None,
     typer.Option(
