@@ -17,6 +17,7 @@ from star.memory import check_memory
 from star.model import LanguageModel
 from star.objectives import OBJECTIVES, Outcome
 from star.probe import Probe, probe
+from star.provenance import provenance
 from star.records import Arrays, Evaluation, Job, Result, Status
 from star.scales import Scale
 from star.structures import specify
@@ -27,7 +28,7 @@ from star.training import Diverged, Fit, Training, Windows, check_corpus, measur
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
 _ERROR_LENGTH = 300
 RUNG_SHARE = 4  # a rung is measured on one part in so many of the validation text
-RUNGS = "rungs"  # in the state of a training that paused: the quality at each
+RUNGS, ORIGIN = "rungs", "origin"  # in the state of a training that paused: the quality at each, and by what
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +58,10 @@ def evaluate(job: Job, settings: EvaluationSettings, corpus: Corpus) -> Result:
     """
     torch.set_num_threads(1)
     started = time.perf_counter()
+    origin = ""
     try:
-        result = _train(job, settings, corpus)
+        origin = _find_origin(job, settings)
+        result = _train(job, settings, corpus, origin)
         evaluation = result.evaluation
     except Exception as error:  # whatever a genome does, the search goes on
         result = None
@@ -70,18 +73,22 @@ def evaluate(job: Job, settings: EvaluationSettings, corpus: Corpus) -> Result:
         )
     seconds = time.perf_counter() - started
     evaluation = replace(evaluation, seconds=seconds, worker=f"{platform.node()}:{os.getpid()}")
-    result = result or Result(task=job.task, evaluation=evaluation)
-    return replace(result, evaluation=evaluation, device=describe_device(settings.device))
+    if result is None:
+        return Result(task=job.task, evaluation=evaluation, origin=origin)
+    return replace(result, evaluation=evaluation, origin=origin)
 
 
-def describe_device(device: str) -> str:
-    """What does the arithmetic on a device of torch here, as far as its bits depend on that; empty if there is none."""
-    if device == "cpu":
-        return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
-    return torch.cuda.get_device_name(device) if torch.cuda.is_available() else ""
+def _find_origin(job: Job, settings: EvaluationSettings) -> str:
+    """By what a proxy is trained: of one that paused, only if all of it is trained by the same."""
+    own = provenance(settings.device)
+    return own if not job.state or np.array_equal(job.state.get(ORIGIN, ()), _as_bytes(own)) else ""
 
 
-def _train(job: Job, settings: EvaluationSettings, corpus: Corpus) -> Result:
+def _as_bytes(text: str) -> np.ndarray:
+    return np.array(bytearray(text.encode()), dtype=np.uint8)
+
+
+def _train(job: Job, settings: EvaluationSettings, corpus: Corpus, origin: str) -> Result:
     cost, paused = settings.target.count(job.task.genome), job.until is not None
     model = _build(job, settings)
     reading = _read(model, job, settings, corpus) if settings.reads_text else None
@@ -105,7 +112,7 @@ def _train(job: Job, settings: EvaluationSettings, corpus: Corpus) -> Result:
     )
     if paused:
         assert reading, "only the training on text has rungs"
-        return Result(task=job.task, evaluation=evaluation, state=reading.state)
+        return Result(task=job.task, evaluation=evaluation, state=reading.state | {ORIGIN: _as_bytes(origin)})
     weights = {name: tensor.float().cpu().numpy() for name, tensor in model.weights().items()}
     return Result(task=job.task, evaluation=evaluation, weights=weights)
 

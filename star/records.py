@@ -72,7 +72,7 @@ class Result:
 
     task: Task
     evaluation: Evaluation
-    device: str = ""  # what did the arithmetic; empty: nobody knows
+    origin: str = ""  # by what it was trained, as star.provenance has it; empty: nobody knows, or by several
     weights: Arrays = field(default_factory=dict)
     state: Arrays = field(default_factory=dict)
 
@@ -127,8 +127,8 @@ class Timing:
     """Where the time of one process that drove a run went.
 
     `wall_seconds` begin when the workers are ready; `overhead_seconds` are those of them in which no worker was
-    training; `training_seconds` add up over workers; `worker_utilisation` is the share of the workers' time that
-    went into evaluations.
+    training; `training_seconds` add up over workers; `workers` are the most there were; `worker_utilisation` is the
+    share of their time that went into evaluations.
     """
 
     workers: int

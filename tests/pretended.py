@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from driver import TOUCHES, drive
-from tiny import DEVICE
+from tiny import ORIGIN
 
 import star.evolve.run as room
 from star.config import RunConfig
@@ -27,7 +27,7 @@ def pretend(job: Job, settings, corpus) -> Result:
     reached = len(stops) if job.until is None else job.until
     if bursts <= reached:
         evaluation = Evaluation(hash=task.hash, status=Status.DIVERGED, error=f"Diverged in stretch {bursts}")
-        return Result(task=task, device=DEVICE, evaluation=evaluation)
+        return Result(task=task, origin=ORIGIN, evaluation=evaluation)
     rungs = tuple(quality + drift * (1 - stop / recipe.steps) for stop in stops[: reached + (job.until is not None)])
     steps = recipe.steps if job.until is None else stops[job.until]
     objectives = {"quality_bpb": quality if job.until is None else rungs[-1]} | settings.target.count(
@@ -44,8 +44,8 @@ def pretend(job: Job, settings, corpus) -> Result:
         worker="pretended",
     )
     if job.until is not None:
-        return Result(task=task, device=DEVICE, evaluation=evaluation, state={"rungs": np.array(rungs)})
-    return Result(task=task, device=DEVICE, evaluation=evaluation, weights={"w": rng.random(4, dtype=np.float32)})
+        return Result(task=task, origin=ORIGIN, evaluation=evaluation, state={"rungs": np.array(rungs)})
+    return Result(task=task, origin=ORIGIN, evaluation=evaluation, weights={"w": rng.random(4, dtype=np.float32)})
 
 
 def drive_pretended(path: Path, config: RunConfig) -> None:

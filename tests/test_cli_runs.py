@@ -159,6 +159,25 @@ def test_options_win_over_the_configuration_file(star, tmp_path, monkeypatch):
     assert seen == [RunConfig(**expected, workers=3, context=9)]
 
 
+def test_synthetic_tasks_stand_where_quality_stood(star, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("star.evolve.evolve", lambda config, run, watcher: seen.append(config.objectives) or _stop(run))
+    for objectives in ([], ["--objectives", "cache,quality"], ["--objectives", "params,cache"]):
+        star("evolve", "--out", tmp_path / "run", "--task", "mqar", "--task", "mad", *objectives)
+    tasks = ("mqar", "mad")
+    assert seen == [(*tasks, "params", "cache"), ("cache", *tasks), (*tasks, "params", "cache")]
+
+
+def test_whoever_asks_for_workers_gets_them(star, tmp_path, monkeypatch):
+    """Whatever a configuration says, or the run so far."""
+    seen = []
+    monkeypatch.setattr("star.evolve.evolve", lambda config, run, watcher: seen.append(config.serial) or _stop(run))
+    (tmp_path / "run.toml").write_text("serial = true\n")
+    for given in ([], ["--workers", 3], ["--serial"]):
+        star("evolve", "--config", tmp_path / "run.toml", "--out", tmp_path / "run", *given)
+    assert seen == [True, False, True]
+
+
 def test_a_corpus_is_found_again_from_another_directory(star, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr("star.evolve.evolve", lambda config, run, watcher: seen.append(config.corpus) or _stop(run))
@@ -177,7 +196,7 @@ def test_a_run_in_which_nothing_could_be_trained_says_why_and_fails(star, tmp_pa
     monkeypatch.setattr("star.evolve.run.evaluate", fail)
     code, out, err = star("evolve", *TINY, "--out", tmp_path / "run")
     assert code == 1 and json.loads(out)["front_size"] == 0
-    assert err.splitlines()[-1] == "star: no proxy was trained to the end: MemoryError: too large"
+    assert err.splitlines()[-1] == "star: no proxy was trained to the end, mostly for: MemoryError: too large"
 
 
 def test_a_race_tells_whom_it_stopped(star, tmp_path, monkeypatch):

@@ -3,16 +3,18 @@
 import os
 import random
 import signal
+import time
 from collections import Counter
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import COLUMNS, CONFIG, SETTINGS, contents, invent, make_task, outcomes, write_text
+from tiny import COLUMNS, CONFIG, SETTINGS, contents, invent, make_task, outcomes, rows_of, write_text
 
 import star.evolve.run as room
 from star.checkpoint import RunDirectory
@@ -167,9 +169,21 @@ def test_covered_counts_each_second_once(intervals):
     assert covered(intervals) == len({second for begin, end in intervals for second in range(begin, end)})
 
 
-def test_a_clock_that_never_started_shows_nothing():
+def test_workers_that_come_late_are_counted_from_then(monkeypatch, tmp_path, config, invented):
+    generation = run_in(tmp_path / "run", replace(config, generations=0)).latest_generation()
+    now, pool = [0.0], SimpleNamespace(num_workers=2)
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     clock = Clock()
-    assert clock.ready(2) >= 0
+    now[0] = 1.0
+    assert clock.ready(pool) == 1.0
+    for then, workers, seconds in ((11.0, 2, 10.0), (16.0, 4, 20.0)):
+        now[0], pool.num_workers = then, workers
+        clock.landed(Evaluation(hash="", status=Status.OK, seconds=seconds, train_seconds=5.0))
+    summary = clock.summarise("run", config.resolved(), generation, [])
+    assert (summary.workers, summary.wall_seconds, summary.startup_seconds) == (4, 15.0, 1.0)
+    assert summary.worker_utilisation == 30.0 / (2 * 10 + 4 * 5) and summary.overhead_seconds == 5.0
+    pool.num_workers = 1
+    assert clock.summarise("run", config.resolved(), generation, []).workers == 4
 
 
 def test_seeds_decide(tmp_path, config, invented):
@@ -280,10 +294,10 @@ def test_killed_before_gathering_and_again_in_the_next_generation(tmp_path, conf
     whole = run_in(tmp_path / "whole", config)
     run, gather = RunDirectory(tmp_path / "killed"), RunDirectory.compact_evaluations
 
-    def die(self, number):
+    def die(self, number, *rest):
         if number == 2:
             raise KeyboardInterrupt
-        gather(self, number)
+        gather(self, number, *rest)
 
     monkeypatch.setattr(RunDirectory, "compact_evaluations", die)
     with pytest.raises(Interrupted):
@@ -297,6 +311,28 @@ def test_killed_before_gathering_and_again_in_the_next_generation(tmp_path, conf
     resume(run)
     assert contents(run) == contents(whole)
     assert outcomes(run) == outcomes(whole)
+
+
+@pytest.mark.parametrize("at", [2, 5])
+def test_killed_between_gathering_and_deleting_each_evaluation_still_has_one_row(
+    tmp_path, config, invented, monkeypatch, at
+):
+    whole = run_in(tmp_path / "whole", config)
+    run, unlink = RunDirectory(tmp_path / "killed"), Path.unlink
+
+    def die(self, missing_ok=False):
+        if (run.path / "generations" / f"{at:04d}.parquet").exists() and self.suffix == ".parquet":
+            raise KeyboardInterrupt
+        unlink(self, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", die)
+    with pytest.raises(Interrupted):
+        evolve(config, run)
+    monkeypatch.setattr(Path, "unlink", unlink)
+    assert max(rows_of(run).values()) == 2
+    resume(run)
+    assert rows_of(run) == rows_of(whole) and set(rows_of(run).values()) == {1}
+    assert contents(run) == contents(whole)
 
 
 def test_every_evaluation_tells_which_generation_asked_for_it(tmp_path, config, invented):
@@ -443,6 +479,20 @@ def test_other_versions_are_told_of(tmp_path, config, invented, monkeypatch):
     witness = Witness()
     resume(run, 1, witness)
     assert len(witness.notes) == 1 and "torch" in witness.notes[0] and "going on with 9.9" in witness.notes[0]
+
+
+def test_what_cannot_be_placed_leaves_everything_as_it_was(tmp_path, config, invented):
+    """Neither a run that was never begun, nor more generations than were to be."""
+    wrong = {"serial": False, "address": "127.0.0.1:1"}
+    with pytest.raises(UserError, match="nothing answers"):
+        evolve(replace(config, **wrong), RunDirectory(tmp_path / "new"))
+    assert not (tmp_path / "new").exists()
+    run = run_in(tmp_path / "run", config)
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    for places, words in ((wrong, "nothing answers"), ({"address": "auto"}, "serial")):
+        with pytest.raises(UserError, match=words):
+            resume(run, 2, places=places)
+    assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
 
 
 def test_where_to_train_is_chosen_anew_and_not_recorded(tmp_path, config, invented, monkeypatch):

@@ -2,6 +2,7 @@
 training of those that went on would give."""
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -23,9 +24,9 @@ values = st.lists(st.tuples(*[st.integers(0, 6)] * 3), min_size=1, max_size=12).
 
 
 def places(everyone):
-    """The place of each by quality, as a share; of equals the first comes first."""
+    """The place of each by quality; of equals the first comes first."""
     order = sorted(range(len(everyone)), key=lambda i: (everyone[i][QUALITY], i))
-    return {i: place / len(everyone) for place, i in enumerate(order)}
+    return {i: place for place, i in enumerate(order)}
 
 
 def clearly_beaten(candidates, rivals):
@@ -36,7 +37,7 @@ def clearly_beaten(candidates, rivals):
     for i in range(len(candidates)):
         for j, other in enumerate(everyone):
             no_worse = all(b <= a for a, b in zip(everyone[i][1:], other[1:], strict=True))
-            if no_worse and place[j] < place[i] - MARGIN:
+            if no_worse and Fraction(place[i] - place[j], len(everyone)) > Fraction(str(MARGIN)):
                 beaten.add(i)
     return beaten
 
@@ -49,6 +50,15 @@ def test_who_stops_is_clearly_beaten_and_one_in_eta_goes_on(candidates, rivals, 
     least = -(-len(candidates) // eta)
     assert stopped <= beaten and stays.sum() >= least
     assert stays.sum() == max(least, len(candidates) - len(beaten)), "more go on than have to"
+
+
+@pytest.mark.parametrize("number", [10, 20, 100, 1000])
+def test_a_difference_of_just_the_margin_stops_nobody_wherever_it_lies(number):
+    tenth = number // 10
+    for place in range(number - tenth):
+        pair = np.array([[float(place), 1.0], [float(place + tenth), 1.0]])
+        others = [[float(one), 2.0] for one in range(number) if one not in (place, place + tenth)]
+        assert going_on(pair, np.array(others).reshape(-1, 2), QUALITY, 3).all()
 
 
 @given(values, values)

@@ -4,11 +4,13 @@ import json
 from dataclasses import replace
 
 import pytest
+from pretended import pretend
 from tiny import CONFIG, contents, invent, write_text
 
 import star.evolve.run as room
 from star.checkpoint import RunDirectory
 from star.evolve import evolve
+from star.records import Status
 
 FOLDERS = ("generations", "weights", "evaluations")
 RACE = {"rungs": 2, "eta": 2, "tokens": 256}
@@ -101,6 +103,19 @@ def test_one_proxy_comes_out_as_recorded(star, tmp_path, extra):
     assert out == f"individual {one.id} has quality_bpb {value + 0.5}, and {value} trained again: -0.5\n"
     code, out, _ = star("replay", run.path, one.id, "--json")
     assert code == 1 and json.loads(out)["differences"] == {"quality_bpb": [value + 0.5, value]}
+
+
+def test_one_that_diverged_after_a_rung_comes_out_as_recorded(star, tmp_path, monkeypatch):
+    """What is recorded of it besides is of the part before, which it passed."""
+    monkeypatch.setattr(room, "evaluate", pretend)
+    run = RunDirectory(tmp_path / "run")
+    evolve(replace(CONFIG, corpus=(write_text(tmp_path),), **RACE | {"population": 60, "generations": 0}), run)
+    monkeypatch.setattr("star.evolve.replay.evaluate", pretend)
+    known = run.evaluations()
+    diverged = [one for one in run.latest_generation().individuals if one.status is Status.DIVERGED]
+    assert {len(known[one.hash].rungs) for one in diverged} == {0, 1}
+    for one in diverged:
+        assert star("replay", run.path, one.id)[0] == 0
 
 
 def test_refusals(star, refused, recorded, tmp_path):

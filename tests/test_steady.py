@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny import CONFIG, SETTINGS, contents, invent, make_task, outcomes, write_text
+from tiny import CONFIG, SETTINGS, contents, invent, make_task, outcomes, rows_of, write_text
 
 import star.evolve.run as room
 from star.checkpoint import RunDirectory
@@ -271,6 +271,8 @@ def test_a_lost_result_costs_the_order_but_no_other_result(tmp_path, config, tra
     assert {hash for hash, _ in trained} & left <= weights_alone
     assert left <= set(run.evaluations())
     assert replay(run).generations == config.generations + 1
+    (run.path / "evaluations" / "generation-0002.parquet.torn").unlink()
+    assert set(rows_of(run).values()) == {1}
 
 
 class Notes(Silent):

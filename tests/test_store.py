@@ -20,6 +20,7 @@ from tiny import CONFIG, SETTINGS, TINY, contents, make_corpus, make_task, outco
 
 import star.evaluation
 import star.evolve.run as room
+from star import provenance
 from star.checkpoint import RunDirectory
 from star.checkpoint.arrays import pack_arrays
 from star.checkpoint.store import STALE_SECONDS, UNFINISHED, Store, canonical_text
@@ -340,26 +341,37 @@ def test_what_a_training_depends_on_is_in_the_key_and_nothing_else():
     assert len(texts) == len(others) + 4
 
 
-def test_other_code_or_libraries_are_another_key(monkeypatch):
-    import star.evolve.reuse as reuse
+def test_other_code_or_libraries_are_another_origin(monkeypatch):
+    texts = {provenance.provenance("cpu")}
+    monkeypatch.setattr(provenance, "version", lambda name: "9.9" if name == "torch" else "1")
+    texts.add(provenance.provenance("cpu"))
+    monkeypatch.setattr(provenance, "_code_digest", lambda: "edited")
+    texts.add(provenance.provenance("cpu"))
+    monkeypatch.setattr(provenance.torch.backends.cpu, "get_cpu_capability", lambda: "NEWER")
+    texts.add(provenance.provenance("cpu"))
+    assert len(texts) == 4 and "" not in texts
 
-    texts = {describe_training(RACE, "digest", "cpu")}
-    monkeypatch.setattr(reuse, "version", lambda name: "9.9" if name == "torch" else "1")
-    texts.add(describe_training(RACE, "digest", "cpu"))
-    monkeypatch.setattr(reuse, "_code_digest", lambda: "edited")
-    texts.add(describe_training(RACE, "digest", "cpu"))
-    assert len(texts) == 3
+
+def test_what_is_trained_in_two_places_is_of_no_origin(corpus, monkeypatch):
+    """The first part elsewhere, or by a program that did not say: the second cannot vouch for it."""
+    settings, task = settings_of(RACE), TASKS[2]
+    first = evaluate(Job(task=task, until=0), settings, corpus)
+    assert first.origin == evaluate(Job(task=task, until=1, state=first.state), settings, corpus).origin != ""
+    silent = {name: array for name, array in first.state.items() if name != "origin"}
+    assert evaluate(Job(task=task, until=1, state=silent), settings, corpus).origin == ""
+    monkeypatch.setattr(provenance, "_code_digest", lambda: "edited")
+    second = evaluate(Job(task=task, until=1, state=first.state), settings, corpus)
+    assert second.origin == "" != evaluate(Job(task=task, until=0), settings, corpus).origin
+    assert evaluate(Job(task=task, state=second.state), settings, corpus).origin == "", "nor the third"
 
 
 def test_the_code_that_counts_is_all_that_a_training_could_reach(tmp_path, monkeypatch):
     """An edit of an operator is another digest, an edit of a command is not."""
-    import star.evolve.reuse as reuse
-
     for name in ("operators/liv.py", "cli/runs.py", "training.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("one")
-    monkeypatch.setattr(reuse.star, "__file__", str(tmp_path / "__init__.py"))
-    digest = reuse._code_digest.__wrapped__
+    monkeypatch.setattr(provenance.star, "__file__", str(tmp_path / "__init__.py"))
+    digest = provenance._code_digest.__wrapped__
     before = digest()
     (tmp_path / "cli" / "runs.py").write_text("two")
     assert digest() == before
@@ -396,7 +408,7 @@ def settings_of(config):
 
 
 def keep(reuse: Reuse, task: Task, evaluation: Evaluation, before: Evaluation | None, rung: int | None) -> None:
-    reuse.keep(Result(task=task, evaluation=evaluation, device=reuse.device), evaluation, before, rung)
+    reuse.keep(Result(task=task, evaluation=evaluation, origin=reuse.origin), evaluation, before, rung)
 
 
 def timeless(evaluation: Evaluation) -> Evaluation:
@@ -450,16 +462,16 @@ def test_what_is_the_machines_fault_is_not_stored(tmp_path, status):
     assert reuse.find(task, 0) is None and not files(tmp_path)
 
 
-def test_what_another_device_trained_is_not_stored(tmp_path):
+def test_what_was_trained_elsewhere_is_not_stored(tmp_path):
     reuse, task = reuse_at(tmp_path), TASKS[0]
     source = tmp_path / "w.safetensors"
     source.write_bytes(pack_arrays({"w": np.zeros(2, np.float32)}))
-    for device in ("", "another"):
-        result = Result(task=task, evaluation=entry(task), device=device)
+    for origin in ("", "another"):
+        result = Result(task=task, evaluation=entry(task), origin=origin)
         reuse.keep(result, entry(task), None, None)
         reuse.keep_weights(result, source)
     assert reuse.find(task, None) is None and not files(tmp_path) and not files(tmp_path, "weights")
-    reuse.keep_weights(replace(result, device=reuse.device), source)
+    reuse.keep_weights(replace(result, origin=reuse.origin), source)
     assert files(tmp_path, "weights")
 
 

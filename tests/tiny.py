@@ -1,15 +1,18 @@
 """A scale so small that a proxy takes a tenth of a second, a text to train it on, and what to compare of runs."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from star.checkpoint import RunDirectory
 from star.config import RunConfig
 from star.data import Corpus, load_corpus
-from star.evaluation import EvaluationSettings, derive_seed, describe_device
+from star.evaluation import EvaluationSettings, derive_seed
 from star.genome import canonical, genome_hash
+from star.provenance import provenance
 from star.records import Evaluation, Genome, Job, Result, Status, Task
 from star.scales import SCALES, Scale
 from star.spec import Dimensions
@@ -23,7 +26,7 @@ TINY = Scale(
 )
 SCALES[TINY.name] = TINY
 CONFIG = RunConfig(scale=TINY.name, population=6, offspring=5, generations=3, serial=True, store="")
-DEVICE = describe_device("cpu")
+ORIGIN = provenance("cpu")
 COLUMNS = ("quality_bpb", "params", "cache_bytes")
 SETTINGS = EvaluationSettings(scale=TINY, target=Target(dims=TINY.dims, context=16, dtype_bytes=2))
 
@@ -53,7 +56,7 @@ def invent(job: Job, settings, corpus) -> Result:
     fate = rng.random()
     if fate < 1 / 8 or fate < 1 / 4 and job.until != 0:
         return Result(
-            task=task, device=DEVICE, evaluation=Evaluation(hash=task.hash, status=Status.DIVERGED, error="invented")
+            task=task, origin=ORIGIN, evaluation=Evaluation(hash=task.hash, status=Status.DIVERGED, error="invented")
         )
     cost = settings.target.count(task.genome)
     recipe = settings.scale.recipe
@@ -75,8 +78,8 @@ def invent(job: Job, settings, corpus) -> Result:
         tokens=steps * recipe.batch_size * recipe.seq_len,
     )
     if paused:
-        return Result(task=task, device=DEVICE, evaluation=evaluation, state={"rungs": np.array(rungs)})
-    return Result(task=task, device=DEVICE, evaluation=evaluation, weights=weights)
+        return Result(task=task, origin=ORIGIN, evaluation=evaluation, state={"rungs": np.array(rungs)})
+    return Result(task=task, origin=ORIGIN, evaluation=evaluation, weights=weights)
 
 
 def contents(run: RunDirectory, *folders: str) -> dict[str, bytes]:
@@ -88,3 +91,9 @@ def contents(run: RunDirectory, *folders: str) -> dict[str, bytes]:
 def outcomes(run: RunDirectory) -> dict[str, tuple]:
     """The evaluations without what depends on the clock and the worker."""
     return {h: (e.status, e.objectives, e.loss_curve, e.rungs, e.tokens, e.error) for h, e in run.evaluations().items()}
+
+
+def rows_of(run: RunDirectory) -> Counter[str]:
+    """How many rows any reader of Parquet finds for each hash."""
+    files = sorted((run.path / "evaluations").glob("*.parquet"))
+    return Counter(hash for path in files for hash in pq.read_table(path)["hash"].to_pylist())

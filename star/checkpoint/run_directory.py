@@ -15,25 +15,22 @@ Every file is replaced atomically and sealed (`files`). A torn one is set aside 
 
 import os
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Self, TypeVar
 
 from star.checkpoint import files, tables
 from star.checkpoint.arrays import pack_arrays, unpack_arrays
 from star.checkpoint.files import Torn
+from star.checkpoint.places import CONFIG, LOCK, refuse_foreign, refuse_occupied
 from star.checkpoint.tables import Entry
 from star.checkpoint.timing import pack_timing, unpack_timing
 from star.records import Arrays, Evaluation, Generation, Individual, Task, Timing
-from star.scales import nearest
 from star.spec import UserError
 
-CONFIG = "run.toml"
 SUMMARY = "summary.json"
-LOCK = ".lock"
 GENERATIONS, EVALUATIONS, WEIGHTS, PAUSED = "generations", "evaluations", "weights", "paused"
 GATHERED = "generation-"
-UNFINISHED = {LOCK, f".{CONFIG}.tmp"}  # all that a `create` killed in the middle can leave
 
 Record = TypeVar("Record")
 
@@ -49,12 +46,12 @@ class RunDirectory:
 
     def create(self, config_toml: str) -> Self:
         """Start a run. UserError if the directory holds a run, or anything else, or cannot be written."""
-        self.refuse_occupied()
+        refuse_occupied(self.path)
         with files.disk_errors_told(f"make the directory {self.path}"):
             files.make_directory(self.path)
         self._lock()
         try:
-            self.refuse_occupied()  # again: another process may have been faster
+            refuse_occupied(self.path)  # again: another process may have been faster
             files.write_atomic(self.path / CONFIG, config_toml.encode())
         except BaseException:
             self.close()
@@ -67,16 +64,12 @@ class RunDirectory:
         self._lock()
         for directory in (".", GENERATIONS, EVALUATIONS, WEIGHTS, PAUSED):
             files.remove_temporaries(self.path / directory)
+        self._drop_doubles()
         return self
 
     def open(self) -> Self:
         """Read a run. UserError if there is none."""
-        with files.disk_errors_told(f"read {self.path}"):
-            if not (self.path / CONFIG).is_file():
-                what = f"has no {CONFIG}" if self.path.is_dir() else "does not exist"
-                if self.path.is_file():
-                    what = "is a file, not the directory of a run"
-                raise UserError(f"{self.path} is not a run: it {what}{self._hint()}")
+        refuse_foreign(self.path)
         return self
 
     def close(self) -> None:
@@ -101,10 +94,11 @@ class RunDirectory:
         except UnicodeDecodeError as error:
             raise UserError(f"{self.path / CONFIG} is not text: {error}") from error
 
-    def write_generation(self, generation: Generation) -> None:
-        """Record a generation, then gather the evaluations made on the way to it into one file."""
+    def write_generation(self, generation: Generation, unsettled: Collection[str] = ()) -> None:
+        """Record a generation, then gather the evaluations made on the way to it into one file, but for the hashes
+        that are `unsettled`: more is to be recorded of them."""
         self._write(self._generation_path(generation.number), tables.pack_generation(generation))
-        self.compact_evaluations(generation.number)
+        self.compact_evaluations(generation.number, unsettled)
 
     def latest_generation(self) -> Generation | None:
         """The newest generation that is whole; None if there is none."""
@@ -128,10 +122,10 @@ class RunDirectory:
         path = self.path / EVALUATIONS / f"{task.hash}.parquet"
         self._write(path, tables.pack_evaluations([(task, evaluation)]))
 
-    def compact_evaluations(self, number: int) -> None:
-        """Gather the single evaluation files into that of generation `number`. Killed at any point, every
-        evaluation is still in one file or in two."""
-        singles = [path for path in self._evaluation_paths() if not path.name.startswith(GATHERED)]
+    def compact_evaluations(self, number: int, unsettled: Collection[str] = ()) -> None:
+        """Gather the single evaluation files into that of generation `number`, but for these hashes. Killed at any
+        point, every evaluation is still in one file or in two; `resume` leaves it in one."""
+        singles = [path for path in self._evaluation_paths() if not _is_gathered(path) and path.stem not in unsettled]
         if not singles:
             return
         target = self.path / EVALUATIONS / f"{GATHERED}{number:04d}.parquet"
@@ -142,10 +136,21 @@ class RunDirectory:
 
     def forget_arrivals(self, first: int) -> None:
         """Strike from what was told as number `first` or later that it was told; the results stay."""
-        for path in self._evaluation_paths():
+        paths = self._evaluation_paths()
+        entries = list(self._union(paths).values())
+        changed = [
+            one for one, then in zip(tables.strike_arrivals(entries, first), entries, strict=True) if one != then
+        ]
+        for task, evaluation in changed:  # files of their own again, because more is to be recorded of them
+            self.append_evaluation(task, evaluation)
+        hashes = {task.hash for task, _ in changed}
+        for path in filter(_is_gathered, paths):
             entries = self._read(path, tables.unpack_evaluations) or []
-            if (left := tables.strike_arrivals(entries, first)) != entries:
-                self._write(path, tables.pack_evaluations(left))
+            if left := [(task, one) for task, one in entries if task.hash not in hashes]:
+                if left != entries:
+                    self._write(path, tables.pack_evaluations(left))
+            elif entries:
+                path.unlink()
 
     def forget_generations(self, first: int) -> None:
         """Set aside every generation from number `first` on."""
@@ -245,9 +250,8 @@ class RunDirectory:
 
     def _evaluation_paths(self) -> list[Path]:
         def age(path: Path) -> tuple[bool, int, str]:
-            number = path.stem.removeprefix(GATHERED)
-            gathered = path.name.startswith(GATHERED) and number.isdecimal()
-            return not gathered, int(number) if gathered else 0, path.name
+            gathered = _is_gathered(path)
+            return not gathered, int(path.stem.removeprefix(GATHERED)) if gathered else 0, path.name
 
         return sorted((self.path / EVALUATIONS).glob("[!.]*.parquet"), key=age)
 
@@ -260,6 +264,16 @@ class RunDirectory:
                 if task.hash not in entries or _progress(evaluation) > _progress(entries[task.hash][1]):
                     entries[task.hash] = (task, evaluation)
         return entries
+
+    def _drop_doubles(self) -> None:
+        """Delete what a `compact_evaluations` that was killed had gathered already."""
+        paths = self._evaluation_paths()
+        singles = [path for path in paths if not _is_gathered(path)]
+        gathered = self._union(list(filter(_is_gathered, paths))) if singles else {}
+        for path in singles:
+            for hash, (_, one) in self._union([path]).items():
+                if hash in gathered and _progress(one) <= _progress(gathered[hash][1]):
+                    path.unlink()
 
     def _save(self, folder: str, hash: str, arrays: Arrays) -> None:
         self._write(self._arrays_path(folder, hash), pack_arrays(arrays))
@@ -277,22 +291,9 @@ class RunDirectory:
     def _lock(self) -> None:
         self._release = weakref.finalize(self, os.close, files.lock(self.path / LOCK))
 
-    def refuse_occupied(self) -> None:
-        """UserError if the directory holds a run, or anything else."""
-        with files.disk_errors_told(f"make a run of {self.path}"):
-            if (self.path / CONFIG).exists():
-                raise UserError(f"{self.path} holds a run already; go on with it by `star resume {self.path}`")
-            found = {path.name for path in self.path.iterdir()} if self.path.exists() else set()
-        if foreign := sorted(found - UNFINISHED):
-            raise UserError(f"{self.path} is no run and not empty (it holds {foreign[0]}); choose a new directory")
 
-    def _hint(self) -> str:
-        if (self.path.parent / CONFIG).is_file():
-            return f"; did you mean {str(self.path.parent)!r}?"
-        for place in (self.path, self.path.parent):
-            if runs := [str(config.parent) for config in place.glob(f"*/{CONFIG}")]:
-                return nearest(str(self.path), runs)
-        return ""
+def _is_gathered(path: Path) -> bool:
+    return path.name.startswith(GATHERED) and path.stem.removeprefix(GATHERED).isdecimal()
 
 
 def _progress(evaluation: Evaluation) -> tuple[bool, int]:

@@ -142,14 +142,17 @@ def read_settings(given: dict[str, Any], base: RunConfig = DEFAULT) -> dict[str,
     for name in LIMITS.keys() & settings.keys():
         settings[name] = read_limit(name, settings[name], spell(name))
     if tasks := given.get("task"):
-        names = settings.get("objectives") or ",".join(base.objectives)
-        settings["objectives"] = ",".join(",".join(tasks) if name == "quality" else name for name in _split(names))
+        names = _split(settings.get("objectives") or ",".join(base.objectives))
+        rest = names if "quality" in names else ("quality", *names)
+        settings["objectives"] = ",".join(",".join(tasks) if name == "quality" else name for name in rest)
     if given.get("store") == "":
         settings["store"] = ""
     if "eta" in settings and settings.get("rungs", base.rungs) == 1:
         raise UserError("--eta is the ratio between the rungs of a race: give --rungs too")
     if settings.get("serial") and "workers" in settings:
         raise UserError("--serial trains in this process, without --workers: give one of the two")
+    if settings.keys() & {"workers", "address", "gpus_per_worker"}:
+        settings.setdefault("serial", False)  # whatever the configuration, or the run so far, said
     return settings | {name: read(settings[name]) for name, read in READERS.items() if name in settings}
 
 

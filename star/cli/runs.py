@@ -1,6 +1,7 @@
 """Commands that search: evolve and resume. Torch, Ray and pymoo are loaded only when the configuration is right."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -15,6 +16,7 @@ from star.cli.live import Watcher
 from star.cli.results import front_table, read_front
 from star.config import RunConfig, from_toml
 from star.limits import describe_limits
+from star.records import Status
 from star.report.failures import describe_failures
 from star.spec import UserError
 
@@ -134,9 +136,16 @@ def _drive(run: "RunDirectory", config: RunConfig, search: Callable[[Watcher], "
     else:
         _print_end(run.path, summary)
     if not summary.front_size:
-        reason = next((one.error for one in run.evaluations().values() if one.error), "there was nothing to train")
-        stderr().print(f"star: no proxy was trained to the end: {reason}", markup=False)
+        stderr().print(f"star: no proxy was trained to the end, mostly for: {_usual_failure(run)}", markup=False)
         raise typer.Exit(NOTHING_TRAINED)
+
+
+def _usual_failure(run: "RunDirectory") -> str:
+    """The most frequent error, of what was trained if anything was."""
+    failed = [one for one in run.evaluations().values() if one.error]
+    trained = [one for one in failed if one.status is not Status.INFEASIBLE]
+    reasons = Counter(one.error for one in trained or failed)
+    return reasons.most_common(1)[0][0] if reasons else "there was nothing to train"
 
 
 def _print_end(path: Path, summary: "Summary") -> None:

@@ -50,6 +50,10 @@ class Arrivals(Proxies):
             self.results = self._run.evaluations()
         return others
 
+    def unsettled(self) -> set[str]:
+        """The hashes of which more is to be recorded: that they were told, at least."""
+        return {hash for hash, one in self.results.items() if not one.arrival}
+
     def asks_on_record(self) -> int:
         """How often the search had been asked when the latest result, or part of one, was recorded."""
         return max((one.asked for one in self.results.values()), default=0)
@@ -71,9 +75,9 @@ class Arrivals(Proxies):
         known = self.results.get(task.hash)
         return (self._asked_as[task.hash], 0) if known is None else (known.asked, known.entry)
 
-    def parents_of(self, tasks: Iterable[Task]) -> set[str]:
+    def parents_of(self, hashes: Iterable[str]) -> set[str]:
         """The hashes of all of which these descend."""
-        return {parent.hash for task in tasks for parent in self._parents[task.hash]}
+        return {parent.hash for hash in hashes for parent in self._parents[hash]}
 
     def settle(self, task: Task, number: int) -> bool:
         """Whether there is nothing to train, or no more; the result is recorded then, and the search to be told."""

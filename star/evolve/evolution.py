@@ -7,9 +7,9 @@ from star.checkpoint import RunDirectory
 from star.config import RunConfig
 from star.evolve.progress import Progress
 from star.evolve.proxies import Proxies
-from star.evolve.summary import Clock
+from star.evolve.summary import Clock, Summary
 from star.genome import parse
-from star.records import Evaluation, Generation, Individual, Status, Task
+from star.records import Generation, Individual, Status, Task
 from star.search import Plan, Proposal, Search, front_mask, hypervolume, objective_matrix, reference_box, space_of
 from star.workers import Pool
 
@@ -38,20 +38,19 @@ class Evolution:
         self._refusals: Counter[str] = Counter()  # of this process: for people, no part of the result
         number = self.latest.number if self.latest else -1
         self._asked = {hash for hash, one in self._proxies.results.items() if one.generation <= number}
-        if self._is_last() or self.latest and config.warm_weights:  # so that who has heirs depends on no interruption
-            self._prune_weights()
+        self._tidy()
         self._tell_warnings()
-
-    @property
-    def evaluations(self) -> Collection[Evaluation]:
-        """All that is known of any genome."""
-        return self._proxies.results.values()
 
     def is_finished(self) -> bool:
         """Whether the last generation and the weights of its front are on disk."""
         return self._is_last() and not self._without_weights()
 
-    def usual_refusal(self) -> str:
+    def summarise(self, clock: Clock) -> Summary:
+        """What the run has come to."""
+        known = self._proxies.results.values()
+        return clock.summarise(str(self._run.path), self._config, self.latest, known, self._usual_refusal())
+
+    def _usual_refusal(self) -> str:
         """Why most of the candidates were turned away that this process met; empty if none were."""
         return self._refusals.most_common(1)[0][0] if self._refusals else ""
 
@@ -117,10 +116,10 @@ class Evolution:
 
     def _keep(self, generation: Generation) -> None:
         """Write a generation down and tell of it."""
-        self._run.write_generation(generation)
+        self._run.write_generation(generation, self._proxies.unsettled())
         self._prune_weights()
         self._tell_warnings()
-        self._progress.generation_finished(generation, self.usual_refusal())
+        self._progress.generation_finished(generation, self._usual_refusal())
 
     def _new_front(self, born: Sequence[Individual]) -> list[Individual]:
         """Of the front so far and of those just trained to the end, what no other of them dominates."""
@@ -166,6 +165,13 @@ class Evolution:
     def _without_weights(self) -> list[Individual]:
         """Members of the front whose weights are not on disk."""
         return [one for one in self._front() if self._run.load_weights(one.hash) is None]
+
+    def _tidy(self) -> None:
+        """Do what a process left undone that was killed just after it had written a generation."""
+        if self._is_last():
+            self._run.compact_evaluations(self.latest.number, self._proxies.unsettled())
+        if self._is_last() or self.latest and self._config.warm_weights:  # or who has heirs would depend on it
+            self._prune_weights()
 
     def _prune_weights(self) -> None:
         """Delete all weights that are not needed any more."""

@@ -73,6 +73,10 @@ class Proxies:
         """Say from whom a genome descends, which is to be trained: with warm weights it begins with theirs."""
         self._parents.setdefault(task.hash, parents)
 
+    def unsettled(self) -> set[str]:
+        """The hashes of which more may be recorded than is known, while a generation is not being trained."""
+        return set()
+
     def train(
         self, pool: Pool, number: int, tasks: Sequence[Task], fresh: set[str], elders: Sequence[Individual]
     ) -> None:

@@ -1,6 +1,6 @@
 """A recorded search done again without training: does the record lead where it says? And one proxy trained again."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
@@ -47,6 +47,8 @@ class Retrained:
         """What differs, by name: recorded and again. What a clock measured is not compared, nor costs that were not
         recorded."""
         then, now = self.recorded, self.again
+        if then.status is now.status is Status.DIVERGED:
+            return {}  # what is recorded besides is of the rungs before, at which this training did not stop
         known = [one.column for one in OBJECTIVES.values() if not one.needs_latency and one.column in then.objectives]
         pairs = {name: (then.objectives[name], now.objectives.get(name)) for name in known}
         pairs |= {name: (getattr(then, name), getattr(now, name)) for name in COMPARED}
@@ -120,7 +122,7 @@ class _Record(RunDirectory):
     def generations(self) -> list[Generation]:
         return []
 
-    def write_generation(self, generation: Generation) -> None:
+    def write_generation(self, generation: Generation, unsettled: Collection[str] = ()) -> None:
         path = self.path / GENERATIONS / f"{generation.number:04d}.parquet"
         if not path.exists():
             if any(one.number > generation.number for one in self.whole()):
@@ -143,6 +145,8 @@ class _Record(RunDirectory):
 
     def load_weights(self, hash: str) -> Arrays:
         return {}
+
+    def compact_evaluations(self, number: int, unsettled: Collection[str] = ()) -> None: ...
 
     def prune_weights(self, keep: set[str]) -> None: ...
 

@@ -2,22 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
-from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 
-import star
 from star.checkpoint.store import Store, canonical_text
 from star.checkpoint.tables import SCHEMA_VERSION
 from star.config import RunConfig, rung_steps, trained_scale
-from star.evaluation import describe_device
 from star.objectives import QUALITY, find_objectives, tasks_of
+from star.provenance import provenance
 from star.records import STORE, Evaluation, Result, Status, Task
 from star.target import Screen, TargetCost
 from star.training import curve_marks
-
-ABOVE = ("cli", "evolve", "export", "report", "search", "workers", "checkpoint")  # rooms that no training depends on
 
 
 class Reuse:
@@ -25,10 +19,8 @@ class Reuse:
 
     A run that measures latency has none, because what is measured again differs, and neither has one whose children
     begin with their parents' weights, because what they come to follows from more than their genome. What another
-    kind of device trained than this machine has is not stored, and a run on GPUs without one here has no store.
-
-    Attributes:
-        device: what the stored results were trained on.
+    kind of device, other libraries or other code trained than are here, or trained in part, is not stored, and a run on
+    GPUs without one here has no store.
     """
 
     def __init__(self, config: RunConfig, digest: str, screen: Screen, note: Callable[[str], None]) -> None:
@@ -38,9 +30,9 @@ class Reuse:
         self._step_tokens = recipe.batch_size * recipe.seq_len
         self._stops = rung_steps(config)
         measures = any(objective.needs_latency for objective in find_objectives(config.objectives))
-        self.device = describe_device("cuda" if config.gpus_per_worker else "cpu")
-        has_store = config.store and digest and self.device and not config.warm_weights and not measures
-        context = describe_training(config, digest, self.device)
+        self.origin = provenance("cuda" if config.gpus_per_worker else "cpu")
+        has_store = config.store and digest and self.origin and not config.warm_weights and not measures
+        context = describe_training(config, digest, self.origin)
         self._store = Store(config.store, context, note) if has_store else None
 
     def find(self, task: Task, rung: int | None) -> Evaluation | None:
@@ -64,7 +56,7 @@ class Reuse:
 
         What depends on the machine is not stored: that a worker died, took too long or ran out of memory.
         """
-        if self._store is None or result.device != self.device:
+        if self._store is None or result.origin != self.origin:
             return
         task = result.task
         own = {"generation": 0, "retries": {}}
@@ -82,7 +74,7 @@ class Reuse:
 
     def keep_weights(self, result: Result, source: Path) -> None:
         """Store the file of weights that the run keeps of a proxy."""
-        if self._store and result.device == self.device:
+        if self._store and result.origin == self.origin:
             self._store.keep_weights(result.task, source)
 
     def take_weights(self, task: Task, target: Path) -> bool:
@@ -112,9 +104,9 @@ class Reuse:
         return replace(known, objectives=measured | cost.columns(), worker=STORE)
 
 
-def describe_training(config: RunConfig, digest: str, device: str) -> str:
+def describe_training(config: RunConfig, digest: str, origin: str) -> str:
     """All that decides what training a genome with a seed gives, as one text: the sizes and the recipe, where the
-    race has its rungs, what is trained on, the code and the libraries, and what does the arithmetic."""
+    race has its rungs, what is trained on, and by what."""
     scale, objectives = trained_scale(config), find_objectives(config.objectives)
     return canonical_text(
         {
@@ -123,11 +115,8 @@ def describe_training(config: RunConfig, digest: str, device: str) -> str:
             "rungs": rung_steps(config),
             "corpus": digest if any(one.needs_text for one in objectives) else "",
             "tasks": tasks_of(objectives),
-            "star": _code_digest(),
             "schema": SCHEMA_VERSION,
-            "torch": version("torch"),
-            "numpy": version("numpy"),
-            "device": device,
+            "origin": origin,
         }
     )
 
@@ -135,16 +124,3 @@ def describe_training(config: RunConfig, digest: str, device: str) -> str:
 def curve_length(steps: int, stop: int) -> int:
     """How many points the loss curve of a training of `steps` steps has after `stop` of them."""
     return sum(mark <= stop for mark in curve_marks(steps))
-
-
-@cache
-def _code_digest() -> str:
-    """sha256 of the source of all rooms that a training could depend on, so that whoever changes an operator is not
-    given what the one before came to."""
-    root = Path(star.__file__).parent
-    digest = sha256()
-    for path in sorted(root.rglob("*.py")):
-        name = path.relative_to(root)
-        if name.parts[0] not in ABOVE:
-            digest.update(f"{name.as_posix()}\n".encode() + path.read_bytes())
-    return digest.hexdigest()

@@ -18,7 +18,7 @@ from typing import Any
 from star import __version__
 from star.checkpoint import RunDirectory
 from star.checkpoint.files import write_atomic
-from star.checkpoint.run_directory import CONFIG
+from star.checkpoint.places import CONFIG, refuse_occupied
 from star.config import RunConfig, from_toml, read_record, rung_steps, to_toml, trained_scale
 from star.data import Corpus, load_corpus
 from star.evaluation import EvaluationSettings, evaluate
@@ -52,13 +52,16 @@ def evolve(config: RunConfig, run: RunDirectory, progress: Progress | None = Non
     """
     config, progress = config.resolved(), progress or Silent()
     find_objectives(config.objectives)
-    run.refuse_occupied()  # before a corpus is read that may be large
+    refuse_occupied(run.path)  # before a corpus is read that may be large
     check_limits(config)
     # As texts: what a name or a run stands for may change later.
     config = replace(config, seed_genomes=tuple(map(to_text, choose_seeds(config, progress.noted))))
     corpus = _load_corpus(config)
-    with run.create(to_toml(config, _record(corpus))):
-        return _drive(config, run, corpus, progress)
+    clock, text = Clock(), to_toml(config, _record(corpus))
+    progress.run_started(config.generations, None)
+    # The pool first: where nothing can be trained, nothing is left behind.
+    with _interruptible(run), _make_pool(config, corpus) as pool, run.create(text):
+        return _finish(run, _stand(config, run, clock, progress), pool, clock, progress)
 
 
 def resume(
@@ -83,31 +86,34 @@ def resume(
     with run.resume():
         recorded = from_toml(run.config_toml)
         config = replace(recorded, generations=recorded.generations + extra_generations).resolved()
+        driven = replace(config, **places)
         record = read_record(run.config_toml)
         corpus = load_same_corpus(config, record, progress.noted)
-        if extra_generations:
-            write_atomic(run.path / CONFIG, to_toml(config, record).encode())
-        config = replace(config, **places)
-        return _drive(config, run, corpus, progress)
+        clock = Clock()
+        evolution = _stand(driven, run, clock, progress)
+        if evolution.is_finished():
+            progress.noted(f"{run.path} is finished; star resume {run.path} --generations +N adds more")
+            return evolution.summarise(clock)
+        progress.run_started(config.generations, evolution.latest)
+        with _interruptible(run), _make_pool(driven, corpus) as pool:
+            if extra_generations:
+                write_atomic(run.path / CONFIG, to_toml(config, record).encode())
+            return _finish(run, evolution, pool, clock, progress)
 
 
-def _drive(config: RunConfig, run: RunDirectory, corpus: Corpus, progress: Progress) -> Summary:
-    clock = Clock()
-    evolution = (Steady if config.mode == "steady" else Evolution)(config, run, clock, progress)
-    if evolution.is_finished():
-        progress.noted(f"{run.path} is finished; star resume {run.path} --generations +N adds more")
-        return clock.summarise(str(run.path), config, evolution.latest, evolution.evaluations)
-    progress.run_started(config.generations, evolution.latest)
-    try:
-        with _make_pool(config, corpus) as pool, _terminable():
-            progress.workers_ready(pool.num_workers, clock.ready(pool.num_workers))
-            evolution.finish(pool)
-            known, refusal = evolution.evaluations, evolution.usual_refusal()
-            summary = clock.summarise(str(run.path), config, evolution.latest, known, refusal)
-            run.write_timing(summary)
-            return summary
-    except KeyboardInterrupt:
-        raise Interrupted(f"interrupted; go on with: star resume {run.path}") from None
+def _stand(config: RunConfig, run: RunDirectory, clock: Clock, progress: Progress) -> Evolution:
+    """A search where the record of its run ends."""
+    return (Steady if config.mode == "steady" else Evolution)(config, run, clock, progress)
+
+
+def _finish(run: RunDirectory, evolution: Evolution, pool: Pool, clock: Clock, progress: Progress) -> Summary:
+    """Go on to the last generation. Inside the pool's context, because Ray handles SIGTERM in a way of its own."""
+    with _terminable():
+        progress.workers_ready(pool.num_workers, clock.ready(pool))
+        evolution.finish(pool)
+        summary = evolution.summarise(clock)
+        run.write_timing(summary)
+        return summary
 
 
 def settings_of(config: RunConfig) -> EvaluationSettings:
@@ -148,8 +154,19 @@ def _make_pool(config: RunConfig, corpus: Corpus) -> Pool:
 
 
 @contextmanager
+def _interruptible(run: RunDirectory) -> Iterator[None]:
+    """Turn Ctrl-C into a sentence on how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if (run.path / CONFIG).exists():
+            raise Interrupted(f"interrupted; go on with: star resume {run.path}") from None
+        raise Interrupted("interrupted before the run began") from None
+
+
+@contextmanager
 def _terminable() -> Iterator[None]:
-    """Stop at SIGTERM as at Ctrl-C. Inside the pool's context, because Ray puts a handler of its own there."""
+    """Stop at SIGTERM as at Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -39,8 +39,7 @@ class Steady(Evolution):
         under_way = (task for _, task in self._open.values())
         self._waiting = deque(sorted(under_way, key=self._proxies.turn))  # to be trained before anything else
         self._is_live = True
-        if self._is_last() or self.latest and config.warm_weights:
-            self._prune_weights()
+        self._tidy()
 
     def _find_latest(self, recorded: Sequence[Generation]) -> None:
         self._recorded = {one.number: one for one in recorded}
@@ -127,8 +126,9 @@ class Steady(Evolution):
         """One ask is done with; if a generation is full now, record it."""
         self._settled += 1
         if self._settled == self._due():
-            self._close(self._number(), self._search.tell([]), self._born, self._fresh)
+            born, fresh = self._born, self._fresh
             self._born, self._fresh = [], set()
+            self._close(self._number(), self._search.tell([]), born, fresh)
 
     def _keep(self, generation: Generation) -> None:
         if self._is_live:
@@ -137,17 +137,18 @@ class Steady(Evolution):
             return
         then = self._recorded.get(generation.number)
         if then is None:
-            self._run.write_generation(generation)
-            self._progress.generation_finished(generation, self.usual_refusal())
+            self._run.write_generation(generation, self._proxies.unsettled())
+            self._progress.generation_finished(generation, self._usual_refusal())
         elif then != generation:
-            self._run.write_generation(generation)
+            self._run.write_generation(generation, self._proxies.unsettled())
             self._progress.noted(
                 f"generation {generation.number} follows otherwise from its evaluations than it was recorded, and is "
                 f"recorded anew; with the old record, star replay {self._run.path} would tell the first difference"
             )
 
     def _kept_weights(self) -> set[str]:
-        parents = self._proxies.parents_of(task for _, task in self._open.values())
+        # Those told since the latest view were under way when it was written: their parents were kept then.
+        parents = self._proxies.parents_of([*self._open, *(one.hash for one in self._born)])
         return super()._kept_weights() | (parents if self._config.warm_weights else set())
 
     def _number(self) -> int:

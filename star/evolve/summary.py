@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from star.config import RunConfig
 from star.records import STORE, Evaluation, Generation, Status, Timing
+from star.workers import Pool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,19 +38,23 @@ class Clock:
 
     def __init__(self) -> None:
         self._begun = time.perf_counter()
-        self._ready = self._begun
-        self._workers = 0
+        self._ready = self._seen = self._begun
+        self._pool: Pool | None = None
+        self._workers = 0  # the most that there were
+        self._worker_seconds = 0.0  # that they had until now
         self._busy = 0.0
         self._trained: list[tuple[float, float]] = []
 
-    def ready(self, num_workers: int) -> float:
+    def ready(self, pool: Pool) -> float:
         """The workers are ready; gives the seconds that took."""
-        self._ready, self._workers = time.perf_counter(), num_workers
+        self._pool = pool
+        self._ready = self._seen = time.perf_counter()
+        self._look()
         return self._ready - self._begun
 
     def landed(self, evaluation: Evaluation) -> None:
         """An evaluation has just ended."""
-        now = time.perf_counter()
+        now = self._look()
         self._busy += evaluation.seconds
         self._trained.append((now - evaluation.train_seconds, now))
 
@@ -62,7 +67,7 @@ class Clock:
         refusal: str = "",
     ) -> Summary:
         """The run's summary as of now, with all its evaluations; `refusal` is why most candidates were turned away."""
-        wall = time.perf_counter() - self._ready if self._workers else 0.0
+        wall = self._look() - self._ready if self._pool else 0.0
         return Summary(
             run=run,
             target=config.target,
@@ -87,8 +92,15 @@ class Clock:
             wall_seconds=wall,
             training_seconds=sum(end - begin for begin, end in self._trained),
             overhead_seconds=max(0.0, wall - covered(self._trained)),
-            worker_utilisation=self._busy / (self._workers * wall) if wall else 0.0,
+            worker_utilisation=self._busy / self._worker_seconds if wall else 0.0,
         )
+
+    def _look(self) -> float:
+        """Count the workers since the last look, as they come and go; gives the time."""
+        now, workers = time.perf_counter(), self._pool.num_workers if self._pool else 0
+        self._worker_seconds += workers * (now - self._seen)
+        self._workers, self._seen = max(self._workers, workers), now
+        return now
 
 
 def covered(intervals: list[tuple[float, float]]) -> float:

@@ -21,10 +21,11 @@ def going_on(candidates: np.ndarray, rivals: np.ndarray, quality: int, eta: int)
     if not len(candidates):
         return np.zeros(0, dtype=bool)
     everyone = np.vstack([candidates, rivals.reshape(-1, candidates.shape[1])])
-    ranks = everyone[:, quality].argsort(kind="stable").argsort(kind="stable") / len(everyone)
+    ranks = everyone[:, quality].argsort(kind="stable").argsort(kind="stable")
     exact = np.delete(everyone, quality, axis=1)
     no_worse = (exact[None, :, :] <= exact[: len(candidates), None, :]).all(axis=2)
-    clearly_better = ranks[None, :] < ranks[: len(candidates), None] - MARGIN
+    # In whole places, so that a difference of just the margin never counts, wherever it lies.
+    clearly_better = ranks[: len(candidates), None] - ranks[None, :] > MARGIN * len(everyone)
     stays = ~(no_worse & clearly_better).any(axis=1)
     missing = -(-len(candidates) // eta) - int(stays.sum())
     if missing > 0:

@@ -22,7 +22,7 @@ from star.workers.pool import Evaluate
 from star.workers.session import connected
 
 INQUEST_SECONDS = 60.0  # in which Ray notices that a machine is gone, if it is
-GATHER_SECONDS = 5.0  # that other workers have to join the first before jobs begin
+GATHER_SECONDS = 10.0  # that other workers have to join the first before jobs begin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,8 @@ class _Errand:
     member: Member
     job: Job
     error: RayError | None = None
-    begun: float
+    since: float  # when the job began
+    begun: float  # when what is waited for began, the job or the inquest
     limit: float
 
     @property
@@ -109,13 +110,9 @@ class RayPool:
     def _feed(self) -> None:
         while self._waiting and self._crew.free:
             member, job = self._crew.free.pop(), self._waiting.popleft()
-            limit = self._placement.timeout or math.inf
-            self._watch(
-                member.actor.run.remote(job), _Errand(member=member, job=job, begun=time.monotonic(), limit=limit)
-            )
-
-    def _watch(self, ref: ray.ObjectRef, errand: _Errand) -> None:
-        self._errands[ref] = errand
+            limit, now = self._placement.timeout or math.inf, time.monotonic()
+            errand = _Errand(member=member, job=job, since=now, begun=now, limit=limit)
+            self._errands[member.actor.run.remote(job)] = errand
 
     def _settle(self, patience: float = math.inf) -> None:
         """Wait until a worker wakes up or an errand ends, in whatever way, or the machines are to be looked at."""
@@ -188,7 +185,7 @@ class RayPool:
         evaluation = Evaluation(
             hash=errand.job.task.hash,
             status=CAUSES[fault.cause].status,
-            seconds=time.monotonic() - errand.begun,
+            seconds=time.monotonic() - errand.since,
             worker=errand.member.home.name,
             error=faults.describe(fault, retries),
             retries=retries,
