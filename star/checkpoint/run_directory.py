@@ -102,8 +102,7 @@ class RunDirectory:
 
     def latest_generation(self) -> Generation | None:
         """The newest generation that is whole; None if there is none."""
-        whole = (self._read_generation(number) for number in reversed(self._generation_numbers()))
-        return next((generation for generation in whole if generation), None)
+        return next(filter(None, map(self._read_generation, reversed(self._generation_numbers()))), None)
 
     def generations(self) -> list[Generation]:
         """Every generation that is whole, in order."""
