@@ -11,7 +11,7 @@ import argparse
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -98,7 +98,7 @@ class Unrecorded(RunDirectory):
 
     def append_evaluation(self, task: Task, evaluation: Evaluation) -> None: ...
 
-    def write_generation(self, generation: Generation) -> None: ...
+    def write_generation(self, generation: Generation, unsettled: Collection[str] = ()) -> None: ...
 
     def save_weights(self, hash: str, weights: Arrays) -> None: ...
 

@@ -1,6 +1,7 @@
 """Our own searchers, as users run them: the loop of `star evolve` itself, in this process, with a run in memory."""
 
 import tempfile
+from collections.abc import Collection
 from dataclasses import replace
 
 from comparing.ledger import Ledger
@@ -24,7 +25,7 @@ class MemoryRun(RunDirectory):
 
     def append_evaluation(self, task: Task, evaluation: Evaluation) -> None: ...
 
-    def write_generation(self, generation: Generation) -> None: ...
+    def write_generation(self, generation: Generation, unsettled: Collection[str] = ()) -> None: ...
 
     def prune_weights(self, keep: set[str]) -> None: ...
 
