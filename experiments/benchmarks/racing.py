@@ -85,13 +85,10 @@ def finish(path: Path, config: RunConfig) -> Generation:
 
 def race(path: Path, config: RunConfig, budget: float) -> Generation:
     """The last generation of a race that stays within a budget of tokens."""
-    best = finish(path, replace(config, generations=0))
-    while best.number < MOST:
-        following = finish(path, replace(config, generations=best.number + 1))
-        if following.tokens > budget:
-            break
-        best = following
-    return best
+    number = 0
+    while number < MOST and finish(path, replace(config, generations=number)).tokens <= budget:
+        number += 1
+    return [one for one in RunDirectory(path).open().generations() if one.tokens <= budget][-1]
 
 
 def race_table(pairs: list[Pair], raced: RunConfig) -> Table:
