@@ -2,26 +2,31 @@
 
 For each seed a run is made without a race, and one with it that goes on, generation after generation, for as long as
 it has spent no more than half of the tokens of the first. Both are real runs, in directories that are kept and
-resumed. Hypervolumes are measured against one reference, that of the run without a race. --write puts the table, and
-what the rungs say of the end (`rung_ranking.py`), into docs/racing.md.
+resumed. Hypervolumes are measured against one reference, that of the run without a race. With --longer both fronts are
+then trained again, from another seed and with four times the tokens, and compared once more: a race is of no use if it
+finds what is good for a short training only. --write puts the tables, and what the rungs say of the end
+(`rung_ranking.py`), into docs/racing.md.
 
-    python experiments/benchmarks/racing.py --out DIRECTORY [--seeds 3] [--set tokens=60000] [--write]
+    python experiments/benchmarks/racing.py --out DIRECTORY [--seeds 3] [--set tokens=60000] [--longer] [--write]
 """
 
 import argparse
+import json
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import torch
 from measuring.page import ROOT, Page, Table
-from rung_ranking import RECORD, rank_tables
+from rung_ranking import LONGER, RECORD, rank_tables, run
 
 from star.checkpoint import RunDirectory
 from star.config import RunConfig, from_toml
 from star.evolve import evolve, resume
-from star.records import Generation
-from star.search import hypervolume, objective_matrix
+from star.records import Generation, Individual
+from star.search import hypervolume, objective_matrix, reference_box
 
 PAGE = ROOT / "docs" / "racing.md"
 SHARE = 0.5
@@ -63,6 +68,43 @@ class Pair:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Later:
+    """The fronts of both runs after longer training, in the units of all of these."""
+
+    seed: int
+    full: np.ndarray
+    short: np.ndarray
+
+    def cells(self) -> tuple[str, ...]:
+        """A row of the table."""
+        box = reference_box(np.vstack([self.full, self.short]))
+        full, short = (hypervolume(one, box) for one in (self.full, self.short))
+        sizes = f"{len(self.full)} and {len(self.short)}"
+        bests = f"{self.full[:, 0].min():.3f} and {self.short[:, 0].min():.3f}"
+        return f"{self.seed}", sizes, bests, f"{full:.4f}", f"{short:.4f}", f"{short / full:.1%}"
+
+
+def train_longer(pair: Pair, config: RunConfig, path: Path) -> Later:
+    """Train the fronts of both runs again; what was trained before stands in a file of JSON."""
+    known: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+    longer = replace(config, tokens=LONGER * config.tokens, rungs=1)
+    members = {one.hash: one.genome for front in (pair.full.front, pair.short.front) for one in front}
+    missing = {hash: genome for hash, genome in members.items() if hash not in known}
+    with ProcessPoolExecutor() as pool:
+        jobs = {
+            hash: pool.submit(run, config.corpus[0], genome, longer, pair.seed + 1) for hash, genome in missing.items()
+        }
+        for hash, job in jobs.items():
+            known[hash] = job.result().objectives["quality_bpb"]
+            path.write_text(json.dumps(known))
+
+    def values(front: tuple[Individual, ...]) -> np.ndarray:
+        return np.array([[known[one.hash], one.objectives["params"], one.objectives["cache_bytes"]] for one in front])
+
+    return Later(pair.seed, values(pair.full.front), values(pair.short.front))
+
+
 def setting(text: str) -> tuple[str, int]:
     """One that differs from the default."""
     key, value = text.split("=")
@@ -71,13 +113,13 @@ def setting(text: str) -> tuple[str, int]:
 
 def finish(path: Path, config: RunConfig) -> Generation:
     """The last generation of a run, which is begun or gone on with if need be."""
-    run = RunDirectory(path)
+    directory = RunDirectory(path)
     if not (path / "run.toml").exists():
-        evolve(config, run)
-    elif (missing := config.generations - from_toml(run.open().config_toml).generations) > 0:
-        resume(run, missing)
-    elif (latest := run.latest_generation()) is None or latest.number < config.generations:
-        resume(run)
+        evolve(config, directory)
+    elif (missing := config.generations - from_toml(directory.open().config_toml).generations) > 0:
+        resume(directory, missing)
+    elif (latest := directory.latest_generation()) is None or latest.number < config.generations:
+        resume(directory)
     latest = RunDirectory(path).open().latest_generation()
     assert latest
     return latest
@@ -103,6 +145,17 @@ def race_table(pairs: list[Pair], raced: RunConfig) -> Table:
     )
 
 
+def later_table(laters: list[Later]) -> Table:
+    """What the fronts are worth after longer training."""
+    return Table(
+        f"The same fronts after {LONGER} times the tokens",
+        "Every member of both fronts trained again from another seed. Members, best bits per byte and hypervolume are "
+        "given without and with a race; members that others dominate by then add nothing.",
+        ("seed", "members", "best bits per byte", "hypervolume", "the race's", "ratio"),
+        [one.cells() for one in laters],
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
@@ -110,9 +163,11 @@ def main() -> None:
     parser.add_argument("--rungs", type=int, default=3)
     parser.add_argument("--eta", type=int, default=3)
     parser.add_argument("--set", type=setting, action="append", default=[], help="population=16, tokens=60000, ...")
+    parser.add_argument("--longer", action="store_true", help="train both fronts again, with four times the tokens")
     parser.add_argument("--write", action="store_true", help="the page docs/racing.md")
     given = parser.parse_args()
     pairs: list[Pair] = []
+    laters: list[Later] = []
     for seed in range(given.seeds):
         plain = RunConfig(seed=seed, store="", **dict(given.set)).resolved()
         full = finish(given.out / f"full-{seed}", plain)
@@ -120,7 +175,11 @@ def main() -> None:
         short = race(given.out / f"race-{seed}-{given.rungs}-{given.eta}", raced, SHARE * full.tokens)
         pairs.append(Pair(seed, full, short))
         print(" | ".join(pairs[-1].cells()), flush=True)
+        if given.longer:
+            laters.append(train_longer(pairs[-1], plain, given.out / f"longer-{seed}.json"))
+            print(" | ".join(laters[-1].cells()), flush=True)
     tables = [*rank_tables(pq.read_table(RECORD).to_pylist()), race_table(pairs, raced)]
+    tables += [later_table(laters)] if laters else []
     Page("Racing", READING, tables, torch.device("cpu")).deliver(PAGE if given.write else None)
 
 
