@@ -170,6 +170,24 @@ def test_nobody_there(address):
         pass
 
 
+# Guard
+
+
+def test_a_child_that_nobody_waited_for_hides_no_other():
+    """Its command line cannot be read any more; whatever stands behind it in the list still has to be found."""
+    driver = psutil.Process()
+    begun = [subprocess.Popen([sys.executable, "-c", "pass"])]
+    begun += [subprocess.Popen([sys.executable, "-c", "input() # marked"], stdin=subprocess.PIPE) for _ in range(2)]
+    try:
+        while psutil.Process(begun[0].pid).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        assert {one.pid for one in find_processes(driver, "# marked")} == {one.pid for one in begun[1:]}
+    finally:
+        for one in begun:
+            one.kill()
+            one.communicate()
+
+
 # Room
 
 

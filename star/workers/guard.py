@@ -8,6 +8,7 @@ it came, kills those that still run. It is run by file name, so that it imports 
 import os
 import select
 import sys
+from contextlib import suppress
 
 import psutil
 
@@ -17,12 +18,11 @@ SHORTEST, LONGEST = 0.2, 10.0  # seconds between two looks, longer and longer wh
 def find_processes(driver: psutil.Process, marker: str) -> set[psutil.Process]:
     """The children of `driver` whose command line holds `marker`, and all their descendants."""
     found: set[psutil.Process] = set()
-    try:
+    with suppress(psutil.Error):  # the driver has ended
         for child in driver.children():
-            if marker in " ".join(child.cmdline()) and child.pid != os.getpid():
-                found |= {child, *child.children(recursive=True)}
-    except psutil.Error:  # one ended while we looked
-        pass
+            with suppress(psutil.Error):  # this one has, or nobody has yet asked how: the others matter all the same
+                if marker in " ".join(child.cmdline()) and child.pid != os.getpid():
+                    found |= {child, *child.children(recursive=True)}
     return found
 
 
