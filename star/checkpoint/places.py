@@ -24,7 +24,7 @@ def refuse_foreign(path: Path) -> None:
 
 
 def refuse_occupied(path: Path) -> None:
-    """UserError if the directory holds a run, or anything else."""
+    """UserError if the directory holds a run, or anything else, or could not be made."""
     with disk_errors_told(f"make a run of {path}"):
         if (path / CONFIG).exists():
             raise UserError(f"{path} holds a run already; go on with it by `star resume {path}`")
