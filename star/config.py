@@ -17,6 +17,7 @@ from star.synthetic import ALL_OF_MAD, TASKS
 DTYPE_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "int8": 1, "int4": 0.5}
 RECORD = "record"  # the table of run.toml that tells what a run was made with: no setting
 _SLOWEST = 100  # tokens per second; a proxy that is slower is taken for hung
+_RACED = 100  # training steps; of a shorter proxy the first of three rungs comes after ten steps or fewer
 _LOWEST = {"population": 2, "offspring": 1, "generations": 0, "seed": 0, "slots": 1, "context": 1, "tokens": 1}
 _LOWEST |= {"workers": 0, "timeout": 0, "window": 0, "batch": 1} | dict.fromkeys(LIMITS, 0)
 _LOWEST |= {"rungs": 1, "eta": 2, "tries": 1, "gpus_per_worker": 0, "worker_memory": 0}
@@ -49,7 +50,7 @@ class RunConfig:
 
     population: int = 64
     offspring: int | None = None  # new genomes per generation; half the population if None
-    generations: int = 3  # rounds of offspring after the initial population
+    generations: int = 6  # rounds of offspring after the initial population
     seed: int = 0
     algorithm: str = "nsga2"  # how genomes are chosen and bred
     adaptive: bool = False  # let operator rates follow what they achieve
@@ -78,7 +79,7 @@ class RunConfig:
     corpus: tuple[str, ...] = ("stdlib",)
     tokens: int | None = None  # that one proxy trains on; the scale's if None
     balance: str = "bias"  # of experts: "bias" of their selection, or "loss": an auxiliary loss
-    rungs: int = 1  # of the race inside a generation, the full training being the last; 1: no race
+    rungs: int | None = None  # of the race inside a generation, the full training the last; the scale's if None
     eta: int = 3  # ratio of the tokens of neighbouring rungs
     warm_weights: bool = False  # begin a child with its parent's weights where slots did not change
     workers: int = 0  # 0: one per core
@@ -141,23 +142,31 @@ class RunConfig:
         step = recipe.batch_size * recipe.seq_len
         if self.tokens is not None and self.tokens < step:
             raise UserError(f"tokens {self.tokens} is less than one training step of scale {self.scale}, {step}")
-        self._check_race((recipe.tokens if self.tokens is None else self.tokens) // step)
+        self._check_race()
 
-    def _check_race(self, steps: int) -> None:
+    def _check_race(self) -> None:
         if self.adaptive and self.algorithm == "random":
             raise UserError("random search has no operators whose rates could be adaptive")
-        if self.rungs == 1:
+        if self.rungs in (None, 1):
             return
         if "quality" not in self.objectives:
-            raise UserError("a race is decided by quality: rungs needs it among the objectives")
-        for name in self.objectives:
-            if name in TASKS or name == ALL_OF_MAD:
-                raise UserError(f"objective {name} has no rungs: synthetic tasks are trained to the end")
-        if steps < self.eta ** (self.rungs - 1):
+            raise UserError("rungs needs quality among the objectives, because it decides a race; rungs 1 is no race")
+        for name in self._tasks():
             raise UserError(
-                f"{self.rungs} rungs of ratio {self.eta} need {self.eta ** (self.rungs - 1)} training steps; a proxy "
-                f"has {steps}"
+                f"objective {name} has no rungs: synthetic tasks are trained to the end; rungs 1 is no race"
             )
+        steps, needed = self._count_steps(), self.eta ** (self.rungs - 1)
+        if steps < needed:
+            raise UserError(f"{self.rungs} rungs of ratio {self.eta} need {needed} training steps; a proxy has {steps}")
+
+    def _count_steps(self) -> int:
+        """Of the training of one proxy."""
+        recipe = find_scale(self.scale).recipe
+        return (recipe.tokens if self.tokens is None else self.tokens) // (recipe.batch_size * recipe.seq_len)
+
+    def _tasks(self) -> list[str]:
+        """The synthetic tasks among the objectives."""
+        return [name for name in self.objectives if name in TASKS or name == ALL_OF_MAD]
 
     @property
     def limits(self) -> dict[str, float]:
@@ -169,6 +178,7 @@ class RunConfig:
         scale, target_toml = find_scale(self.scale), self.target_toml or _read_target(self.target)
         target = _parse_scale(self.target, target_toml) if target_toml else find_scale(self.target or self.scale)
         tokens = scale.recipe.tokens if self.tokens is None else self.tokens
+        can_race = "quality" in self.objectives and not self._tasks() and self._count_steps() >= _RACED
         return replace(
             self,
             offspring=max(1, self.population // 2) if self.offspring is None else self.offspring,
@@ -177,6 +187,7 @@ class RunConfig:
             target_toml=target_toml,
             context=target.dims.seq_len if self.context is None else self.context,
             tokens=tokens,
+            rungs=self.rungs or (scale.rungs if can_race else 1),
             timeout=max(600.0, tokens / _SLOWEST) if self.timeout is None else self.timeout,
         )
 
@@ -191,6 +202,7 @@ def trained_scale(config: RunConfig) -> Scale:
 
 def rung_steps(config: RunConfig) -> tuple[int, ...]:
     """The training steps after which a proxy is judged, in order; the full training is no such rung."""
+    config = config.resolved()
     steps = trained_scale(config).recipe.steps
     return tuple(steps // config.eta**left for left in range(config.rungs - 1, 0, -1))
 
@@ -232,7 +244,8 @@ def from_toml(text: str) -> RunConfig:
         UserError: not TOML, an unknown key (with the nearest right one), or what RunConfig refuses.
     """
     values = _read(text)
-    values.pop(RECORD, None)
+    if values.pop(RECORD, None):
+        values.setdefault("rungs", 1)  # a run from before there were races
     known = {field.name for field in fields(RunConfig)}
     for key, value in values.items():
         if key not in known:

@@ -41,6 +41,7 @@ class Scale:
     num_slots: int
     dims: Dimensions
     recipe: Recipe | None = None
+    rungs: int = 1  # of the race between proxies, unless a run says otherwise; 1: no race
 
 
 SCALES: dict[str, Scale] = {
@@ -58,6 +59,7 @@ SCALES: dict[str, Scale] = {
                 learning_rate=2e-2,
                 matrix_learning_rate=4e-2,
             ),
+            rungs=3,
         ),
         Scale(
             name="micro",

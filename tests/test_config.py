@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from star import config as room
-from star.config import RunConfig, from_toml, read_record, target_scale, to_toml, trained_scale
+from star.config import RunConfig, from_toml, read_record, rung_steps, target_scale, to_toml, trained_scale
 from star.genome import DECKS, LEVELS, Rates
 from star.scales import SCALES
 from star.spec import UserError
@@ -45,6 +45,7 @@ CONFIGS = st.builds(
     corpus=LISTS,
     tokens=st.none() | st.integers(10**7, 10**13),
     balance=st.sampled_from(BALANCES),
+    rungs=st.none() | st.just(1),
     workers=st.integers(0, 1000),
     serial=st.booleans(),
     timeout=st.none() | st.floats(0, 1e12) | st.integers(0, 10**6),
@@ -53,9 +54,24 @@ CONFIGS = st.builds(
 
 @given(CONFIGS, st.dictionaries(st.sampled_from(["torch", "corpus_digest"]), NAMES))
 def test_text_and_back(config, record):
-    text = to_toml(config, record)
-    assert from_toml(text) == config
+    assert from_toml(to_toml(config)) == config
+    text = to_toml(config.resolved(), record)  # as a run writes it
+    assert from_toml(text) == config.resolved()
     assert read_record(text) == record
+
+
+def test_a_race_is_the_default_where_it_was_measured():
+    assert (RunConfig().resolved().rungs, RunConfig(rungs=1).resolved().rungs) == (3, 1)
+    assert rung_steps(RunConfig()) == (13, 39)
+    for unfit in ({"objectives": ("params", "cache")}, {"objectives": ("quality", "mqar")}, {"tokens": 99 * 1024}):
+        assert RunConfig(**unfit).resolved().rungs == 1
+    assert RunConfig(tokens=100 * 1024).resolved().rungs == 3
+    assert {name for name in SCALE_NAMES if RunConfig(scale=name).resolved().rungs > 1} == {"nano"}
+    assert from_toml("seed = 1\n[record]\ntorch = 'any'").rungs == 1, (
+        "a run from before there were races goes on as it was"
+    )
+    with pytest.raises(UserError, match="need 400 training steps; a proxy has 117"):
+        RunConfig(eta=20).resolved()
 
 
 @given(CONFIGS)

@@ -30,6 +30,7 @@ from star.search import hypervolume, objective_matrix, reference_box
 
 PAGE = ROOT / "docs" / "racing.md"
 SHARE = 0.5
+CLOSE = 0.99
 MOST = 100  # generations of a race
 READING = """\
 A race stops a candidate at a rung as soon as another is no worse in any exact cost and clearly better in quality there
@@ -40,22 +41,32 @@ says more of four times the tokens than the parameter count alone, which costs n
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two runs from one seed. Hypervolumes are in the units of the run without a race."""
+    """Two runs from one seed: how one without a race ended, and the generations of one with it. Hypervolumes are in the
+    units of the first."""
 
     seed: int
     full: Generation
-    short: Generation
+    race: tuple[Generation, ...]
 
     @property
-    def volumes(self) -> tuple[float, float]:
-        """Without and with a race."""
+    def short(self) -> Generation:
+        """The end of the race."""
+        return self.race[-1]
+
+    def volume(self, generation: Generation) -> float:
+        """What the front of one of these is worth."""
         assert self.full.reference
-        full, short = (hypervolume(objective_matrix(one.front), self.full.reference) for one in (self.full, self.short))
-        return full, short
+        return hypervolume(objective_matrix(generation.front), self.full.reference)
+
+    def even(self, share: float) -> str:
+        """Of the tokens of the run without a race, how many the race had spent when it came to a share of its end."""
+        wanted = share * self.volume(self.full)
+        spent = next((one.tokens for one in self.race if self.volume(one) >= wanted), None)
+        return "not reached" if spent is None else f"{spent / self.full.tokens:.1%}"
 
     def cells(self) -> tuple[str, ...]:
         """A row of the table."""
-        full, short = self.volumes
+        full, short = self.volume(self.full), self.volume(self.short)
         return (
             f"{self.seed}",
             f"{self.full.number} and {self.short.number}",
@@ -65,6 +76,8 @@ class Pair:
             f"{full:.4f}",
             f"{short:.4f}",
             f"{short / full:.1%}",
+            self.even(CLOSE),
+            self.even(1),
         )
 
 
@@ -125,12 +138,12 @@ def finish(path: Path, config: RunConfig) -> Generation:
     return latest
 
 
-def race(path: Path, config: RunConfig, budget: float) -> Generation:
-    """The last generation of a race that stays within a budget of tokens."""
+def race(path: Path, config: RunConfig, budget: float) -> tuple[Generation, ...]:
+    """The generations of a race that stays within a budget of tokens."""
     number = 0
     while number < MOST and finish(path, replace(config, generations=number)).tokens <= budget:
         number += 1
-    return [one for one in RunDirectory(path).open().generations() if one.tokens <= budget][-1]
+    return tuple(one for one in RunDirectory(path).open().generations() if one.tokens <= budget)
 
 
 def race_table(pairs: list[Pair], raced: RunConfig) -> Table:
@@ -139,8 +152,20 @@ def race_table(pairs: list[Pair], raced: RunConfig) -> Table:
         "What a race finds with half of the tokens",
         f"Runs of {raced.population} genomes and {raced.tokens:,} tokens a proxy, without a race and with one of "
         f"{raced.rungs} rungs of ratio {raced.eta} that went on until another generation would have taken more than "
-        f"{SHARE:.0%} of the tokens. Generations, proxies and hypervolumes are given without and with a race.",
-        ("seed", "generations", "proxies", "tokens", "the race's", "hypervolume", "the race's", "ratio"),
+        f"{SHARE:.0%} of the tokens. Generations, proxies and hypervolumes are given without and with a race; the last "
+        "columns say with how many of the tokens the race had come within 1% of the other's hypervolume, and to it.",
+        (
+            "seed",
+            "generations",
+            "proxies",
+            "tokens",
+            "the race's",
+            "hypervolume",
+            "the race's",
+            "ratio",
+            "within 1%",
+            "even",
+        ),
         [one.cells() for one in pairs],
     )
 
@@ -169,7 +194,7 @@ def main() -> None:
     pairs: list[Pair] = []
     laters: list[Later] = []
     for seed in range(given.seeds):
-        plain = RunConfig(seed=seed, store="", **dict(given.set)).resolved()
+        plain = RunConfig(seed=seed, store="", **{"generations": 3, "rungs": 1} | dict(given.set)).resolved()
         full = finish(given.out / f"full-{seed}", plain)
         raced = replace(plain, rungs=given.rungs, eta=given.eta)
         short = race(given.out / f"race-{seed}-{given.rungs}-{given.eta}", raced, SHARE * full.tokens)

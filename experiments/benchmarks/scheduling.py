@@ -67,7 +67,7 @@ class Way:
         offspring = population if self.is_wide else population // 2
         generations = max(1, round((proxies - population) / offspring))
         return RunConfig(
-            population=population, offspring=offspring, generations=generations, mode=self.mode, store=""
+            population=population, offspring=offspring, generations=generations, mode=self.mode, rungs=1, store=""
         ).resolved()
 
 

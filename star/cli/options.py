@@ -94,7 +94,12 @@ Mode = Annotated[
     typer.Option("--mode", help="generations, or steady: no worker ever waits for the end of a generation."),
 ]
 Rungs = Annotated[
-    int | None, typer.Option("--rungs", help="Of the race inside a generation, the full training the last; 1: no race.")
+    int | None,
+    typer.Option(
+        "--rungs",
+        help="Of the race inside a generation, the full training the last; 1: no race. 3 if not given, at nano, with "
+        "quality and from 100 training steps on; else 1.",
+    ),
 ]
 Eta = Annotated[int | None, typer.Option("--eta", help="Ratio of the tokens of neighbouring rungs; 3 if not given.")]
 WarmWeights = Annotated[
@@ -147,8 +152,6 @@ def read_settings(given: dict[str, Any], base: RunConfig = DEFAULT) -> dict[str,
         settings["objectives"] = ",".join(",".join(tasks) if name == "quality" else name for name in rest)
     if given.get("store") == "":
         settings["store"] = ""
-    if "eta" in settings and settings.get("rungs", base.rungs) == 1:
-        raise UserError("--eta is the ratio between the rungs of a race: give --rungs too")
     if settings.get("serial") and "workers" in settings:
         raise UserError("--serial trains in this process, without --workers: give one of the two")
     if settings.keys() & {"workers", "address", "gpus_per_worker"}:

@@ -80,6 +80,8 @@ def evolve(
     with _called_as_typed(given.keys()):
         settings = replace(base, **given)
         settings = replace(settings, corpus=tuple(map(_absolute, settings.corpus)))
+        if eta is not None and settings.resolved().rungs == 1:
+            raise UserError("--eta is the ratio between the rungs of a race, and this run has none: give --rungs too")
 
         from star.checkpoint import RunDirectory
         from star.evolve import evolve as search

@@ -5,6 +5,6 @@ from star.genome import Space
 
 COLUMNS = ("cache_bytes", "params", "quality_bpb")  # all minimised, in the order of names
 WORKERS = 2
-CONFIG = RunConfig(population=32, offspring=32, tokens=60_000, store="", serial=True).resolved()
+CONFIG = RunConfig(population=32, offspring=32, tokens=60_000, rungs=1, store="", serial=True).resolved()
 BOUNDS = [(int(low), int(high)) for low, high in zip(*Space(CONFIG.slots, CONFIG.deck).bounds(), strict=True)]
 NAMES = [f"gene{i:02d}" for i in range(len(BOUNDS))]
