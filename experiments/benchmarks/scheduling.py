@@ -40,8 +40,8 @@ READING = """\
 Workers are simulated and the driver is real: it asks, tells, ranks and counts as in every run, and the processor time
 that this takes passes in the virtual time in which proxies train. Proxies take a log-normal time around the mean, with
 the spread that was measured (a standard deviation of {spread} of the logarithm, 115 samples of the default space at
-nano); which ones take long is not foreseen. Quality is invented from the genome; nobody races. Only *recorded* runs write files; what
-a synced file waits for the disk is not processor time, and comes on top.
+nano); which ones take long is not foreseen. Quality is invented from the genome; nobody races. Only *recorded*
+runs write files; what a synced file waits for the disk is not processor time, and comes on top.
 
 *Busy* is the share of the workers' time in which they train, up to the moment at which the last proxy begins; *hours*
 (or *minutes*) pass until the last result. In uneven columns every other worker is three times slower. *generations* has

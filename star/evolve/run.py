@@ -52,7 +52,7 @@ def evolve(config: RunConfig, run: RunDirectory, progress: Progress | None = Non
     """
     config, progress = config.resolved(), progress or Silent()
     if not any(one.needs_text or one.tasks for one in find_objectives(config.objectives)):
-        raise UserError("objectives must name quality or a synthetic task: what is known without training is no search")
+        raise UserError("objectives must name quality or a synthetic task: all others are known without any training")
     refuse_occupied(run.path)  # before a corpus is read that may be large
     check_limits(config)
     # As texts: what a name or a run stands for may change later.
