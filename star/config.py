@@ -17,7 +17,7 @@ from star.synthetic import ALL_OF_MAD, TASKS
 DTYPE_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "int8": 1, "int4": 0.5}
 RECORD = "record"  # the table of run.toml that tells what a run was made with: no setting
 _SLOWEST = 100  # tokens per second; a proxy that is slower is taken for hung
-_RACED = 100  # training steps; of a shorter proxy the first of three rungs comes after ten steps or fewer
+_RACED = 100  # training steps; of a shorter proxy the first of three rungs comes after some ten steps or fewer
 _LOWEST = {"population": 2, "offspring": 1, "generations": 0, "seed": 0, "slots": 1, "context": 1, "tokens": 1}
 _LOWEST |= {"workers": 0, "timeout": 0, "window": 0, "batch": 1} | dict.fromkeys(LIMITS, 0)
 _LOWEST |= {"rungs": 1, "eta": 2, "tries": 1, "gpus_per_worker": 0, "worker_memory": 0}
