@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin
 
 from star.catalogue import find_scale, read_scale, scale_text
 from star.limits import LIMITS, read_limit
-from star.scales import SCALES, Scale, nearest
+from star.scales import SCALES, Recipe, Scale, nearest
 from star.spec import UserError
 from star.synthetic import ALL_OF_MAD, TASKS
 
@@ -155,14 +155,15 @@ class RunConfig:
             raise UserError(
                 f"objective {name} has no rungs: synthetic tasks are trained to the end; rungs 1 is no race"
             )
-        steps, needed = self._count_steps(), self.eta ** (self.rungs - 1)
+        steps, needed = self.recipe.steps, self.eta ** (self.rungs - 1)
         if steps < needed:
             raise UserError(f"{self.rungs} rungs of ratio {self.eta} need {needed} training steps; a proxy has {steps}")
 
-    def _count_steps(self) -> int:
-        """Of the training of one proxy."""
+    @property
+    def recipe(self) -> Recipe:
+        """The scale's, with the tokens and the balance of this run."""
         recipe = find_scale(self.scale).recipe
-        return (recipe.tokens if self.tokens is None else self.tokens) // (recipe.batch_size * recipe.seq_len)
+        return replace(recipe, tokens=self.tokens or recipe.tokens, balance=self.balance)
 
     def _tasks(self) -> list[str]:
         """The synthetic tasks among the objectives."""
@@ -177,8 +178,7 @@ class RunConfig:
         """The same run with every None replaced by the value that it stands for, and the text of the target's file."""
         scale, target_toml = find_scale(self.scale), self.target_toml or _read_target(self.target)
         target = _parse_scale(self.target, target_toml) if target_toml else find_scale(self.target or self.scale)
-        tokens = scale.recipe.tokens if self.tokens is None else self.tokens
-        can_race = "quality" in self.objectives and not self._tasks() and self._count_steps() >= _RACED
+        can_race = "quality" in self.objectives and not self._tasks() and self.recipe.steps >= _RACED
         return replace(
             self,
             offspring=max(1, self.population // 2) if self.offspring is None else self.offspring,
@@ -186,18 +186,16 @@ class RunConfig:
             target=self.target or self.scale,
             target_toml=target_toml,
             context=target.dims.seq_len if self.context is None else self.context,
-            tokens=tokens,
+            tokens=self.recipe.tokens,
             rungs=self.rungs or (scale.rungs if can_race else 1),
-            timeout=max(600.0, tokens / _SLOWEST) if self.timeout is None else self.timeout,
+            timeout=max(600.0, self.recipe.tokens / _SLOWEST) if self.timeout is None else self.timeout,
         )
 
 
 def trained_scale(config: RunConfig) -> Scale:
     """The named scale with this run's number of slots, window, tokens and balance."""
     config = config.resolved()
-    scale = find_scale(config.scale)
-    recipe = replace(scale.recipe, tokens=config.tokens, balance=config.balance)
-    return replace(_fitted(scale, config), num_slots=config.slots, recipe=recipe)
+    return replace(_fitted(find_scale(config.scale), config), num_slots=config.slots, recipe=config.recipe)
 
 
 def rung_steps(config: RunConfig) -> tuple[int, ...]:

@@ -46,8 +46,8 @@ def evolve(config: RunConfig, run: RunDirectory, progress: Progress | None = Non
     """Search from the beginning and record everything in `run`, a directory that does not exist yet or is empty.
 
     Raises:
-        UserError: an unknown objective, a limit that nothing can meet, a seed genome, corpus or directory that cannot
-            be used.
+        UserError: an unknown objective, or none that needs training, a limit that nothing can meet, a seed genome,
+            corpus or directory that cannot be used.
         Interrupted: SIGINT or SIGTERM came; `resume` goes on from there.
     """
     config, progress = config.resolved(), progress or Silent()
