@@ -72,7 +72,7 @@ class Result:
 
     task: Task
     evaluation: Evaluation
-    origin: str = ""  # by what it was trained, as star.provenance has it; empty: nobody knows, or by several
+    origin: str = ""  # by what it was trained, as evaluation.fingerprint has it; empty: nobody knows, or by several
     weights: Arrays = field(default_factory=dict)
     state: Arrays = field(default_factory=dict)
 

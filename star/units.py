@@ -3,7 +3,7 @@
 import math
 import re
 
-from star.spec import UserError
+from star.errors import UserError
 
 COUNTS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "t": 10**12}  # B is a billion, as in 8B
 BYTES = {"": 1, "b": 1} | {

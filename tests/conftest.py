@@ -4,13 +4,13 @@ import signal
 
 from jaxtyping import install_import_hook
 
-install_import_hook(["star.ops", "star.operators", "star.model"], "beartype.beartype")
+install_import_hook(["star.model.ops", "star.model.operators", "star.model.language_model"], "beartype.beartype")
 
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-from star.cli import run  # noqa: E402
+from star.cli import run
 
 torch.set_num_threads(1)
 

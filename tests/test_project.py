@@ -10,7 +10,7 @@ import pytest
 
 from star.cli.command import app
 from star.cli.genes import genes_markdown
-from star.config import from_toml
+from star.run.settings import from_toml
 
 ROOT = Path(__file__).parent.parent
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.toml"))

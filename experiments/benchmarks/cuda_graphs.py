@@ -15,12 +15,12 @@ import torch.nn.functional as F
 from measuring.clock import FEWEST, Action, interleave, milliseconds_text, ratio_text
 from measuring.page import Page, Table
 
-from star import catalogue
-from star.catalogue import find_scale
-from star.genome import decode
-from star.model import LanguageModel
-from star.scales import SCALES, Scale
-from star.spec import ModelSpec
+from star.architecture import catalogue
+from star.architecture.catalogue import find_scale
+from star.architecture.genome import decode
+from star.architecture.scales import SCALES, Scale
+from star.architecture.spec import ModelSpec
+from star.model.language_model import LanguageModel
 
 WARM_UP = 3  # steps before a capture and before the clock: they compile, and the optimizer makes its state
 READING = """\

@@ -29,11 +29,11 @@ from measuring.references import MAKERS, make_reference
 from measuring.steps import decoding_step, operator_step
 from transformers.utils import logging
 
-from star.catalogue import find_scale
-from star.codes import FeatureTokenMixing, Sparsity, Structure
-from star.genome import DECK
-from star.scales import SCALES, Scale
-from star.spec import Dimensions, LivSpec
+from star.architecture.catalogue import find_scale
+from star.architecture.codes import FeatureTokenMixing, Sparsity, Structure
+from star.architecture.genome import DECK
+from star.architecture.scales import SCALES, Scale
+from star.architecture.spec import Dimensions, LivSpec
 
 CLASSES = {liv.name: liv for liv in DECK.values() if not liv.differential}
 BASELINE, OURS, THEIRS = "SA-1", "ours", "theirs"

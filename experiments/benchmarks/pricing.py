@@ -16,13 +16,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from star.bulk import price_many
-from star.cost import price
-from star.genome import Space, decode, to_text
-from star.pricing import price_file
+from star.architecture.genome import Space, decode, to_text
+from star.architecture.scales import SCALES, Scale
+from star.architecture.spec import Dimensions
+from star.cost.batch import price_many
+from star.cost.cost import price
+from star.cost.files import price_file
 from star.records import Genome
-from star.scales import SCALES, Scale
-from star.spec import Dimensions
 
 DEEP = Dimensions(d_model=16_384, head_dim=128, vocab_size=128_256, seq_len=8192)
 SMALL = SCALES["125m"].dims

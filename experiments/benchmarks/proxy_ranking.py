@@ -17,13 +17,13 @@ from statistics import mean
 
 import torch
 
-from star import catalogue
-from star.catalogue import find_scale
-from star.data import load_corpus
-from star.genome import decode
-from star.model import LanguageModel
-from star.spec import ModelSpec
-from star.training import fit
+from star.architecture import catalogue
+from star.architecture.catalogue import find_scale
+from star.architecture.genome import decode
+from star.architecture.spec import ModelSpec
+from star.data.corpus import load_corpus
+from star.model.language_model import LanguageModel
+from star.training.loop import fit
 
 
 def train(job: tuple[str, str, int, int, dict[str, float]]) -> tuple[float, float]:

@@ -22,11 +22,11 @@ import torch
 from measuring.page import ROOT, Page, Table
 from rung_ranking import LONGER, RECORD, rank_tables, run
 
-from star.checkpoint import RunDirectory
-from star.config import RunConfig, from_toml
-from star.evolve import evolve, resume
 from star.records import Generation, Individual
-from star.search import hypervolume, objective_matrix, reference_box
+from star.run.evolve import evolve, resume
+from star.run.settings import RunConfig, from_toml
+from star.search.front import hypervolume, objective_matrix, reference_box
+from star.storage.run_directory import RunDirectory
 
 PAGE = ROOT / "docs" / "racing.md"
 SHARE = 0.5

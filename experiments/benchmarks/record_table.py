@@ -18,13 +18,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from star.config import RunConfig, rung_steps, trained_scale
-from star.data import Corpus, load_corpus
-from star.evaluation import EvaluationSettings, derive_seed, evaluate
-from star.genome import Space, canonical, genome_hash
+from star.architecture.genome import Space, canonical, genome_hash
+from star.data.corpus import Corpus, load_corpus
+from star.evaluation.evaluate import EvaluationSettings, derive_seed, evaluate
 from star.records import Evaluation, Genome, Job, Status, Task
-from star.search import front_mask
-from star.target import target_of
+from star.run.plan import rung_steps, target_of, trained_scale
+from star.run.settings import RunConfig
+from star.search.front import front_mask
 
 TABLE = Path(__file__).parent / "tables" / "nano.parquet"
 CONFIG = RunConfig(tokens=60_000, rungs=4, eta=3).resolved()

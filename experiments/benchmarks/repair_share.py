@@ -10,11 +10,11 @@ from math import prod
 
 import numpy as np
 
-from star.genome import Space, join, split
-from star.genome.operator import CODES, ClassGenes, describe_class, repair_class
-from star.genome.space import CLASS_ALPHABET
+from star.architecture.genome import Space, join, split
+from star.architecture.genome.operator import CODES, ClassGenes, describe_class, repair_class
+from star.architecture.genome.space import CLASS_ALPHABET
+from star.architecture.structures import MEANINGS
 from star.records import Genome
-from star.structures import MEANINGS
 
 SPACES = (("paper", "backbone"), ("extended", "backbone"), ("paper", "all"), ("extended", "all"))
 

@@ -21,14 +21,13 @@ import pyarrow.parquet as pq
 from measuring.page import Table
 from scipy.stats import kendalltau
 
-from star import catalogue
-from star.config import RunConfig, rung_steps, trained_scale
-from star.data import load_corpus
-from star.evaluation import EvaluationSettings, derive_seed, evaluate
-from star.genome import Space, canonical, genome_hash
+from star.architecture import catalogue
+from star.architecture.genome import Space, canonical, genome_hash
+from star.data.corpus import load_corpus
+from star.evaluation.evaluate import EvaluationSettings, derive_seed, evaluate
 from star.records import Evaluation, Genome, Job, Task
-from star.search import space_of
-from star.target import target_of
+from star.run.plan import rung_steps, space_of, target_of, trained_scale
+from star.run.settings import RunConfig
 
 RECORD = Path(__file__).parent / "tables" / "rungs.parquet"
 CONFIG = RunConfig(rungs=4, eta=3).resolved()

@@ -20,14 +20,15 @@ import numpy as np
 import torch
 from measuring.page import ROOT, Page, Table
 
-from star.checkpoint import RunDirectory
-from star.config import RunConfig, to_toml
-from star.evolve import Silent
-from star.evolve.evolution import Evolution
-from star.evolve.steady import Steady
-from star.evolve.summary import Clock
+from star.cost.target import Screen
 from star.records import Arrays, Evaluation, Generation, Job, Result, Status, Task
-from star.target import Screen, screen_of
+from star.run.evolution import Evolution
+from star.run.plan import screen_of
+from star.run.progress import Silent
+from star.run.settings import RunConfig, to_toml
+from star.run.steady import Steady
+from star.run.summary import Clock
+from star.storage.run_directory import RunDirectory
 from star.workers.simulated import SimulatedPool
 
 PAGE = ROOT / "docs" / "scheduling.md"

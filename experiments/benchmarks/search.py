@@ -30,9 +30,9 @@ from comparing.validation import FOLDS
 from measuring.page import ROOT, Page
 from record_table import CONFIG, TABLE, Row, read
 
-from star.config import RunConfig, rung_steps, trained_scale
 from star.records import ReferenceBox, Status
-from star.search import space_of
+from star.run.plan import rung_steps, space_of, trained_scale
+from star.run.settings import RunConfig
 
 if find_spec("sklearn"):
     from comparing.regressors import regressors

@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from transformers import LlamaConfig, LlamaForCausalLM, MambaConfig, MambaForCausalLM
 from transformers.utils import logging
 
-from star.catalogue import find_scale
-from star.genome import decode, parse
-from star.model import LanguageModel
-from star.spec import ModelSpec
+from star.architecture.catalogue import find_scale
+from star.architecture.genome import decode, parse
+from star.architecture.spec import ModelSpec
+from star.model.language_model import LanguageModel
 
 SCALE = find_scale("nano")
 STEPS = 3  # of each model in a round

@@ -1,7 +1,7 @@
 """Does a child that begins with its parents' weights rank as it would after a longer training from random ones?
 
 Trains a population, breeds children from it as a search does, and trains each child three times: cold, warm (with the
-weights that `star.evolve.inheritance.inherit` gives it) and cold on so many times the tokens. Prints validation bits
+weights that `star.run.inheritance.inherit` gives it) and cold on so many times the tokens. Prints validation bits
 per byte of each, and Kendall's tau between the order after either short proxy and the order after the long one. One
 process a core, one thread a process.
 
@@ -20,15 +20,16 @@ from statistics import mean
 
 from scipy.stats import kendalltau
 
-from star.config import RunConfig, trained_scale
-from star.data import Corpus, load_corpus
-from star.evaluation import EvaluationSettings, derive_seed, evaluate
-from star.evolve.inheritance import inherit
-from star.genome import canonical, decode, genome_hash
-from star.objectives import find_objectives
+from star.architecture.genome import canonical, decode, genome_hash
+from star.data.corpus import Corpus, load_corpus
+from star.evaluation.evaluate import EvaluationSettings, derive_seed, evaluate
+from star.evaluation.objectives import find_objectives
 from star.records import Arrays, Genome, Individual, Job, Result, Status, Task
-from star.search import Plan, Proposal, Search, space_of
-from star.target import target_of
+from star.run.inheritance import inherit
+from star.run.plan import space_of, target_of, trained_scale
+from star.run.settings import RunConfig
+from star.search.plan import Plan, Proposal
+from star.search.search import Search
 
 
 @dataclass(frozen=True, kw_only=True)

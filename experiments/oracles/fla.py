@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
-from star.ops.delta import gated_delta_rule
-from star.ops.linear_attention import linear_attention
+from star.model.ops.delta import gated_delta_rule
+from star.model.ops.linear_attention import linear_attention
 
 TOLERANCE = 2e-5
 SIZES = {"batch": 2, "tokens": 150, "heads": 4, "keys": 16, "values": 8}

@@ -18,7 +18,7 @@ from star.cli.compare import compare
 from star.cli.design import design
 from star.cli.inspect import inspect
 from star.cli.replay import replay
-from star.spec import UserError
+from star.errors import UserError
 
 DEBUG = "STAR_DEBUG"  # in the environment: unexpected errors show their traceback
 

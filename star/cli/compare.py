@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from star.architecture.genome import decode, to_text
 from star.cli.console import print_json, si, stdout, table
 from star.cli.find import Found, Sizes, find
 from star.cli.sizes import Batch, Context, Dtype, Json, ScaleName
-from star.cost import Cost, memory_bytes, price
-from star.genome import decode, to_text
-from star.spec import UserError
+from star.cost.cost import Cost, memory_bytes, price
+from star.errors import UserError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,10 +8,10 @@ import typer
 
 from star.cli.console import print_json, stderr
 from star.cli.sizes import Json
-from star.design import CONTEXT, RULES, VOCAB_SIZE, Design, to_toml
-from star.design import design as make_design
-from star.design.shape import HEAD_DIM
-from star.spec import UserError
+from star.cost.design import CONTEXT, RULES, VOCAB_SIZE, Design, to_toml
+from star.cost.design import design as make_design
+from star.cost.design.shape import HEAD_DIM
+from star.errors import UserError
 from star.units import read_amount
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Collection
 from typing import NamedTuple
 
-from star.genome import DECK, class_text, genes_of
-from star.spec import Slot
-from star.structures.equations import feature_equations, operator_equation
+from star.architecture.genome import DECK, class_text, genes_of
+from star.architecture.spec import Slot
+from star.architecture.structures.equations import feature_equations, operator_equation
 
 LONGEST_PATTERN = 64  # slots
 

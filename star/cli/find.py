@@ -4,12 +4,14 @@ RUN:ID."""
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from star import catalogue
-from star.config import DTYPE_BYTES, RunConfig, from_toml, target_scale
-from star.genome import GENES_PER_SLOT, canonical, split, tile
+from star.architecture import catalogue
+from star.architecture.genome import GENES_PER_SLOT, canonical, split, tile
+from star.architecture.scales import Scale
+from star.cost.cost import DTYPE_BYTES
+from star.errors import UserError, nearest
 from star.records import Genome, Individual
-from star.scales import Scale, nearest
-from star.spec import UserError
+from star.run.plan import target_scale
+from star.run.settings import RunConfig, from_toml
 
 DEFAULT_SCALE = "nano"
 DEFAULT_DTYPE = "bf16"
@@ -90,7 +92,7 @@ def find_member(text: str) -> Member | None:
     path, colon, number = text.rpartition(":")
     if not (colon and number.isdecimal()):
         return None
-    from star.checkpoint import RunDirectory  # pyarrow takes longer to load than most commands to run
+    from star.storage.run_directory import RunDirectory
 
     run = RunDirectory(path).open()
     return Member(run.find_individual(number), from_toml(run.config_toml).resolved())

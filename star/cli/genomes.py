@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
-from star import catalogue
+from star.architecture import catalogue
+from star.architecture.genome import decode, to_text
 from star.cli.console import print_json, si, stderr, stdout, table
 from star.cli.find import DEFAULT_SCALE, Sizes, find, find_sizes
 from star.cli.genes import gene_table, genes_markdown
 from star.cli.sizes import Batch, Context, Dtype, Json, ScaleName, Window
-from star.cost import memory_bytes
-from star.cost import price as price_slots
-from star.genome import decode, to_text
+from star.cost.cost import memory_bytes
+from star.cost.cost import price as price_slots
 from star.units import read_amount
 
 PATTERN_SCALE = "125m"  # of named architectures without sizes of their own
@@ -32,7 +32,7 @@ def price(
     json: Json = False,
 ) -> None:
     """Price every genome of a Parquet file, each at the depth that it has."""
-    from star.pricing import price_file
+    from star.cost.files import price_file
 
     sizes, width = find_sizes(Sizes(scale=scale, dtype=dtype, window=window))
     totals = price_file(file, sizes, context, out, workers, width)

@@ -5,16 +5,16 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from star.architecture.genome import canonical, decode, genome_hash, to_text
+from star.architecture.spec import Slot
+from star.architecture.structures import specify
+from star.architecture.structures.equations import feature_equations, operator_equation
 from star.cli.console import print_json, si, stdout, table
 from star.cli.drawing import Fold, codes_of, distinct_operators, draw, explain, fold
 from star.cli.find import Found, Sizes, find
 from star.cli.sizes import Batch, Context, Dtype, Json, ScaleName, Window
-from star.cost import Cost, Deployment, LayerCost, deploy, itemise, price
-from star.genome import canonical, decode, genome_hash, to_text
+from star.cost.cost import Cost, Deployment, LayerCost, deploy, itemise, price
 from star.records import Genome
-from star.spec import Slot
-from star.structures import specify
-from star.structures.equations import feature_equations, operator_equation
 
 LONGEST = 120  # characters of a genome's text that are printed
 

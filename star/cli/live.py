@@ -7,14 +7,14 @@ from typing import Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from star.cli.console import count, duration, stderr
-from star.config import RunConfig
+from star.data.synthetic import ALL_OF_MAD, TASKS
 from star.records import Evaluation, Generation, Status
 from star.report.front import quality_of
-from star.synthetic import ALL_OF_MAD, TASKS
+from star.run.settings import RunConfig
 
 
 class Watcher:
-    """A `star.evolve.Progress` on standard error; a context manager, because the bar has to be taken away."""
+    """A `star.run.Progress` on standard error; a context manager, because the bar has to be taken away."""
 
     def __init__(self, config: RunConfig) -> None:
         self._console = stderr()

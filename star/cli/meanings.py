@@ -1,6 +1,6 @@
 """What the codes of the lower two levels of a genome mean, in words: the literal tables behind `star genes`."""
 
-from star.codes import (
+from star.architecture.codes import (
     EVERY_CHANNEL,
     EVERY_HEAD,
     GATED_RATIO,

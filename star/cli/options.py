@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from star.config import DTYPE_BYTES, RunConfig
-from star.limits import LIMITS, read_limit
-from star.spec import UserError
+from star.cost.cost import DTYPE_BYTES
+from star.cost.limits import LIMITS, read_limit
+from star.errors import UserError
+from star.run.settings import RunConfig
 from star.units import read_amount
 
 DEFAULT = RunConfig()

@@ -9,7 +9,7 @@ from star.cli.console import count, print_json, stderr
 from star.cli.results import Directory, Json
 
 if TYPE_CHECKING:
-    from star.evolve.replay import Retrained
+    from star.run.replay import Retrained
 
 DIFFERENT = 1
 
@@ -29,8 +29,8 @@ def replay(
 
     Nothing is written. Exit code 1 if something differs: the first difference is named.
     """
-    from star.checkpoint import RunDirectory
-    from star.evolve import replay as again
+    from star.run import replay as again
+    from star.storage.run_directory import RunDirectory
 
     directory = RunDirectory(run).open()
     if id is not None:

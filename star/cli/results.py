@@ -7,13 +7,13 @@ import typer
 from rich.table import Table
 
 from star.cli.console import print_json, si, stderr, stdout, table
+from star.errors import UserError
 from star.records import STORE, Generation, Status
 from star.report.failures import describe_failures
 from star.report.front import FrontRow, front_rows
-from star.spec import UserError
 
 if TYPE_CHECKING:
-    from star.config import RunConfig
+    from star.run.settings import RunConfig
 
 Directory = Annotated[Path, typer.Argument(help="The directory of a run.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON value on standard output.")]
@@ -36,9 +36,9 @@ def status(run: Directory, json: Json = False) -> None:
 
     Training seconds are those of the whole run; the other times are of the last process that reached its end.
     """
-    from star.checkpoint import RunDirectory
-    from star.config import from_toml
-    from star.limits import describe_limits
+    from star.cost.limits import describe_limits
+    from star.run.settings import from_toml
+    from star.storage.run_directory import RunDirectory
 
     directory = RunDirectory(run).open()
     config = from_toml(directory.config_toml).resolved()
@@ -110,8 +110,8 @@ def report(
     json: Json = False,
 ) -> None:
     """Write report.html and front.png: the front in all pairs of objectives, the classes of every generation."""
-    from star.checkpoint import RunDirectory
     from star.report.page import write_report
+    from star.storage.run_directory import RunDirectory
 
     out = to or run
     write_report(RunDirectory(run).open(), out)
@@ -127,8 +127,8 @@ def export(
     json: Json = False,
 ) -> None:
     """Write the front as standalone models: for each one a Python file that needs only torch, and its weights."""
-    from star.checkpoint import RunDirectory
     from star.export import export_front
+    from star.storage.run_directory import RunDirectory
 
     notes = export_front(RunDirectory(run).open(), to)
     for note in notes:
@@ -142,9 +142,9 @@ def export(
 
 def read_front(run: Path) -> tuple["RunConfig", list[FrontRow]]:
     """The configuration of a run and its front, with costs at its target."""
-    from star.checkpoint import RunDirectory
-    from star.config import from_toml
-    from star.target import target_of
+    from star.run.plan import target_of
+    from star.run.settings import from_toml
+    from star.storage.run_directory import RunDirectory
 
     config = from_toml(RunDirectory(run).open().config_toml).resolved()
     return config, front_rows(latest(run), target_of(config))
@@ -152,7 +152,7 @@ def read_front(run: Path) -> tuple["RunConfig", list[FrontRow]]:
 
 def latest(run: Path) -> Generation:
     """The newest generation of a run; UserError if there is none."""
-    from star.checkpoint import RunDirectory
+    from star.storage.run_directory import RunDirectory
 
     directory = RunDirectory(run).open()
     generation = directory.latest_generation()

@@ -14,15 +14,15 @@ from star.cli import options
 from star.cli.console import count, duration, print_json, stderr, stdout
 from star.cli.live import Watcher
 from star.cli.results import front_table, read_front
-from star.config import RunConfig, from_toml
-from star.limits import describe_limits
+from star.cost.limits import describe_limits
+from star.errors import UserError
 from star.records import Status
 from star.report.failures import describe_failures
-from star.spec import UserError
+from star.run.settings import RunConfig, from_toml
 
 if TYPE_CHECKING:
-    from star.checkpoint import RunDirectory
-    from star.evolve import Summary
+    from star.run.summary import Summary
+    from star.storage.run_directory import RunDirectory
 
 RUNS = Path("runs")
 INTERRUPTED = 130
@@ -83,8 +83,8 @@ def evolve(
         if eta is not None and settings.resolved().rungs == 1:
             raise UserError("--eta is the ratio between the rungs of a race, and this run has none: give --rungs too")
 
-        from star.checkpoint import RunDirectory
-        from star.evolve import evolve as search
+        from star.run.evolve import evolve as search
+        from star.storage.run_directory import RunDirectory
 
         run = RunDirectory(out or RUNS / time.strftime("%Y-%m-%d-%H%M%S"))
         _drive(run, settings, lambda watcher: search(settings, run, watcher), json)
@@ -109,8 +109,8 @@ def resume(
     if extra is None or not generations.startswith("+"):
         raise UserError(f"--generations of resume adds to the run: write +N, such as +2, not {generations:.40}")
 
-    from star.checkpoint import RunDirectory
-    from star.evolve import resume as go_on
+    from star.run.evolve import resume as go_on
+    from star.storage.run_directory import RunDirectory
 
     directory = RunDirectory(run).open()
     settings = from_toml(directory.config_toml)
@@ -120,9 +120,9 @@ def resume(
 
 def _drive(run: "RunDirectory", config: RunConfig, search: Callable[[Watcher], "Summary"], json: bool) -> None:
     """Search while a person watches, then export, report and tell what came out."""
-    from star.evolve import Interrupted
     from star.export import export_front
     from star.report.page import write_report
+    from star.run.evolve import Interrupted
 
     try:
         with Watcher(config) as watcher:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from star.config import DTYPE_BYTES
+from star.cost.cost import DTYPE_BYTES
 
 MOST_TOKENS, MOST_SEQUENCES = 10**9, 10**6
 

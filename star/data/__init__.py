@@ -1,6 +1,1 @@
-"""Text to train on: the standard library's own source, or a person's files, as two arrays of bytes."""
-
-from star.data.corpus import Corpus, load_corpus
-from star.data.files import STDLIB
-
-__all__ = ["STDLIB", "Corpus", "load_corpus"]
+"""What models are trained on: text as arrays of bytes, and synthetic tasks."""

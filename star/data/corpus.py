@@ -14,7 +14,7 @@ import numpy as np
 
 from star.data.files import File, called, find_files
 from star.data.readers import read_text
-from star.spec import UserError
+from star.errors import UserError
 
 VALID_SHARE = 10  # one file, document or byte in so many is for validation
 

@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 from star.data import remote
 from star.data.readers import READERS, Open, Reader, read_library_module
-from star.scales import nearest
-from star.spec import UserError
+from star.errors import UserError, nearest
 
 STDLIB = "stdlib"
 NOT_LIBRARY = frozenset(

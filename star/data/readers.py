@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import types
 
-from star.spec import UserError
+from star.errors import UserError
 
 TEXT_FIELDS = ("text", "content")
 PIECE = 1 << 20  # bytes read at once

@@ -13,8 +13,7 @@ from time import sleep
 import pyarrow as pa
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, LocalFileSystem
 
-from star.scales import nearest
-from star.spec import UserError
+from star.errors import UserError, nearest
 
 SCHEMES = ("abfs", "abfss", "file", "gcs", "gs", "hdfs", "s3", "viewfs")
 WAITS = (0.1, 0.5, 2.5)  # seconds before each further attempt at a read that failed

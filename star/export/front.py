@@ -4,17 +4,18 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
-from star.checkpoint import RunDirectory
-from star.checkpoint.files import disk_errors_told, write_atomic
-from star.config import DTYPE_BYTES, RunConfig, from_toml, read_record, trained_scale
+from star.architecture.genome import decode, split, to_text
+from star.architecture.structures import specify
+from star.cost.cost import DTYPE_BYTES
 from star.data.files import called
+from star.errors import UserError
+from star.evaluation.objectives import find_objectives
 from star.export.single_file import ExportHeader, export_model
-from star.genome import decode, split, to_text
-from star.objectives import find_objectives
 from star.records import Genome, Individual
-from star.spec import UserError
-from star.structures import specify
-from star.target import target_of
+from star.run.plan import target_of, trained_scale
+from star.run.settings import RunConfig, from_toml, read_record
+from star.storage.files import disk_errors_told, write_atomic
+from star.storage.run_directory import RunDirectory
 
 TITLE = "# Pareto front of "
 # All that a model's folder may hold, killed exports included.

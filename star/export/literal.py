@@ -6,8 +6,8 @@ import re
 from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 
+from star.architecture.spec import POSITIONS, LivSpec, ModelSpec
 from star.export.source import Definition
-from star.spec import POSITIONS, LivSpec, ModelSpec
 
 WIDTH = 110
 WORDS = POSITIONS  # that are keys of literal tables, as members of enums are

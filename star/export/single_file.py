@@ -7,13 +7,13 @@ import numpy as np
 from safetensors.numpy import save
 
 import star
-from star.checkpoint.files import disk_errors_told, write_atomic
-from star.cost import itemise, price
+from star.architecture.genome import genome_hash, to_text
+from star.architecture.spec import ModelSpec
+from star.cost.cost import itemise, price
 from star.export.literal import codes_in, drop_checks, format_spec, keep_rows, plain_shape
 from star.export.source import Definition, Reference, collect
-from star.genome import genome_hash, to_text
 from star.records import Genome
-from star.spec import ModelSpec
+from star.storage.files import disk_errors_told, write_atomic
 
 RECORDS = ("Dimensions", "FeatureGroup", "LivSpec", "ModelSpec", "Slot")  # what a written SPEC mentions
 ENTRY = '\n\nif __name__ == "__main__":\n    main()\n'
@@ -56,16 +56,16 @@ def model_source(spec: ModelSpec, header: ExportHeader) -> str:
     def rewrite(definition: Definition) -> Definition:
         if "SPEC" in definition.names:
             return replace(definition, source=format_spec(spec))
-        if definition.module == "star.ops.shapes":
+        if definition.module == "star.model.ops.shapes":
             return plain_shape(definition)
-        if definition.module == "star.spec":
+        if definition.module == "star.architecture.spec":
             definition = drop_checks(definition)
         return keep_rows(definition, codes)
 
     enums = {code.split(".")[0] for record in codes for code in record if "." in code}
     roots = [Reference("star.export.standalone", "main")]
-    roots += [Reference("star.spec", name) for name in RECORDS]
-    roots += [Reference("star.codes", name) for name in sorted(enums)]
+    roots += [Reference("star.architecture.spec", name) for name in RECORDS]
+    roots += [Reference("star.architecture.codes", name) for name in sorted(enums)]
     text = collect(roots, PACKAGE, rewrite).text()
     return f'"""{_escape(_head(spec, header))}\n"""\n\n{text}{ENTRY}'
 

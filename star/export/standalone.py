@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from star.model import LanguageModel
-from star.spec import Dimensions, ModelSpec
+from star.architecture.spec import Dimensions, ModelSpec
+from star.model.language_model import LanguageModel
 
 SPEC = ModelSpec(slots=(), dims=Dimensions(d_model=1, head_dim=1, vocab_size=256, seq_len=1))
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from star.genome import decode, to_text
+from star.architecture.genome import decode, to_text
+from star.cost.target import Target
 from star.records import Generation, Individual
-from star.target import Target
 
 QUALITY = "quality_bpb"
 

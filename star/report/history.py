@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple
 
-from star import catalogue
-from star.checkpoint import RunDirectory
-from star.codes import TokenMixing
-from star.config import RunConfig, from_toml
-from star.genome import decode, genome_hash
-from star.objectives import Objective, find_objectives
+from star.architecture import catalogue
+from star.architecture.codes import TokenMixing
+from star.architecture.genome import decode, genome_hash
+from star.architecture.spec import Slot
+from star.errors import UserError
+from star.evaluation.objectives import Objective, find_objectives
 from star.records import Generation, Individual, Status
 from star.report.front import FrontRow, front_rows
-from star.spec import Slot, UserError
+from star.run.settings import RunConfig, from_toml
+from star.storage.run_directory import RunDirectory
 
 
 class Kind(NamedTuple):

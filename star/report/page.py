@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from star.checkpoint import RunDirectory
-from star.checkpoint.files import disk_errors_told, write_atomic
-from star.codes import TokenMixing
+from star.architecture.codes import TokenMixing
+from star.architecture.genome import DECK, DECKS, EMPTY, decode, to_text
+from star.architecture.spec import Slot
+from star.cost.limits import describe_limits
 from star.data.files import called
-from star.genome import DECK, DECKS, EMPTY, decode, to_text
-from star.limits import describe_limits
 from star.records import Individual
 from star.report.axes import human, in_table
 from star.report.failures import describe_failures
@@ -20,7 +19,8 @@ from star.report.history import History, Kind, kind_of, read_history
 from star.report.panels import make_panels
 from star.report.svg import line_chart, pair_chart, share_chart
 from star.report.theme import SCRIPT, STYLE
-from star.spec import Slot
+from star.storage.files import disk_errors_told, write_atomic
+from star.storage.run_directory import RunDirectory
 
 HUES = {  # one for every token mixing
     TokenMixing.DIAGONAL: 285,

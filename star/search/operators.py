@@ -1,4 +1,4 @@
-"""pymoo's operators, filled with what `star.genome` knows of genomes.
+"""pymoo's operators, filled with what `star.architecture.genome` knows of genomes.
 
 Each draws from the generator that pymoo hands down: where none comes, pymoo would draw from the system's
 entropy, and the search could not be repeated.
@@ -16,7 +16,7 @@ from pymoo.core.individual import Individual as Candidate
 from pymoo.core.mutation import Mutation
 from pymoo.core.selection import Selection
 
-from star.genome import Space
+from star.architecture.genome import Space
 
 
 class TwoPointCrossover(Crossover):

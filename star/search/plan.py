@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from star.genome import Space
+from star.architecture.genome import Space
 from star.records import Genome
 
 
@@ -33,7 +33,7 @@ class Proposal:
 
 
 class Constraints(Protocol):
-    """Limits on genomes that are known without evaluating them, as those of `star.target.Screen`."""
+    """Limits on genomes that are known without evaluating them, as those of `star.cost.target.Screen`."""
 
     limits: dict[str, float]
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from star.genome import Space
+from star.architecture.genome import Space
 
 FACTORS = (0.5, 1.0, 2.0)  # times the mutation probabilities of the space
 QUALITY_RATE = 0.1  # alpha: the paper's 0.8 follows rewards that carry less noise than one child's survival

@@ -1,6 +1,6 @@
 """One search, asked and told: generation by generation, or one genome at a time while others are being evaluated.
 
-Ours are the operators (sampling, crossover, mutation and repair, as `star.genome.Space` has them), the elimination of
+Ours are the operators (sampling, crossover, mutation and repair, as `genome.Space` has them), the elimination of
 duplicates by canonical form and the bookkeeping; tournaments, survival and reference directions are pymoo's. What the
 next `ask` depends on is plain: the survivors in their order with rank and crowding, the state of one generator, and the
 few numbers that some algorithms keep.
@@ -14,7 +14,8 @@ from typing import Any, Self
 import numpy as np
 from pymoo.core.population import Population
 
-from star.genome import canonical
+from star.architecture.genome import canonical
+from star.errors import UserError
 from star.records import Generation, Genome, Individual
 from star.search.algorithms import ALGORITHMS
 from star.search.breeding import Breeding
@@ -22,7 +23,6 @@ from star.search.candidates import Judge, judged
 from star.search.plan import Constraints, Plan, Proposal, Unlimited
 from star.search.rates import Setting
 from star.search.sieve import Draft, Sieve
-from star.spec import UserError
 
 log = logging.getLogger(__name__)
 

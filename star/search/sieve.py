@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from star.genome import canonical
+from star.architecture.genome import canonical
 from star.records import Genome
 from star.search.rates import Setting
 

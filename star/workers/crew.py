@@ -9,7 +9,7 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
-from star.spec import UserError
+from star.errors import UserError
 from star.workers.actor import Home, Worker
 from star.workers.faults import one_line
 from star.workers.placement import Placement

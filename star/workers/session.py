@@ -11,7 +11,7 @@ from pathlib import Path
 
 import ray
 
-from star.spec import UserError
+from star.errors import UserError
 from star.workers import guard
 from star.workers.placement import Placement
 

@@ -13,8 +13,8 @@ from pymoo.operators.sampling.rnd import IntegerRandomSampling
 
 from comparing.ledger import Ledger
 from comparing.setting import COLUMNS
-from star.config import RunConfig
-from star.search import space_of
+from star.run.plan import space_of
+from star.run.settings import RunConfig
 
 FAILED = 1e30  # an objective of what failed: pymoo has no other word for it
 

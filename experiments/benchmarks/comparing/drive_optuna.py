@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 from comparing.diary import Diary
 from comparing.optuna_trials import DIRECTIONS, nothing, suggest
 from comparing.setting import CONFIG
-from star.genome import canonical, to_text
+from star.architecture.genome import canonical, to_text
 
 
 def drive(folder: Path, trials: int, seed: int | None) -> None:

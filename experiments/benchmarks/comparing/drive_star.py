@@ -8,14 +8,14 @@ from pathlib import Path
 
 from comparing.diary import Diary
 from comparing.trials import configure, nothing
-from star.checkpoint import RunDirectory
-from star.config import to_toml
-from star.evolve.evolution import Evolution
-from star.evolve.progress import Silent
-from star.evolve.summary import Clock
-from star.genome import to_text
+from star.architecture.genome import to_text
 from star.records import Job, Result
-from star.workers import SerialPool
+from star.run.evolution import Evolution
+from star.run.progress import Silent
+from star.run.settings import to_toml
+from star.run.summary import Clock
+from star.storage.run_directory import RunDirectory
+from star.workers.pool import SerialPool
 
 
 def drive(folder: Path, trials: int) -> None:

@@ -12,7 +12,7 @@ from ray.tune.search.basic_variant import BasicVariantGenerator
 from comparing.diary import Diary
 from comparing.setting import NAMES
 from comparing.tune_trials import SPACE, nothing, ray_running
-from star.genome import canonical, to_text
+from star.architecture.genome import canonical, to_text
 
 
 def drive(folder: Path, trials: int) -> None:

@@ -4,11 +4,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from star.codes import Structure
-from star.config import RunConfig
-from star.genome import DECKS, decode
+from star.architecture.codes import Structure
+from star.architecture.genome import DECKS, decode
 from star.records import Genome
-from star.target import target_of
+from star.run.plan import target_of
+from star.run.settings import RunConfig
 
 KINDS = {structure: i for i, structure in enumerate(Structure)}
 

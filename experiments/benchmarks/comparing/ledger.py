@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from comparing.setting import COLUMNS
-from star.config import RunConfig, rung_steps, trained_scale
-from star.evaluation import derive_seed
-from star.genome import canonical, genome_hash
+from star.architecture.genome import canonical, genome_hash
+from star.evaluation.evaluate import derive_seed
 from star.records import Genome, Job, ReferenceBox, Result, Status, Task
-from star.search import front_mask, hypervolume
+from star.run.plan import rung_steps, trained_scale
+from star.run.settings import RunConfig
+from star.search.front import front_mask, hypervolume
 
 Train = Callable[[Job], Result]
 

@@ -6,8 +6,8 @@ from optuna.trial import TrialState
 
 from comparing.ledger import Ledger
 from comparing.setting import COLUMNS
-from star.config import RunConfig
-from star.search import space_of
+from star.run.plan import space_of
+from star.run.settings import RunConfig
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

@@ -5,14 +5,14 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from comparing.ledger import Ledger
-from star.checkpoint import RunDirectory
-from star.config import RunConfig, to_toml
-from star.evolve.evolution import Evolution
-from star.evolve.progress import Silent
-from star.evolve.steady import Steady
-from star.evolve.summary import Clock
 from star.records import Arrays, Evaluation, Generation, Task
-from star.workers import SerialPool
+from star.run.evolution import Evolution
+from star.run.progress import Silent
+from star.run.settings import RunConfig, to_toml
+from star.run.steady import Steady
+from star.run.summary import Clock
+from star.storage.run_directory import RunDirectory
+from star.workers.pool import SerialPool
 
 
 class MemoryRun(RunDirectory):

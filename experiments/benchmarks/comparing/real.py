@@ -3,10 +3,10 @@
 from functools import partial
 
 from comparing.ledger import Train
-from star.config import RunConfig, rung_steps, trained_scale
-from star.data import load_corpus
-from star.evaluation import EvaluationSettings, evaluate
-from star.target import target_of
+from star.data.corpus import load_corpus
+from star.evaluation.evaluate import EvaluationSettings, evaluate
+from star.run.plan import rung_steps, target_of, trained_scale
+from star.run.settings import RunConfig
 
 CORPUS_BYTES = 32 << 20  # as a run reads at least
 

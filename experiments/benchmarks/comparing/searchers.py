@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from comparing.bare import search_randomly, search_with_pymoo
 from comparing.ledger import Ledger
 from comparing.ours import search_with_star
-from star.config import RunConfig
+from star.run.settings import RunConfig
 
 Search = Callable[[Ledger, RunConfig], None]
 OURS, RACING = "star nsga2", "star nsga2, racing"

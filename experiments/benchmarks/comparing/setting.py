@@ -1,7 +1,7 @@
 """What all have in common that measure the search alone; loads neither torch nor Ray, which not all of them need."""
 
-from star.config import RunConfig
-from star.genome import Space
+from star.architecture.genome import Space
+from star.run.settings import RunConfig
 
 COLUMNS = ("cache_bytes", "params", "quality_bpb")  # all minimised, in the order of names
 WORKERS = 2

@@ -8,9 +8,10 @@ from record_table import Row
 from comparing.features import Features
 from comparing.setting import COLUMNS
 from comparing.surrogate import Process
-from star.config import RunConfig, rung_steps, trained_scale
 from star.records import Evaluation, Genome, Job, ReferenceBox, Result, Status
-from star.search import reference_box
+from star.run.plan import rung_steps, trained_scale
+from star.run.settings import RunConfig
+from star.search.front import reference_box
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,15 @@ from time import perf_counter
 import numpy as np
 
 from comparing.setting import COLUMNS, CONFIG, WORKERS
-from star.checkpoint import RunDirectory
-from star.config import RunConfig, to_toml
-from star.evolve.evolution import Evolution
-from star.evolve.progress import Silent
-from star.evolve.summary import Clock
 from star.records import Evaluation, Job, Result, Status
-from star.workers import Placement, Pool, RayPool, SerialPool
+from star.run.evolution import Evolution
+from star.run.progress import Silent
+from star.run.settings import RunConfig, to_toml
+from star.run.summary import Clock
+from star.storage.run_directory import RunDirectory
+from star.workers.placement import Placement
+from star.workers.pool import Pool, SerialPool
+from star.workers.ray_pool import RayPool
 
 
 def nothing(job: Job) -> Result:

@@ -38,8 +38,8 @@ from transformers.models.recurrent_gemma.modeling_recurrent_gemma import Recurre
 
 from measuring.clock import Action
 from measuring.steps import training_step
-from star.codes import KERNEL_TAPS, Sparsity
-from star.spec import Dimensions, LivSpec
+from star.architecture.codes import KERNEL_TAPS, Sparsity
+from star.architecture.spec import Dimensions, LivSpec
 
 TAPS = 4  # of the short kernels of Mamba, Mamba-2 and the delta rule
 CHUNK = 32  # the fastest for Mamba-2 on a CPU, of 32, 64, 128 and 256; longer ones also pad short sequences

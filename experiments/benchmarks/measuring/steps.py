@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from measuring.clock import Action
-from star.operators.liv import Liv
-from star.spec import Dimensions, LivSpec
+from star.architecture.spec import Dimensions, LivSpec
+from star.model.operators.liv import Liv
 
 
 def build(liv: LivSpec, dims: Dimensions, device: torch.device) -> Liv:

@@ -1,0 +1,300 @@
+"""Named architectures: the TOML files of genomes/. One holds a period of a backbone, its title and its source; a
+published model also the sizes it was built at, and the figures that are known of it:
+
+    title    = "Llama-3 8B"
+    citation = "Grattafiori et al. 2024, arXiv:2407.21783"
+    genome   = "31111-91111"
+    note     = "..."                # optional
+
+    [scale]                         # optional: slots, and the sizes of architecture.spec.Dimensions
+    slots = 64
+    d_model = 4096
+    head_dim = 128
+    vocab_size = 128256
+    seq_len = 8192
+
+    [style]                         # optional: architecture.spec.Style
+    tied = false
+
+    [operators.GMemless]            # optional, by class, or its number in a deck of its own: architecture.spec.Variant
+    d_ff = 14336
+
+    [published]                     # optional: figures to check a price against
+    params = 8030261248
+
+A backbone of any depth repeats the period and cuts the end off. docs/guides/add-model.md describes one model so.
+"""
+
+import os
+import tomllib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, TypeVar, get_args, get_origin
+
+from star.architecture.genome import DECK, decode, join, parse, split, tile
+from star.architecture.scales import SCALES, Scale
+from star.architecture.spec import MOST_SLOTS, Dimensions, LivSpec, Style, Variant
+from star.architecture.structures import check_size, check_variant
+from star.errors import UserError, nearest
+from star.records import Genome
+
+_PACKAGE = Path(__file__).parents[1]
+_FOLDERS = (_PACKAGE / "_genomes", _PACKAGE.parent / "genomes")  # in a wheel; in a checkout
+_TEXTS = {"title": True, "citation": True, "genome": True, "note": False}  # key -> must be there
+_TABLES = ("scale", "style", "operators", "published")
+_FIGURES = ("params", "active_params", "embedding_params", "cache_bytes_4096", "cache_bytes_131072")
+_SIZES = ("slots", "d_model", "num_heads", "head_dim", "vocab_size", "seq_len", "window")
+_OPTIONAL = ("num_heads", "head_dim", "window")
+_KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", tuple: "a list"}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedGenome:
+    """An architecture with a name. `genome` is one period of it; `at` gives a backbone of a chosen depth. `scale` are
+    the sizes it was published at and `published` figures that are known of it."""
+
+    name: str
+    title: str
+    citation: str
+    genome: Genome
+    note: str = ""
+    scale: Scale | None = None
+    published: Mapping[str, int] = field(default_factory=dict)
+
+    def at(self, num_slots: int) -> Genome:
+        """The period repeated to `num_slots` slots, in canonical form; each copy shares within itself."""
+        return tile(self.genome, num_slots)
+
+
+def names() -> list[str]:
+    """The names in the catalogue, sorted."""
+    return sorted(_files())
+
+
+def load(name_or_path: str | Path) -> NamedGenome:
+    """The genome of that name, or in that .toml file. UserError if there is none or the file is not one."""
+    return _parse(_find(name_or_path))
+
+
+def resolve(text: str, num_slots: int) -> Genome:
+    """The genome that a name, a .toml file or a genome text stands for. A name or a file takes `num_slots`
+    slots; a text is taken as it is written."""
+    if text[:1].isdigit() and not text.endswith(".toml"):
+        return parse(text)
+    return load(text).at(num_slots)
+
+
+def find_scale(name_or_path: str | Path) -> Scale:
+    """The named scale, or the one of a named architecture or a .toml file, which needs no genome then."""
+    name = str(name_or_path)
+    return SCALES[name] if name in SCALES else read_scale(scale_text(name), name)
+
+
+def scale_text(name: str) -> str:
+    """The TOML text that holds the sizes of a named architecture or a .toml file."""
+    return _text(_find(name, "scale"))
+
+
+def read_scale(text: str, name: str) -> Scale:
+    """The scale of such a text; `name` is that of the architecture or the file."""
+    table = _table(text, name)
+    scale = _read_scale(name, table, _read_genome(name, table) if "genome" in table else None)
+    if scale is None:
+        raise UserError(f"{name} has no table [scale], so that no sizes are known of it")
+    return scale
+
+
+def _files() -> dict[str, Path]:
+    folder = next(folder for folder in _FOLDERS if folder.is_dir())
+    return {path.stem: path for path in folder.rglob("*.toml")}
+
+
+def _find(name_or_path: str | Path, kind: str = "genome") -> Path:
+    name, path, files = str(name_or_path), Path(name_or_path), _files()
+    if path.suffix == ".toml":
+        return path
+    if name in files:
+        return files[name]
+    if os.path.isdir(name):
+        raise UserError(f"{name} is a directory, and not a {kind}")
+    if os.path.exists(name):
+        raise UserError(f"{name} is not a genome file: the name of one ends in .toml")
+    known = [*files, *(SCALES if kind == "scale" else ())]
+    others = f"those with a recipe are {', '.join(SCALES)}, and `star genomes` lists more"
+    raise UserError(
+        f"unknown {kind} {name!r:.200}{_hint(name, known, others if kind == 'scale' else '`star genomes` lists them')}"
+    )
+
+
+def _hint(word: str, known: Collection[str], otherwise: str) -> str:
+    """As `nearest`, for words that are too many to list."""
+    spelled = {one.lower(): one for one in known}
+    close = get_close_matches(word.lower(), sorted(spelled), n=1)
+    return f"; did you mean {spelled[close[0]]!r}?" if close else f"; {otherwise}"
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"cannot read the genome file {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not a text in UTF-8: {error}") from error
+    except ValueError as error:  # a null byte
+        raise UserError(f"cannot read the genome file {str(path)!r}: {error}") from error
+
+
+def _table(text: str, where: str) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(text)
+        is_small = _is_small(table)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{where} is not a TOML file: {error}") from error
+    except RecursionError as error:
+        raise UserError(f"{where} is nested too deeply") from error
+    except ValueError:  # of an integer with thousands of digits
+        is_small = False
+    if not is_small:
+        raise UserError(f"{where} holds a whole number that is too large: 64 bits are the most")
+    for key, value in table.items():
+        _check_key(where, key, (*_TEXTS, *_TABLES))
+        kind, wanted = ("text", str) if key in _TEXTS else ("a table", dict)
+        if not isinstance(value, wanted):
+            raise UserError(f"{where}: {key} must be {kind}, not {value!r:.60}")
+    return table
+
+
+def _is_small(value: Any) -> bool:
+    """Whether all integers inside of a TOML value fit into 64 bits."""
+    if isinstance(value, dict | list):
+        return all(_is_small(one) for one in (value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, int) or abs(value) < 2**63
+
+
+def _check_key(where: str, key: str, known: Collection[str], place: str = "") -> None:
+    if key not in known:
+        raise UserError(f"{where}: unknown key {key!r}{place}{nearest(key, known)}")
+
+
+def _parse(path: Path) -> NamedGenome:
+    where = str(path)
+    table = _table(_text(path), where)
+    for key, required in _TEXTS.items():
+        if required and key not in table:
+            raise UserError(f"{where}: the key {key!r} is missing")
+    genome = _read_genome(where, table)
+    return NamedGenome(
+        name=path.stem,
+        title=table["title"],
+        citation=table["citation"],
+        genome=genome,
+        note=table.get("note", ""),
+        scale=_read_scale(where, table, genome),
+        published=_read_figures(where, table.get("published", {})),
+    )
+
+
+def _read_genome(where: str, table: dict[str, Any]) -> Genome:
+    try:
+        return parse(table["genome"])
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+
+
+def _read_figures(where: str, table: dict[str, Any]) -> Mapping[str, int]:
+    for key, value in table.items():
+        _check_key(where, key, _FIGURES, " in [published]")
+        if type(value) is not int:
+            raise UserError(f"{where}: {key} of [published] must be a whole number, not {value!r:.60}")
+    return table
+
+
+def _read_scale(where: str, table: dict[str, Any], genome: Genome | None) -> Scale | None:
+    if "scale" not in table:
+        for key in ("style", "operators", "published"):
+            if key in table:
+                raise UserError(f"{where}: [{key}] has no meaning without a table [scale]")
+        return None
+    sizes = dict(table["scale"])
+    for key, value in sizes.items():
+        _check_key(where, key, _SIZES, " in [scale]")
+        if type(value) is not int:
+            raise UserError(f"{where}: {key} of [scale] must be a whole number, not {value!r:.60}")
+    for key in _SIZES:
+        if key not in sizes and key not in _OPTIONAL:
+            raise UserError(f"{where}: the key {key!r} is missing from [scale]")
+    if not 1 <= sizes["slots"] <= MOST_SLOTS:
+        raise UserError(f"{where}: slots of [scale] must lie between 1 and {MOST_SLOTS:,}, not {sizes['slots']}")
+    try:
+        num_slots, dims = sizes.pop("slots"), _read_dims(sizes)
+        style = _read_record(where, Style, table.get("style", {}), " in [style]")
+        operators = _read_operators(where, table.get("operators", {}), genome)
+        dims = replace(dims, style=style, operators=tuple((liv.name, variant) for liv, variant in operators))
+        for liv in [slot.liv for slot in decode(genome)] if genome else [liv for liv, _ in operators]:
+            check_size(liv, dims)
+        return Scale(name=Path(where).stem if where.endswith(".toml") else where, num_slots=num_slots, dims=dims)
+    except UserError as error:
+        raise UserError(str(error) if str(error).startswith(where) else f"{where}: {error}") from error
+
+
+def _read_dims(sizes: dict[str, int]) -> Dimensions:
+    heads = sizes.pop("num_heads", 0)
+    if "head_dim" not in sizes:
+        if not heads:
+            raise UserError("[scale] needs head_dim, num_heads or both")
+        if heads < 1 or sizes["d_model"] % heads:
+            raise UserError(f"num_heads {heads} does not divide d_model {sizes['d_model']}; give head_dim too")
+        sizes["head_dim"] = sizes["d_model"] // heads
+    if (window := sizes.get("window", 0)) < 0:
+        raise UserError(f"window of [scale] must be a positive integer, or 0 for a quarter of seq_len, not {window}")
+    sizes["window"] = min(window, sizes["seq_len"])  # a longer one looks at all of the context
+    return Dimensions(**sizes, heads=heads)
+
+
+def _read_operators(where: str, table: dict[str, Any], genome: Genome | None) -> list[tuple[LivSpec, Variant]]:
+    """Variants with the classes that they are of: classes of the genome, or of the table if there is none."""
+    livs = {liv.name: liv for liv in ([slot.liv for slot in decode(genome)] if genome else DECK.values())}
+    deck = split(genome)[0] if genome else ()
+    named = [decode(join(deck, (i, 1, 1, 1, 1)))[0].liv.name for i, _ in enumerate(deck, start=1)]
+    numbers = {str(i): name for i, name in enumerate(named, start=1) if name in livs}
+    found: dict[str, tuple[LivSpec, Variant]] = {}
+    for key, one in table.items():
+        name, place = numbers.get(key, key), f"[operators.{key}]"
+        if name not in livs:
+            known = f"choose from {', '.join([*livs, *numbers])}" if genome else "`star genes` lists the classes"
+            raise UserError(f"{where}: unknown key {key!r:.60} in [operators]{_hint(key, livs, known)}")
+        if name in found:
+            raise UserError(f"{where}: {place} is of {name}, of which another table is")
+        if not isinstance(one, dict):
+            raise UserError(f"{place} must be a table, not {one!r:.60}")
+        found[name] = livs[name], _read_record(where, Variant, one, f" in {place}")
+        try:
+            check_variant(*found[name])
+        except UserError as error:
+            raise UserError(f"{where}: {place}: {error}") from error
+    return list(found.values())
+
+
+def _read_record(where: str, kind: type[T], table: dict[str, Any], place: str) -> T:
+    """A dataclass from a table, every value checked against the type of its field."""
+    annotations = {one.name: one.type for one in fields(kind)}  # type: ignore[arg-type]
+    values = {}
+    for key, value in table.items():
+        _check_key(where, key, annotations, place)
+        value = tuple(value) if isinstance(value, list) else value
+        allowed = _types(annotations[key])
+        value = float(value) if type(value) is int and float in allowed else value
+        if type(value) not in allowed or (isinstance(value, tuple) and any(type(item) is not int for item in value)):
+            raise UserError(f"{where}: {key}{place} must be {_KINDS[allowed[0]]}, not {value!r:.60}")
+        values[key] = value
+    return kind(**values)
+
+
+def _types(annotation: Any) -> list[type]:
+    kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    return [get_origin(kind) or kind for kind in kinds if kind is not NoneType]

@@ -1,0 +1,160 @@
+"""The text form of a genome: one word a slot, joined by hyphens, as in 21211-31112-21221-32112.
+
+A word is the five genes run together. The last four must be single digits for that, so the class is whatever
+stands before them (`142111` is class 14); a slot with a larger gene is written with dots, `14.10.2.1.1`.
+
+A genome with a deck of its own begins with it and a slash: classes joined by plus signs, each a word of its copies (2
+is differential) and structure codes, then a word for each feature group. There the classes count from 1, as in
+`12123,1211,1211,1211+11142,1231,1231/11111-21111`.
+
+Slots in parentheses after a count and an asterisk, as in `3*(11111-91111)`, are read so many times; texts that are
+written do without.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+from star.architecture.genome.alphabet import GENES, GENES_PER_SLOT
+from star.architecture.genome.operator import (
+    GENES_PER_CLASS,
+    GENES_PER_GROUP,
+    GENES_PER_OPERATOR,
+    MAX_GROUPS,
+    ClassGenes,
+    build_liv,
+    choices_of,
+    find_rules,
+    genes_of,
+    is_differential,
+    split_class,
+)
+from star.errors import UserError
+from star.records import Genome
+
+MAX_CLASSES = 99
+MAX_REPEATS = 999
+REPEATED = re.compile(r"(\d{1,9})\*\(([^()*]*)\)")
+
+
+def split(genome: Genome) -> tuple[tuple[ClassGenes, ...], Genome]:
+    """The classes of a genome's own deck, none if it has no deck, and its backbone.
+
+    A deck is announced by a negative integer, minus the number of its classes.
+    """
+    if genome[0] >= 0:
+        return (), genome
+    end = 1 - genome[0] * GENES_PER_CLASS
+    classes = tuple(genome[start : start + GENES_PER_CLASS] for start in range(1, end, GENES_PER_CLASS))
+    return classes, genome[end:]
+
+
+def join(classes: tuple[ClassGenes, ...], backbone: Genome) -> Genome:
+    """The inverse of `split`."""
+    return (-len(classes), *(gene for one in classes for gene in one), *backbone) if classes else backbone
+
+
+def to_text(genome: Genome) -> str:
+    """The text of a genome, without genes of feature groups that its operators do not have."""
+    classes, backbone = split(genome)
+    words = []
+    for start in range(0, len(backbone), GENES_PER_SLOT):
+        slot = backbone[start : start + GENES_PER_SLOT]
+        words.append(("." if max(slot[1:]) > 9 else "").join(map(str, slot)))
+    text = "-".join(words)
+    return f"{'+'.join(map(class_text, classes))}/{text}" if classes else text
+
+
+@lru_cache(maxsize=65_536)
+def class_text(genes: ClassGenes) -> str:
+    """One class of a deck: a word of its copies and codes and one for each feature group, joined by commas."""
+    _, codes, rows = split_class(genes)
+    words = [genes[:GENES_PER_OPERATOR], *rows[: len(choices_of(find_rules(codes), codes[2]))]]
+    return ",".join(("." if max(word) > 9 else "").join(map(str, word)) for word in words)
+
+
+def parse(text: str) -> Genome:
+    """The genome that a text spells. UserError names the slot or class, the gene, its value and its range."""
+    deck, slash, backbone = text.strip().rpartition("/")
+    classes = _parse_deck(deck) if slash else ()
+    words = REPEATED.sub(_repeat, backbone).split("-")
+    bounds = slot_bounds(len(words), len(classes))
+    genome: list[int] = []
+    for number, word in enumerate(words, start=1):
+        genes = _split_word(word, number)
+        check_slot(genes, bounds, number, word)
+        genome += genes
+    return join(classes, tuple(genome))
+
+
+def _repeat(found: re.Match[str]) -> str:
+    count = int(found[1])
+    if not 1 <= count <= MAX_REPEATS:
+        raise UserError(f"the genome repeats {found[2][:40]!r} {count} times, not 1 to {MAX_REPEATS} times")
+    return "-".join([found[2]] * count)
+
+
+def slot_bounds(num_slots: int, num_classes: int) -> list[tuple[int, int]]:
+    """Lowest and highest value of the five genes of a slot, where a deck of the genome's own has `num_classes`."""
+    bounds = [(gene.low, gene.highest(num_slots)) for gene in GENES]
+    return [(GENES[0].low, num_classes), *bounds[1:]] if num_classes else bounds
+
+
+def check_slot(genes: Sequence[int], bounds: list[tuple[int, int]], number: int, word: str = "") -> None:
+    """UserError if a gene of a slot is out of its bounds; it shows the word that spells the slot, if there is one."""
+    for value, (low, high), gene in zip(genes, bounds, GENES, strict=True):
+        if not low <= value <= high:
+            where = f"slot {number} ({word[:40]!r})" if word else f"slot {number}"
+            raise UserError(f"{where} of the genome: {gene.name} is {value}, but must lie between {low} and {high}")
+
+
+def check_deck_size(num_classes: int) -> None:
+    """UserError if a genome's own deck has too many classes."""
+    if num_classes > MAX_CLASSES:
+        raise UserError(f"the genome's deck has {num_classes} classes, but must have between 1 and {MAX_CLASSES}")
+
+
+def _split_word(word: str, number: int) -> list[int]:
+    parts = word.split(".") if "." in word else [word[:-4], *word[-4:]]
+    if len(parts) != GENES_PER_SLOT or not _are_numbers(parts):
+        raise UserError(
+            f"slot {number} ({word[:40]!r}) of the genome is not five genes: write the digits of class, "
+            "featurizer group, featurizer strategy, feature group and feature strategy, as in 21211"
+        )
+    return [_number(part) for part in parts]
+
+
+def _parse_deck(text: str) -> tuple[ClassGenes, ...]:
+    words = text.split("+")
+    check_deck_size(len(words))
+    return tuple(_parse_class(word, number) for number, word in enumerate(words, start=1))
+
+
+def _parse_class(text: str, number: int) -> ClassGenes:
+    try:
+        return _read_class(text)
+    except UserError as error:
+        raise UserError(f"class {number} ({text[:60]!r}) of the genome: {error}") from error
+
+
+@lru_cache(maxsize=65_536)
+def _read_class(text: str) -> ClassGenes:
+    rows = [word.split(".") if "." in word else list(word) for word in text.split(",")]
+    lengths = [len(row) for row in rows]
+    right = [GENES_PER_OPERATOR] + [GENES_PER_GROUP] * (len(rows) - 1)
+    if lengths != right or len(rows) > MAX_GROUPS + 1 or not all(map(_are_numbers, rows)):
+        raise UserError(
+            "it is not five digits (copies and structure codes) and four for each feature group, as in "
+            "12123,1211,1211,1211; a word with a number above 9 is written with dots, 7.2.16.0"
+        )
+    (copies, *codes), *groups = [[_number(part) for part in row] for row in rows]
+    return genes_of(build_liv("", codes, groups, is_differential(copies)))
+
+
+def _are_numbers(parts: list[str]) -> bool:
+    return all(part.isascii() and part.isdigit() for part in parts)
+
+
+def _number(digits: str) -> int:
+    """The number that digits spell; of one that is longer than any gene, the beginning."""
+    return int(digits.lstrip("0")[:9] or "0")

@@ -1,0 +1,108 @@
+"""Named scales: the dimensions of a model and the recipe that trains its proxy."""
+
+from dataclasses import dataclass
+
+from star.architecture.spec import Dimensions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How one proxy is trained and measured. Token counts are totals; rates are peaks of the schedule."""
+
+    tokens: int
+    batch_size: int
+    seq_len: int
+    optimizer: str  # "adamw", or "muon": Muon for matrices inside the slots, AdamW for the rest
+    learning_rate: float
+    matrix_learning_rate: float = 0.0  # Muon's
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = 0.1
+    warmup: float = 0.1  # fraction of the steps
+    final_rate: float = 0.1  # of the peak, reached by cosine
+    clip: float = 1.0
+    valid_tokens: int = 16_384
+    dtype: str = "float32"
+    balance: str = "bias"  # of experts: "bias" of their selection, or "loss": an auxiliary loss
+    balance_rate: float = 1e-2  # of that bias, a step; long trainings use 1e-3 (Wang et al. 2024, arXiv:2408.15664)
+
+    @property
+    def steps(self) -> int:
+        return max(1, self.tokens // (self.batch_size * self.seq_len))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """A name for sizes: how many slots a backbone has, how wide they are, how their proxy is trained; without a recipe
+    it can only be priced."""
+
+    name: str
+    num_slots: int
+    dims: Dimensions
+    recipe: Recipe | None = None
+    rungs: int = 1  # of the race between proxies, unless a run says otherwise; 1: no race
+
+
+SCALES: dict[str, Scale] = {
+    scale.name: scale
+    for scale in (
+        Scale(
+            name="nano",
+            num_slots=8,
+            dims=Dimensions(d_model=32, head_dim=8, vocab_size=256, seq_len=128),
+            recipe=Recipe(
+                tokens=120_000,
+                batch_size=8,
+                seq_len=128,
+                optimizer="muon",
+                learning_rate=2e-2,
+                matrix_learning_rate=4e-2,
+            ),
+            rungs=3,
+        ),
+        Scale(
+            name="micro",
+            num_slots=12,
+            dims=Dimensions(d_model=128, head_dim=32, vocab_size=256, seq_len=256),
+            recipe=Recipe(
+                tokens=2_000_000,
+                batch_size=4,
+                seq_len=256,
+                optimizer="muon",
+                learning_rate=1e-2,
+                matrix_learning_rate=2e-2,
+            ),
+        ),
+        # The paper's: 24 slots of width 768, 4,096 tokens, 64 sequences a step, 1.3 B tokens, AdamW at 8e-4.
+        Scale(
+            name="125m",
+            num_slots=24,
+            dims=Dimensions(d_model=768, head_dim=64, vocab_size=50_304, seq_len=4_096),
+            recipe=Recipe(
+                tokens=1_310_720_000,
+                batch_size=64,
+                seq_len=4_096,
+                optimizer="adamw",
+                learning_rate=8e-4,
+                valid_tokens=4_194_304,
+                dtype="bfloat16",
+                balance_rate=1e-3,
+            ),
+        ),
+        # The paper's: 48 slots of width 2,048, 0.75 M tokens a step, 40 B tokens. Its rate is not known.
+        Scale(
+            name="1b",
+            num_slots=48,
+            dims=Dimensions(d_model=2_048, head_dim=64, vocab_size=50_304, seq_len=4_096),
+            recipe=Recipe(
+                tokens=40_000_000_000,
+                batch_size=192,
+                seq_len=4_096,
+                optimizer="adamw",
+                learning_rate=4e-4,
+                valid_tokens=4_194_304,
+                dtype="bfloat16",
+                balance_rate=1e-3,
+            ),
+        ),
+    )
+}

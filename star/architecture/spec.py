@@ -1,0 +1,293 @@
+"""What a decoded architecture is: frozen records from the integer codes of a genome to a whole model.
+
+A linear input-varying operator (LIV) computes y = T(x) x. It is a *featurizer*, which makes the feature
+groups C, B, V, ... from x, feeding a *token-mixing structure* that assembles T from them, followed by a
+*channel-mixing structure*. Everything here is integers and names; no tensor, no module.
+
+Thomas et al. 2024, arXiv:2411.17800 (the structure); code values are listed in docs/genes.md.
+"""
+
+from dataclasses import dataclass, fields, replace
+from itertools import cycle
+from typing import NamedTuple
+
+from star.architecture.codes import (
+    EVERY_CHANNEL,
+    EVERY_HEAD,
+    GATED_RATIO,
+    KERNEL_TAPS,
+    WITHIN_HEAD,
+    ChannelMixing,
+    FeatureChannelMixing,
+    FeatureTokenMixing,
+    Nonlinearity,
+    Sparsity,
+    Structure,
+    TokenMixing,
+)
+from star.errors import UserError
+
+LARGEST = 2**31 - 1  # of any size or factor
+LARGEST_BASE = 10**15  # of rotary frequencies: published ones go to 1e11
+MOST_SLOTS = 10_000
+NORMS = ("rms", "layer")
+NORM_PLACES = ("before", "after", "both")
+POSITIONS = ("rotary", "learned", "relative", "alibi", "none")
+QK_NORMS = ("head", "all")
+SCORINGS = ("sigmoid", "softmax")
+
+
+def largest(name: str) -> int:
+    """The highest value of a number of a Style or a Variant."""
+    return LARGEST_BASE if name == "rope_theta" else LARGEST
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Style:
+    """How a scale builds the model around its operators; the defaults are those of every named scale.
+
+    Raises:
+        UserError: an unknown word or an impossible number.
+    """
+
+    norm: str = "rms"  # or "layer": with the mean taken off
+    norm_gain: bool = True
+    norm_bias: bool = False
+    norm_eps: float = 1e-6
+    norm_place: str = "before"  # of an operator; or "after" it, before the sum; or "both"
+    parallel: tuple[int, ...] = (1,)  # so many slots in a row read the same input, by turns
+    shared_norm: bool = False  # slots that read the same input have one norm before them
+    positions: str = "rotary"  # of attention: see POSITIONS; "learned" ones are added to the embedding
+    rotary: float = 1.0  # share of a head's channels that is rotated
+    rope_theta: float = 10_000.0
+    tied: bool = True  # the head is the embedding
+    head_bias: bool = False
+    embedding_norm: bool = False
+    final_norm: bool = True
+    embedding_scale: float = 1.0
+    residual_scale: float = 1.0  # of what an operator adds
+    logit_scale: float = 1.0
+    logit_cap: float = 0.0  # logits become cap tanh(logits / cap); 0: they stay
+
+    def __post_init__(self) -> None:
+        for name, words in (("norm", NORMS), ("norm_place", NORM_PLACES), ("positions", POSITIONS)):
+            if getattr(self, name) not in words:
+                raise UserError(f"{name} must be one of {', '.join(words)}, not {getattr(self, name)!r}")
+        if not 1 <= len(self.parallel) <= MOST_SLOTS or not all(1 <= width <= MOST_SLOTS for width in self.parallel):
+            shown = f"{[*self.parallel]!r:.60}"
+            raise UserError(f"parallel must hold numbers of slots from 1 to {MOST_SLOTS:,}, not {shown}")
+        if not 0 <= self.rotary <= 1:
+            raise UserError(f"rotary must lie between 0 and 1, not {self.rotary}")
+        for name in ("norm_eps", "rope_theta", "embedding_scale", "residual_scale", "logit_scale"):
+            if not 0 < getattr(self, name) <= largest(name):
+                raise UserError(f"{name} must be positive, at most {largest(name):,}, not {getattr(self, name)}")
+        if not 0 <= self.logit_cap <= LARGEST:
+            raise UserError(f"logit_cap must be positive, or 0 for none, at most {LARGEST:,}, not {self.logit_cap}")
+
+    def rounds(self, num_slots: int) -> list[int]:
+        """For each slot, the first slot that reads the same input."""
+        found: list[int] = []
+        for width in cycle(self.parallel):
+            found += [len(found)] * min(width, num_slots - len(found))
+            if len(found) >= num_slots:
+                return found
+        raise AssertionError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """How a scale builds one class of operators, beyond its genes: sizes that these give only in proportion, and the
+    differences between published families. 0, None and empty texts leave it to the genes. `structures` tells
+    which structure knows which of them; docs/genes.md lists them.
+    """
+
+    num_heads: int = 0
+    num_kv_heads: int = 0
+    num_key_heads: int = 0  # of a delta rule, each of which serves num_heads / num_key_heads heads of values
+    head_dim: int = 0  # of queries and keys; channels of a head of a recurrence
+    value_head_dim: int = 0
+    rope_head_dim: int = 0  # of latent attention: the part of a query that is rotated, and the one key
+    window: int = 0
+    d_ff: int = 0  # width of a memoryless unit, or of one expert
+    d_shared: int = 0  # width of the experts that serve every token, together
+    d_inner: int = 0  # channels of a recurrence or a convolution
+    d_state: int = 0
+    num_groups: int = 0  # of heads that B and C of a state space serve
+    rank: int = 0  # of latent maps
+    latent_dim: int = 0  # of the latent that keys and values are read from
+    taps: int = 0  # of short kernels
+    kept_taps: int = 0  # columns that decoding keeps of them
+    num_experts: int = 0
+    experts_per_token: int = 0
+    bias: str = ""  # roles of the features whose maps have one
+    out_bias: bool = False
+    kernel_bias: bool = False
+    gate: bool | None = None  # memoryless: whether there is a V; attention: y sigmoid(Z), with Z beside C
+    qk_norm: str = ""  # of queries and keys: each "head" or "all" of them
+    inner_norm: bool = False  # of what passes through a latent map, and of B and C of a selective scan
+    out_norm: bool = True  # of a state space that has an output gate
+    norm_groups: int = 0  # groups of channels that it normalises apart
+    chained: bool = False  # rates and gates of a recurrence are made from V, not from the input
+    positions: str = ""  # as Style.positions, of this operator
+    rotary: float | None = None
+    rope_theta: float = 0.0
+    score_scale: float = 0.0  # of queries with keys; 1 / sqrt(head_dim) if 0
+    score_cap: float = 0.0  # scaled products of queries and keys become cap tanh(product / cap); 0: they stay
+    sinks: bool = False  # a learned logit of each head, which takes part in the softmax and has no value
+    scoring: str = ""  # of experts: "sigmoid" if empty, normalised over those chosen; or "softmax" of all
+    routed_scale: float = 1.0
+    normalised: bool | None = None  # whether gates of the chosen experts sum to 1
+    shared_gate: bool = False  # sigmoid of the input before what the shared experts add
+
+    def __post_init__(self) -> None:
+        for name in ("qk_norm", "scoring", "positions"):
+            words = {"qk_norm": QK_NORMS, "scoring": SCORINGS, "positions": POSITIONS}[name]
+            if (word := getattr(self, name)) and word not in words:
+                raise UserError(f"{name} must be one of {', '.join(words)}, not {word!r}")
+        for field in fields(self):
+            value, most = getattr(self, field.name), largest(field.name)
+            if field.type in (int, float) and not 0 <= value <= most:
+                raise UserError(f"{field.name} must be a number from 0 to {most:,}, not {value}")
+        if self.rotary is not None and not 0 <= self.rotary <= 1:
+            raise UserError(f"rotary must lie between 0 and 1, not {self.rotary}")
+
+
+@dataclass(frozen=True, slots=True)
+class Dimensions:
+    """The sizes that a scale gives and genes do not.
+
+    `seq_len` is the context that implicit long kernels span, and the default context for pricing; `window` is how
+    many tokens banded attention looks at, the present one included: a quarter of `seq_len` if 0; `heads` are the query
+    heads, as many as fit into d_model if 0. `operators` are variants by the name of the class that they build.
+    """
+
+    d_model: int
+    head_dim: int
+    vocab_size: int
+    seq_len: int
+    window: int = 0
+    heads: int = 0
+    style: Style = Style()
+    operators: tuple[tuple[str, Variant], ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("d_model", "head_dim", "vocab_size", "seq_len"):
+            if not 1 <= getattr(self, name) <= LARGEST:
+                raise UserError(f"{name} must be a positive integer of at most {LARGEST:,}, not {getattr(self, name)}")
+        if not 0 <= self.heads <= LARGEST:
+            raise UserError(f"num_heads must be an integer from 0 to {LARGEST:,}, not {self.heads}")
+        if not self.heads and self.d_model % self.head_dim:
+            raise UserError(f"head_dim {self.head_dim} does not divide d_model {self.d_model}")
+        if self.window and not 1 <= self.window <= self.seq_len:
+            raise UserError(f"window is {self.window}, but must lie between 1 and the context of {self.seq_len} tokens")
+
+    @property
+    def num_heads(self) -> int:
+        return self.heads or self.d_model // self.head_dim
+
+    @property
+    def latent_rank(self) -> int:
+        """Rank of a latent feature map: ceil(d_model / 16), as Mamba's step size (arXiv:2312.00752)."""
+        return -(-self.d_model // 16)
+
+    @property
+    def band(self) -> int:
+        """The window in tokens."""
+        return self.window or -(-self.seq_len // 4)
+
+    def of(self, liv: "LivSpec") -> "Dimensions":
+        """The sizes as one operator sees them."""
+        variant = liv.variant
+        if not (variant.head_dim or variant.num_heads or variant.window):
+            return self
+        head_dim, heads = variant.head_dim or self.head_dim, variant.num_heads or self.heads
+        if not heads and liv.structure is Structure.STATE_SPACE:  # whose heads fill d_inner instead
+            heads = max(1, self.d_model // head_dim)
+        # A window of the class may be longer than the context, and then it is all of that.
+        return replace(self, head_dim=head_dim, heads=heads, window=min(variant.window, self.seq_len) or self.window)
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureGroup:
+    """One named feature of a featurizer: its role in T and its four genes; then what a variant makes of them.
+
+    For a kernel (role K) the expansion is its number of taps; for a router (role R) it is the number of experts,
+    and the repeat is how many of them a token goes through.
+    """
+
+    role: str
+    token_mixing: FeatureTokenMixing
+    channel_mixing: FeatureChannelMixing
+    expansion: int
+    repeat: int
+    channels: int = 0  # that are computed and kept; what the genes say if 0
+    source: str = ""  # role of the feature that it is made from; the operator's input if empty
+    fan_in: int = 0  # channels of that
+    rank: int = 0
+    taps: int = 0
+    kept_taps: int = 0
+    bias: bool = False
+    kernel_bias: bool = False
+    inner_norm: bool = False
+    plain: int = 0  # the last channels, which its norm leaves as they are
+
+    def width(self, dims: Dimensions) -> int:
+        """Channels that are really computed and kept: d_model * expansion / repeat, if no variant says otherwise."""
+        if self.channels or self.role == "R":
+            return self.channels or self.expansion
+        full = dims.d_model * 8 // 3 if self.expansion == GATED_RATIO else dims.d_model * self.expansion
+        shares = {EVERY_CHANNEL: dims.d_model, EVERY_HEAD: dims.num_heads, WITHIN_HEAD: dims.head_dim}
+        return full // shares.get(self.repeat, self.repeat)
+
+    @property
+    def num_taps(self) -> int:
+        """Columns of its kernel; 0 without one."""
+        return (self.taps or KERNEL_TAPS[self.token_mixing]) if self.token_mixing in KERNEL_TAPS else 0
+
+
+@dataclass(frozen=True, slots=True)
+class LivSpec:
+    """One class of linear input-varying operator: featurizer groups and the four structure codes, read together as
+    a structure.
+
+    `differential` marks y = a(x) - b(x), two copies with weights of their own; `variant` is how a scale builds it.
+    """
+
+    name: str
+    structure: Structure
+    groups: tuple[FeatureGroup, ...]
+    token_mixing: TokenMixing
+    sparsity: Sparsity
+    nonlinearity: Nonlinearity
+    channel_mixing: ChannelMixing
+    differential: bool = False
+    variant: Variant = Variant()
+
+    def group(self, role: str) -> FeatureGroup:
+        """The feature group of that role."""
+        return next(group for group in self.groups if group.role == role)
+
+    def has(self, role: str) -> bool:
+        """Whether the operator has a feature group of that role."""
+        return any(group.role == role for group in self.groups)
+
+
+class Slot(NamedTuple):
+    """One residual layer of a backbone. Slot i computes group g itself if `features_from[g] == i`, else it
+    reuses the tensor that an earlier slot computed; it owns the weights that make g if `weights_from[g] == i`,
+    else it computes with an earlier slot's. A NamedTuple, because pricing makes millions of them.
+
+    `class_id` is the operator's number in the deck; operators that are in no table count -1, -2, ... by first use."""
+
+    class_id: int
+    liv: LivSpec
+    weights_from: tuple[int, ...]
+    features_from: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A whole language model: embedding, residual slots, final norm, head. Variants are in the slots already."""
+
+    slots: tuple[Slot, ...]
+    dims: Dimensions

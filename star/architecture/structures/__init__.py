@@ -1,0 +1,102 @@
+"""Token-mixing structures without tensors: codes, features, costs, equations. One row each."""
+
+from dataclasses import replace
+from itertools import product
+
+from star.architecture.codes import ChannelMixing, Nonlinearity, Sparsity, TokenMixing
+from star.architecture.spec import Dimensions, LivSpec, ModelSpec, Slot, Style, Variant
+from star.architecture.structures.attention import AttentionRules, LatentAttentionRules, LinearAttentionRules
+from star.architecture.structures.convolution import ConvolutionRules
+from star.architecture.structures.memoryless import MemorylessRules, RoutedRules, RoutedSharedRules
+from star.architecture.structures.recurrence import (
+    DeltaRuleRules,
+    GatedLinearRules,
+    GatedRecurrenceRules,
+    SelectiveScanRules,
+    StateSpaceRules,
+)
+from star.architecture.structures.structure import StructureRules, check_features, check_known
+from star.errors import UserError
+
+ALL: tuple[StructureRules, ...] = (
+    MemorylessRules(),
+    RoutedRules(),
+    RoutedSharedRules(),
+    AttentionRules(),
+    LatentAttentionRules(),
+    LinearAttentionRules(),
+    ConvolutionRules(),
+    SelectiveScanRules(),
+    StateSpaceRules(),
+    GatedLinearRules(),
+    DeltaRuleRules(),
+    GatedRecurrenceRules(),
+)
+
+Codes = tuple[TokenMixing, Sparsity, Nonlinearity, ChannelMixing]
+
+# What the four structure codes of an operator genome mean together; a combination that is not here means nothing.
+MEANINGS: dict[Codes, StructureRules] = {
+    (rules.token_mixing, sparsity, nonlinearity, rules.channel_mixing): rules
+    for rules in ALL
+    for sparsity, nonlinearity in product(rules.sparsities, rules.nonlinearities)
+}
+
+
+def rules_of(liv: LivSpec) -> StructureRules:
+    """The structure of an operator."""
+    return MEANINGS[liv.token_mixing, liv.sparsity, liv.nonlinearity, liv.channel_mixing]
+
+
+def check_variant(liv: LivSpec, variant: Variant) -> None:
+    """Raise UserError if a variant says of an operator what means nothing to its structure."""
+    rules = rules_of(liv)
+    check_known(rules, liv.name, variant)
+    check_features(rules, liv, variant)
+    if variant.gate and liv.token_mixing is TokenMixing.DIAGONAL and not liv.has("V"):
+        raise UserError(f"gate cannot be true for {liv.name}, which has no feature V")
+    if variant.window and liv.sparsity is not Sparsity.BANDED:
+        raise UserError(f"window means nothing to {liv.name}, which looks at all of the context")
+    if variant.positions == "learned":
+        raise UserError(f"positions of {liv.name} cannot be learned: the model has one table of them, said in [style]")
+
+
+def check_size(liv: LivSpec, dims: Dimensions) -> None:
+    """Raise UserError if an operator cannot be built at a scale."""
+    fitted = fit(liv, dims)
+    rules_of(fitted).check_fits(fitted, dims.of(fitted))
+
+
+def fit(liv: LivSpec, dims: Dimensions) -> LivSpec:
+    """An operator as a scale builds it: with the variant that `dims.operators` has for it, if any.
+
+    UserError if the sizes do not go together.
+    """
+    variant = next((variant for name, variant in dims.operators if name == liv.name), None)
+    if variant is None and not dims.heads and dims.style.positions == Style().positions:
+        return liv
+    variant, rules = variant or liv.variant, rules_of(liv)
+    if "positions" in rules.knows and not variant.positions:
+        variant = replace(variant, positions=dims.style.positions)
+    varied = replace(liv, variant=variant)
+    try:
+        groups = rules.vary(varied, dims.of(varied))
+    except UserError as error:
+        text = str(error)
+        raise UserError(text if text.startswith(liv.name) else f"{liv.name}: {text}") from error
+    return replace(varied, groups=groups)
+
+
+def specify(slots: tuple[Slot, ...], dims: Dimensions) -> ModelSpec:
+    """The model of decoded slots at a scale, every operator as the scale builds it."""
+    fitted: dict[LivSpec, LivSpec] = {}
+    found = []
+    for slot in slots:
+        liv = fitted.setdefault(slot.liv, fit(slot.liv, dims))
+        kept = [g for g, group in enumerate(slot.liv.groups) if liv.has(group.role)]
+        weights, features = (tuple(one[g] for g in kept) for one in (slot.weights_from, slot.features_from))
+        found.append(Slot(slot.class_id, liv, weights, features))
+    return ModelSpec(tuple(found), replace(dims, operators=()))
+
+
+__all__ = ["MEANINGS", "Codes", "StructureRules", "check_size", "check_variant", "fit", "rules_of", "specify"]

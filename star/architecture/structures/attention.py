@@ -1,0 +1,240 @@
+"""Low-rank token mixing: softmax attention, over heads or over a latent, and its linear form."""
+
+from dataclasses import replace
+
+from star.architecture.codes import (
+    EVERY_HEAD,
+    ChannelMixing,
+    FeatureChannelMixing,
+    Nonlinearity,
+    Sparsity,
+    Structure,
+    TokenMixing,
+)
+from star.architecture.spec import Dimensions, FeatureGroup, LivSpec, Variant
+from star.architecture.structures.structure import CacheEntry, Choices, StructureRules, Tie, check_divides
+from star.errors import UserError
+
+HEADS = (1, 2, 4, 9)
+POSITIONED = ("positions", "rotary", "rope_theta", "score_scale")
+SCORES = {
+    "": "rotate(C_i) . rotate(B_j)",
+    "rotary": "rotate(C_i) . rotate(B_j)",
+    "learned": "C_i . B_j",
+    "none": "C_i . B_j",
+    "alibi": "C_i . B_j",
+    "relative": "C_i . (B_j + R_(i-j))",
+}
+QK_MAPS = {"head": FeatureChannelMixing.NORMALISED, "all": FeatureChannelMixing.COMPRESSED}
+
+
+class AttentionRules(StructureRules):
+    """Softmax attention; fewer key/value heads than query heads serve repeatedly."""
+
+    structure = Structure.ATTENTION
+    token_mixing = TokenMixing.LOW_RANK
+    channel_mixing = ChannelMixing.GROUPED
+    nonlinearities = (Nonlinearity.SOFTMAX,)
+    sparsities = (Sparsity.NONE, Sparsity.BANDED)
+    ties = (Tie("V", "B", (3,)),)
+    relative_time = 4.0
+    repeats_heads = True
+    knows = ("num_heads", "num_kv_heads", "head_dim", "value_head_dim", "window", "qk_norm", "gate", *POSITIONED)
+    knows += ("score_cap", "sinks")
+
+    def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
+        return (
+            Choices("C", (1, 3, 7), (2, 3, 4, 5)),
+            Choices("B", (1, 3, 7), (2, 4, 5), repeat=HEADS),
+            Choices("V", (1, 3, 7), (2, 4), repeat=HEADS),
+        )
+
+    def widths(self, liv: LivSpec, dims: Dimensions) -> dict[str, int]:
+        served, head_dim = num_kv_heads(liv, dims), dims.head_dim
+        queries = dims.num_heads * head_dim
+        gate = dims.num_heads * value_head_dim(liv, dims) if liv.variant.gate else 0
+        return {"C": queries + gate, "B": served * head_dim, "V": served * value_head_dim(liv, dims)}
+
+    def vary(self, liv: LivSpec, dims: Dimensions) -> tuple[FeatureGroup, ...]:
+        groups = super().vary(liv, dims)
+        if liv.variant.qk_norm:
+            qk_map = QK_MAPS[liv.variant.qk_norm]
+            groups = tuple(replace(one, channel_mixing=qk_map) if one.role in "CB" else one for one in groups)
+        if liv.variant.gate:
+            plain = dims.num_heads * value_head_dim(liv, dims)
+            groups = tuple(replace(one, plain=plain) if one.role == "C" else one for one in groups)
+        return groups
+
+    def check_fits(self, liv: LivSpec, dims: Dimensions) -> None:
+        super().check_fits(liv, dims)
+        check_rotary(liv, dims, dims.head_dim)
+
+    def params(self, liv: LivSpec, dims: Dimensions) -> int:
+        relative = dims.d_model * dims.num_heads * dims.head_dim if positions_of(liv, dims) == "relative" else 0
+        sinks = dims.num_heads if liv.variant.sinks else 0
+        return self.out_params(liv, dims.num_heads * value_head_dim(liv, dims), dims) + relative + sinks
+
+    def keeps(self, liv: LivSpec, dims: Dimensions) -> tuple[CacheEntry, ...]:
+        banded = liv.sparsity is Sparsity.BANDED
+        return tuple(CacheEntry(role, growing=liv.group(role).width(dims), banded=banded) for role in "BV")
+
+    def flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:
+        heads, wide = dims.num_heads, value_head_dim(liv, dims)
+        pairs = count_pairs(liv, dims, tokens)
+        mixing = 2 * pairs * heads * (dims.head_dim + wide)  # scores and values
+        if positions_of(liv, dims) == "relative":  # a score of each distance, and the maps of the distances
+            mixing += 2 * pairs * heads * dims.head_dim + 2 * tokens * dims.d_model * heads * dims.head_dim
+        return mixing + 2 * tokens * heads * wide * dims.d_model
+
+    def equation(self, liv: LivSpec) -> str:
+        score = scaled(SCORES[liv.variant.positions], liv.variant, "head_dim")
+        if cap := liv.variant.score_cap:
+            score = f"{cap:g} tanh({score} / {cap:g})"
+        score = f"{score} - slope (i - j)" if liv.variant.positions == "alibi" else score
+        score = f"{score}, beside a learned one" if liv.variant.sinks else score
+        text = f"y_i = sum over {looked_at(liv)} of softmax_j({score}) V_j"
+        return f"{text} * sigmoid(C'_i)" if liv.variant.gate else text
+
+
+class LatentAttentionRules(AttentionRules):
+    """Softmax attention that reads keys and values of all heads from one latent V, with one rotary key B."""
+
+    structure = Structure.LATENT_ATTENTION
+    channel_mixing = ChannelMixing.LATENT
+    ties = ()
+    relative_time = 5.0
+    repeats_heads = False
+    knows = ("num_heads", "head_dim", "rope_head_dim", "value_head_dim", "latent_dim", "window", "rank", "inner_norm")
+    knows += POSITIONED
+
+    def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
+        return (
+            Choices("C", (1, 3, 7), (2, 3, 4), expansion=(2,)),
+            Choices("B", (1, 3, 7), (2,), repeat=(9,)),
+            Choices("V", (1, 3, 7), (2, 6), repeat=(2, 4, 8, 16)),
+        )
+
+    def widths(self, liv: LivSpec, dims: Dimensions) -> dict[str, int]:
+        turned = rope_head_dim(liv, dims)
+        latent = liv.variant.latent_dim or liv.group("V").width(dims)
+        return {"C": dims.num_heads * (dims.head_dim + turned), "B": turned, "V": latent}
+
+    def vary(self, liv: LivSpec, dims: Dimensions) -> tuple[FeatureGroup, ...]:
+        if liv.variant.rank:
+            thin = FeatureChannelMixing.LATENT
+            groups = tuple(replace(one, channel_mixing=thin) if one.role == "C" else one for one in liv.groups)
+            liv = replace(liv, groups=groups)
+        return super().vary(liv, dims)
+
+    def check_fits(self, liv: LivSpec, dims: Dimensions) -> None:
+        StructureRules.check_fits(self, liv, dims)
+        check_rotary(liv, dims, rope_head_dim(liv, dims))
+        if positions_of(liv, dims) == "relative":
+            raise UserError(f"{liv.name}: latent attention has no relative positions")
+
+    def params(self, liv: LivSpec, dims: Dimensions) -> int:
+        wide = value_head_dim(liv, dims)
+        up = liv.group("V").width(dims) * dims.num_heads * (dims.head_dim + wide)
+        return up + self.out_params(liv, dims.num_heads * wide, dims)
+
+    def flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:
+        heads, wide = dims.num_heads, value_head_dim(liv, dims)
+        pairs = 2 * count_pairs(liv, dims, tokens) * heads * (dims.head_dim + rope_head_dim(liv, dims) + wide)
+        up = liv.group("V").width(dims) * heads * (dims.head_dim + wide)
+        return pairs + 2 * tokens * (up + heads * wide * dims.d_model)
+
+    def decode_flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:
+        """Queries and values pass the maps from the latent, which then serves every head as key and value."""
+        heads, latent = dims.num_heads, liv.group("V").width(dims)
+        looked = min(tokens + 1, dims.band) if liv.sparsity is Sparsity.BANDED else tokens + 1
+        pairs = 2 * looked * heads * (2 * latent + rope_head_dim(liv, dims))
+        wide = value_head_dim(liv, dims)
+        return pairs + 2 * heads * (latent * (dims.head_dim + wide) + wide * dims.d_model)
+
+    def equation(self, liv: LivSpec) -> str:
+        turned = SCORES[liv.variant.positions].replace("C_i", "C'_i")
+        width = "(head_dim + rope_head_dim)" if liv.variant.rope_head_dim else "(2 head_dim)"
+        score = scaled(f"(C_i . W_K V_j + {turned})", liv.variant, width)
+        return f"y_i = sum over {looked_at(liv)} of softmax_j({score}) W_V V_j"
+
+
+class LinearAttentionRules(AttentionRules):
+    """Attention without the softmax: a state of one matrix a head, normalised by the sum of the keys."""
+
+    structure = Structure.LINEAR_ATTENTION
+    nonlinearities = (Nonlinearity.NONE,)
+    sparsities = (Sparsity.NONE,)
+    knows = ("num_heads", "num_kv_heads", "head_dim", "qk_norm")
+
+    def check_fits(self, liv: LivSpec, dims: Dimensions) -> None:
+        StructureRules.check_fits(self, liv, dims)
+
+    def params(self, liv: LivSpec, dims: Dimensions) -> int:
+        return self.out_params(liv, dims.num_heads * dims.head_dim, dims)
+
+    def keeps(self, liv: LivSpec, dims: Dimensions) -> tuple[CacheEntry, ...]:
+        return (CacheEntry("BV", fixed=liv.group("V").width(dims) * (dims.head_dim + 1)),)
+
+    def flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:
+        width = dims.num_heads * dims.head_dim
+        written = liv.group("V").width(dims) * (dims.head_dim + 1)
+        return 2 * tokens * (written + width * (dims.head_dim + 1) + width * dims.d_model)  # write, read, output
+
+    def equation(self, liv: LivSpec) -> str:
+        return "y_i = sum over j <= i of f(C_i) . f(B_j) V_j / sum over j <= i of f(C_i) . f(B_j),  f = elu + 1"
+
+
+def num_kv_heads(liv: LivSpec, dims: Dimensions) -> int:
+    """Heads of keys and values, which serve as many query heads each. UserError if these are no multiple."""
+    if liv.variant.num_kv_heads:
+        check_divides(liv.name, "num_kv_heads", liv.variant.num_kv_heads, "num_heads", dims.num_heads)
+        return liv.variant.num_kv_heads
+    repeat = liv.group("B").repeat
+    if repeat == EVERY_HEAD:
+        return 1
+    check_divides(liv.name, "the repeat of B,", repeat, "num_heads", dims.num_heads)
+    return dims.num_heads // repeat
+
+
+def value_head_dim(liv: LivSpec, dims: Dimensions) -> int:
+    """Channels of one head of values."""
+    return liv.variant.value_head_dim or dims.head_dim
+
+
+def rope_head_dim(liv: LivSpec, dims: Dimensions) -> int:
+    """Rotated channels of one head of latent attention."""
+    return liv.variant.rope_head_dim or dims.head_dim
+
+
+def positions_of(liv: LivSpec, dims: Dimensions) -> str:
+    """How attention tells positions."""
+    return liv.variant.positions or dims.style.positions
+
+
+def rotated_channels(variant: Variant, dims: Dimensions, head_dim: int) -> int:
+    """Channels of a head that are rotated."""
+    return round(head_dim * (dims.style.rotary if variant.rotary is None else variant.rotary))
+
+
+def check_rotary(liv: LivSpec, dims: Dimensions, head_dim: int) -> None:
+    """Raise UserError unless the rotated channels of a head are pairs."""
+    turned = rotated_channels(liv.variant, dims, head_dim)
+    if positions_of(liv, dims) == "rotary" and turned % 2:
+        raise UserError(f"{liv.name}: {turned} of {head_dim} channels of a head would be rotated, which are no pairs")
+
+
+def count_pairs(liv: LivSpec, dims: Dimensions, tokens: int) -> int:
+    """How many pairs of a token and one that it looks at, itself included, a sequence has."""
+    window = min(tokens, dims.band) if liv.sparsity is Sparsity.BANDED else tokens
+    return window * (window + 1) // 2 + (tokens - window) * window
+
+
+def scaled(score: str, variant: Variant, width: str) -> str:
+    """A score as text, times the scale of a variant or divided by the root of a width."""
+    root = width if width.startswith("(") else f"({width})"
+    return f"{variant.score_scale:g} {score}" if variant.score_scale else f"{score} / sqrt{root}"
+
+
+def looked_at(liv: LivSpec) -> str:
+    """Which tokens j token i looks at, as text."""
+    return "i - window < j <= i" if liv.sparsity is Sparsity.BANDED else "j <= i"

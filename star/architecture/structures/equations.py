@@ -1,0 +1,18 @@
+"""An operator as text: the equation of its output, and how each of its features is made."""
+
+from star.architecture.spec import LivSpec
+from star.architecture.structures import rules_of
+from star.architecture.structures.feature import feature_equation, feature_width
+
+
+def operator_equation(liv: LivSpec) -> str:
+    """The output y of token i, before the map W back to the residual stream; equations are parted by two blanks."""
+    text = rules_of(liv).equation(liv)
+    return f"y = a(x) - b(x), two copies with weights of their own,  each {text}" if liv.differential else text
+
+
+def feature_equations(liv: LivSpec) -> dict[str, str]:
+    """Role -> how the feature is made from the operator's input x, and its width."""
+    return {
+        group.role: ", ".join(filter(None, (feature_equation(group), feature_width(group)))) for group in liv.groups
+    }

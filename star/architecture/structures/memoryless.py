@@ -1,0 +1,163 @@
+"""Diagonal token mixing: gated units that look at one token, dense or routed to experts."""
+
+import math
+from dataclasses import replace
+from types import MappingProxyType
+
+from star.architecture.codes import GATED_RATIO, ChannelMixing, Nonlinearity, Structure, TokenMixing
+from star.architecture.spec import Dimensions, FeatureGroup, LivSpec, Variant
+from star.architecture.structures.feature import feature_flops, feature_params
+from star.architecture.structures.structure import Choices, StructureRules, Tie
+from star.errors import UserError
+
+RATIOS = (1, 2, 3, 4)
+NAMES = {
+    Nonlinearity.NONE: "",
+    Nonlinearity.RELU: "relu",
+    Nonlinearity.SWISH: "swish",
+    Nonlinearity.GELU: "gelu",
+    Nonlinearity.SQUARED_RELU: "relu^2",
+}
+
+
+class MemorylessRules(StructureRules):
+    """y = W (sigma(C) V), or W sigma(C) with the squared ReLU, which needs no gate."""
+
+    structure = Structure.MEMORYLESS
+    token_mixing = TokenMixing.DIAGONAL
+    channel_mixing = ChannelMixing.DENSE
+    nonlinearities = tuple(NAMES)
+    shareable = "CV"
+    ties = (Tie("V", "C", (2,)),)
+    knows = ("d_ff", "gate")
+
+    def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
+        gate = Choices("C", (1, 3, 7), (2, 4), RATIOS)
+        value = Choices("V", (1, 3, 7), (2, 4), RATIOS)
+        return (gate,) if nonlinearity is Nonlinearity.SQUARED_RELU else (gate, value)
+
+    def widths(self, liv: LivSpec, dims: Dimensions) -> dict[str, int]:
+        return dict.fromkeys("CV", liv.variant.d_ff or liv.group("C").width(dims))
+
+    def left_out(self, variant: Variant) -> str:
+        return "V" if variant.gate is False else ""
+
+    def params(self, liv: LivSpec, dims: Dimensions) -> int:
+        return self.out_params(liv, liv.group("C").width(dims), dims)
+
+    def flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:
+        return 2 * tokens * liv.group("C").width(dims) * dims.d_model
+
+    def equation(self, liv: LivSpec) -> str:
+        gate = f"{NAMES[liv.nonlinearity]}(C_i)" if NAMES[liv.nonlinearity] else "C_i"
+        return f"y_i = {gate} * V_i" if liv.has("V") else f"y_i = {gate}"
+
+
+class RoutedRules(StructureRules):
+    """The same with C and V of the k experts that a router chooses, and perhaps of experts that serve every token."""
+
+    structure = Structure.ROUTED
+    token_mixing = TokenMixing.DIAGONAL
+    channel_mixing = ChannelMixing.ROUTED
+    nonlinearities = tuple(NAMES)
+    shareable = "CV"
+    ties = (Tie("V", "C", (2, 3)), Tie("U", "S", (2, 3)))
+    conditions = MappingProxyType(
+        {
+            "R": "a token goes through no more experts than there are",
+            "C": "a width is written in lowest terms",
+            "S": "a width is written in lowest terms",
+        }
+    )
+    deferred = "CV"
+    relative_time = 3.0
+    knows = ("d_ff", "num_experts", "experts_per_token", "gate", "scoring", "normalised", "routed_scale")
+
+    def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
+        gated = nonlinearity is not Nonlinearity.SQUARED_RELU
+        width = {"expansion": RATIOS, "repeat": (1, 2, 4, 8)}
+        found = [Choices(role, (1,), (2,), **width) for role in ("CV" if gated else "C")]
+        found.append(Choices("R", (1,), (2,), (2, 4, 8, 16, 32), (1, 2, 4, 8)))
+        if self.channel_mixing is ChannelMixing.ROUTED_SHARED:
+            found += [Choices(role, (1,), (2,), **width) for role in ("SU" if gated else "S")]
+        return tuple(found)
+
+    def settle(self, rows: dict[str, list[int]]) -> None:
+        for role in "CS":
+            if role in rows and rows[role][2] != GATED_RATIO:  # 4 / 8 is 1 / 2
+                common = math.gcd(*rows[role][2:])
+                rows[role][2:] = (gene // common for gene in rows[role][2:])
+        super().settle(rows)
+        router = rows["R"]
+        router[3] = min(router[3], router[2])
+
+    def demand(self, role: str, wanted: int) -> str:
+        return super().demand(role, wanted).replace("must be", "must be at most" if role == "R" else "must be")
+
+    def group_params(self, liv: LivSpec, group: FeatureGroup, dims: Dimensions) -> int:
+        experts = liv.group("R").expansion if group.role in "CV" else 1
+        return experts * feature_params(group, dims)
+
+    def widths(self, liv: LivSpec, dims: Dimensions) -> dict[str, int]:
+        widths = dict.fromkeys("CV", liv.variant.d_ff or liv.group("C").width(dims))
+        if liv.has("S"):
+            widths |= dict.fromkeys("SU", liv.variant.d_shared or liv.group("S").width(dims))
+        return widths
+
+    def left_out(self, variant: Variant) -> str:
+        return "VU" if variant.gate is False else ""
+
+    def vary_group(self, variant: Variant, group: FeatureGroup, widths: dict[str, int]) -> FeatureGroup:
+        group = super().vary_group(variant, group, widths)
+        if group.role != "R":
+            return group
+        experts, chosen = variant.num_experts or group.expansion, variant.experts_per_token or group.repeat
+        if chosen > experts:
+            raise UserError(f"a token cannot go through {chosen} of {experts} experts")
+        return replace(group, expansion=experts, repeat=chosen)
+
+    def params(self, liv: LivSpec, dims: Dimensions) -> int:
+        shared = self.out_params(liv, liv.group("S").width(dims), dims) if liv.has("S") else 0
+        gate = dims.d_model if liv.variant.shared_gate else 0
+        return liv.group("R").expansion * self.out_params(liv, liv.group("C").width(dims), dims) + shared + gate
+
+    def idle_group_params(self, liv: LivSpec, group: FeatureGroup, dims: Dimensions) -> int:
+        router = liv.group("R")
+        return (router.expansion - router.repeat) * feature_params(group, dims) if group.role in "CV" else 0
+
+    def idle_params(self, liv: LivSpec, dims: Dimensions) -> int:
+        router = liv.group("R")
+        return (router.expansion - router.repeat) * self.out_params(liv, liv.group("C").width(dims), dims)
+
+    def group_flops(self, liv: LivSpec, group: FeatureGroup, dims: Dimensions, tokens: int) -> int:
+        chosen = liv.group("R").repeat if group.role in "CV" else 1
+        return chosen * feature_flops(group, dims, tokens)
+
+    def flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:
+        width = liv.group("R").repeat * liv.group("C").width(dims) + liv.variant.shared_gate
+        return 2 * tokens * (width + (liv.group("S").width(dims) if liv.has("S") else 0)) * dims.d_model
+
+    def equation(self, liv: LivSpec) -> str:
+        name, router = NAMES[liv.nonlinearity], liv.group("R")
+        expert = (f"{name}(C_ie)" if name else "C_ie") + (" * V_ie" if liv.has("V") else "")
+        text = f"y_i = sum over the best {router.repeat} of {router.expansion} experts e of g_ie W_e ({expert})"
+        if liv.has("S"):
+            shared = (f"{name}(S_i)" if name else "S_i") + (" * U_i" if liv.has("U") else "")
+            text += f" + sigmoid(x . w) W_S ({shared})" if liv.variant.shared_gate else f" + W_S ({shared})"
+        score, is_normalised = scoring_of(liv)
+        factor = "" if liv.variant.routed_scale == 1 else f"{liv.variant.routed_scale:g} "
+        return f"{text},  g = {factor}{score}(R){' / its sum over them' if is_normalised else ''}"
+
+
+class RoutedSharedRules(RoutedRules):
+    """Routed, beside experts that serve every token."""
+
+    channel_mixing = ChannelMixing.ROUTED_SHARED
+    knows = (*RoutedRules.knows, "d_shared", "shared_gate")
+
+
+def scoring_of(liv: LivSpec) -> tuple[str, bool]:
+    """How experts are scored, and whether the gates of those chosen are made to sum to 1."""
+    variant = liv.variant
+    is_normalised = liv.group("R").repeat > 1 if variant.normalised is None else variant.normalised
+    return variant.scoring or "sigmoid", is_normalised

@@ -1,0 +1,241 @@
+"""What every token-mixing structure tells about itself without a tensor: which codes mean it, which features it needs
+and what genes these may have, what it costs, and its equation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
+from typing import NamedTuple
+
+from star.architecture.codes import (
+    ChannelMixing,
+    FeatureChannelMixing,
+    FeatureTokenMixing,
+    Nonlinearity,
+    Sparsity,
+    Structure,
+    TokenMixing,
+)
+from star.architecture.spec import Dimensions, FeatureGroup, LivSpec, Variant
+from star.architecture.structures.feature import feature_flops, feature_params
+from star.errors import UserError, nearest
+
+GENES = ("token mixing", "channel mixing", "expansion", "repeat")  # of a feature group, in their order
+
+
+class CacheEntry(NamedTuple):
+    """Elements that decoding keeps between two tokens: `fixed`, and `growing` for each token of the context, or of
+    the window if `banded`. They follow from the features of `roles` alone, so slots that share all of these keep
+    them once; with no roles they are the slot's own."""
+
+    roles: str
+    fixed: int = 0
+    growing: int = 0
+    banded: bool = False
+
+
+class Tie(NamedTuple):
+    """Genes, by their place in GENES, in which the feature group `role` takes the values of `leader`."""
+
+    role: str
+    leader: str
+    genes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """The values that the four genes of one feature group may take in a structure."""
+
+    role: str
+    token_mixing: tuple[int, ...]
+    channel_mixing: tuple[int, ...]
+    expansion: tuple[int, ...] = (1,)
+    repeat: tuple[int, ...] = (1,)
+
+    def allowed(self) -> tuple[tuple[int, ...], ...]:
+        """The values of each gene, in the order of GENES."""
+        return self.token_mixing, self.channel_mixing, self.expansion, self.repeat
+
+
+class StructureRules:
+    """A structure: the codes that mean it, and what follows from them. Stateless; one instance for each."""
+
+    structure: Structure
+    token_mixing: TokenMixing
+    channel_mixing: ChannelMixing
+    nonlinearities: tuple[Nonlinearity, ...] = (Nonlinearity.NONE,)
+    sparsities: tuple[Sparsity, ...] = (Sparsity.NONE,)
+    shareable: str = "BV"  # the roles that feature sharing can name: first, second
+    ties: tuple[Tie, ...] = ()
+    conditions: Mapping[str, str] = MappingProxyType({})  # role -> what `settle` asks of its genes beyond ties
+    deferred: str = ""  # roles whose features each slot computes anew, even where it shares them
+    repeats_heads: bool = False  # a repeat counts query heads that one key/value head serves
+    knows: tuple[str, ...] = ()  # what of star.architecture.spec.Variant it can be built with, beyond COMMON
+    chains: str = ""  # roles that a chained variant makes from V
+    relative_time: float = 1.0  # of a training step to a memoryless unit's: docs/benchmarks.md, nano, 128 tokens
+
+    def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
+        """The feature groups in their order, each with the values its genes may take."""
+        raise NotImplementedError
+
+    def settle(self, rows: dict[str, list[int]]) -> None:
+        """Bring genes that depend on each other into agreement, in place. Each is allowed already."""
+        for role, leader, genes in self.ties:
+            if role in rows and leader in rows:
+                for gene in genes:
+                    rows[role][gene] = rows[leader][gene]
+
+    def demand(self, role: str, wanted: int) -> str:
+        """What a gene of that role that `settle` changes to `wanted` must be, as the end of a sentence."""
+        if role in self.conditions:
+            return f"must be {wanted}: {self.conditions[role]}"
+        leader = next(tie.leader for tie in self.ties if tie.role == role)
+        return f"must be {wanted}, as that of {leader}"
+
+    def widths(self, liv: LivSpec, dims: Dimensions) -> dict[str, int]:
+        """Channels of the feature groups of a varied operator, those of role R apart. UserError if they do not fit."""
+        raise NotImplementedError
+
+    def left_out(self, variant: Variant) -> str:
+        """Roles that a variant does without."""
+        return ""
+
+    def vary(self, liv: LivSpec, dims: Dimensions) -> tuple[FeatureGroup, ...]:
+        """The feature groups as `liv.variant` makes them, at the operator's own sizes. UserError if they do not fit."""
+        widths = self.widths(liv, dims)
+        for role, width in widths.items():
+            if width < 1:
+                raise UserError(f"{liv.name}: {role} would have {width} channels")
+        left_out = self.left_out(liv.variant)
+        groups = [self.vary_group(liv.variant, one, widths) for one in liv.groups if one.role not in left_out]
+        for group in groups:
+            if group.channel_mixing is FeatureChannelMixing.GROUPED:
+                check_divides(liv.name, "num_heads", dims.num_heads, "d_model", group.fan_in or dims.d_model)
+                check_divides(liv.name, "num_heads", dims.num_heads, f"the width of {group.role},", group.channels)
+        return tuple(groups)
+
+    def vary_group(self, variant: Variant, group: FeatureGroup, widths: dict[str, int]) -> FeatureGroup:
+        """One feature group as a variant makes it."""
+        group = replace(group, channels=widths.get(group.role, 0), bias=group.role in variant.bias)
+        if variant.chained and group.role in self.chains:
+            diagonal = FeatureTokenMixing.DIAGONAL
+            group = replace(group, source="V", fan_in=widths["V"], token_mixing=diagonal, bias=False)
+        if group.role == "K":
+            return replace(group, expansion=variant.taps or group.expansion)
+        if group.num_taps:
+            taps, kept = variant.taps or group.num_taps, variant.kept_taps
+            group = replace(group, taps=taps, kept_taps=kept, kernel_bias=variant.kernel_bias)
+        if group.channel_mixing is FeatureChannelMixing.LATENT:
+            group = replace(group, rank=variant.rank, inner_norm=variant.inner_norm)
+        return group
+
+    def out_params(self, liv: LivSpec, width: int, dims: Dimensions) -> int:
+        """Parameters of the map of `width` channels back to the residual stream."""
+        return width * dims.d_model + (dims.d_model if liv.variant.out_bias else 0)
+
+    def group_params(self, liv: LivSpec, group: FeatureGroup, dims: Dimensions) -> int:
+        """Parameters that make one of its feature groups."""
+        return feature_params(group, dims)
+
+    def params(self, liv: LivSpec, dims: Dimensions) -> int:
+        """Parameters of the structure itself and of the map back to the residual stream."""
+        raise NotImplementedError
+
+    def idle_group_params(self, liv: LivSpec, group: FeatureGroup, dims: Dimensions) -> int:
+        """Of the parameters that make a feature group, those that one token does not go through."""
+        return 0
+
+    def idle_params(self, liv: LivSpec, dims: Dimensions) -> int:
+        """Of the others, those that one token does not go through."""
+        return 0
+
+    def keeps(self, liv: LivSpec, dims: Dimensions) -> tuple[CacheEntry, ...]:
+        """What the structure keeps between two tokens, short kernels of features apart."""
+        return ()
+
+    def group_flops(self, liv: LivSpec, group: FeatureGroup, dims: Dimensions, tokens: int) -> int:
+        """FLOPs that make one of its feature groups for a sequence of `tokens`."""
+        return feature_flops(group, dims, tokens)
+
+    def flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:
+        """FLOPs of the structure and its output map over a sequence of `tokens` from the first: multiplications and
+        additions of matrix products, attention, scans, convolutions and routing. Activations, norms, gates and the
+        making of decays are not counted."""
+        raise NotImplementedError
+
+    def decode_flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:
+        """FLOPs of the structure and its output map for one more token after `tokens` that are kept."""
+        return self.flops(liv, dims, tokens + 1) - self.flops(liv, dims, tokens)
+
+    def equation(self, liv: LivSpec) -> str:
+        """The output y of token i as text, from features named by their roles."""
+        raise NotImplementedError
+
+    def check_fits(self, liv: LivSpec, dims: Dimensions) -> None:
+        """Raise UserError if an operator cannot be built at `dims`."""
+        for group in liv.groups:
+            if group.channels:  # made by `vary`, which refuses what does not fit
+                continue
+            if group.role in "CBV" and group.repeat in (2, 4, 8) and self.repeats_heads:
+                check_heads(liv.name, group, dims)
+            elif group.repeat in (2, 4, 8, 16) and group.role != "R" and dims.d_model % group.repeat:
+                raise UserError(
+                    f"{liv.name}: the repeat of {group.role} is {group.repeat}, but must divide d_model {dims.d_model}"
+                )
+
+
+COMMON = ("bias", "out_bias", "taps", "kept_taps", "kernel_bias")  # what every structure can be built with
+
+
+def check_known(rules: StructureRules, name: str, variant: Variant) -> None:
+    """Raise UserError if a variant says what means nothing to a structure."""
+    known = (*COMMON, *rules.knows)
+    for field in fields(Variant):
+        if field.name not in known and getattr(variant, field.name) != field.default:
+            raise UserError(f"{field.name} means nothing to {name} ({rules.structure}){nearest(field.name, known)}")
+
+
+def check_features(rules: StructureRules, liv: LivSpec, variant: Variant) -> None:
+    """Raise UserError if a variant says of features what they lack: a bias without a map, taps without a kernel."""
+    check_bias(rules, liv, variant)
+    kernels = {group.role: variant.taps or kernel_taps(group) for group in liv.groups if group.num_taps}
+    if (variant.taps or variant.kept_taps) and not kernels:
+        raise UserError(f"taps and kept_taps mean nothing to {liv.name}, which has no short kernel")
+    if variant.kernel_bias and not {*kernels} - {"K"}:
+        raise UserError(f"kernel_bias means nothing to {liv.name}, which has no short kernel on a feature")
+    kept = variant.kept_taps
+    for taps in kernels.values():
+        if kept and not taps - 1 <= kept <= taps:
+            raise UserError(f"kept_taps is {kept}, but decoding keeps {taps - 1} or {taps} columns for {taps} taps")
+
+
+def check_bias(rules: StructureRules, liv: LivSpec, variant: Variant) -> None:
+    """Raise UserError if a variant gives a bias to what is no map of the operator's input, or two."""
+    lacking = rules.left_out(variant) + "K"
+    mapped = [group.role for group in liv.groups if group.role not in lacking]
+    for role in variant.bias:
+        if role not in mapped:
+            raise UserError(f"bias names {role!r}, but the maps of {liv.name} are {', '.join(mapped)}")
+        if variant.chained and role in rules.chains:
+            raise UserError(f"bias names {role!r}, which {liv.name} makes from V if chained, without a bias")
+    if len(set(variant.bias)) < len(variant.bias):
+        raise UserError(f"bias names a map of {liv.name} twice: {variant.bias!r:.60}")
+
+
+def kernel_taps(group: FeatureGroup) -> int:
+    """Taps that the genes give the short kernel of a feature group."""
+    return group.expansion if group.role == "K" else group.num_taps
+
+
+def check_divides(name: str, part: str, of_part: int, whole: str, of_whole: int) -> None:
+    """Raise UserError unless one size divides another."""
+    if of_part < 1 or of_whole % of_part:
+        raise UserError(f"{name}: {part} {of_part:,} does not divide {whole} {of_whole:,}")
+
+
+def check_heads(name: str, group: FeatureGroup, dims: Dimensions) -> None:
+    """Raise UserError unless whole heads can serve repeatedly."""
+    if dims.num_heads % group.repeat:
+        raise UserError(
+            f"{name} repeats {group.role} over {group.repeat} query heads, which does not divide the "
+            f"{dims.num_heads} heads of d_model {dims.d_model} with head_dim {dims.head_dim}"
+        )

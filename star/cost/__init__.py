@@ -1,0 +1,1 @@
+"""What architectures cost: parameters, cache, memory and FLOPs, without building a model."""

@@ -1,0 +1,71 @@
+"""What one training takes of a worker's memory, from the price of its genome: known before anything is built.
+
+    bytes = 4 (5 P + M (sum of k + max b + 4 V)),   k = 4 d + 1.3 A / d + share F,   b = 2 k or 128 d   of each slot
+
+with P parameters in all, A those of a slot that one token goes through, F its FLOPs for a token beyond 2 A, M the
+tokens of a step, d the width, V the vocabulary. A parameter is held as weight, gradient, twice in the state of the
+optimiser and once as result. k is what the backward pass needs of a slot: it follows the columns of its maps, A / d,
+and for scans their states, which F counts. b is what it takes for a moment while it is there, the second for scans by
+channel. The coefficients are rounded from measurements of all classes of the deck in float32 on the CPU.
+"""
+
+import resource
+from pathlib import Path
+
+from star.architecture.codes import Structure
+from star.architecture.scales import Recipe
+from star.architecture.spec import Dimensions, Slot
+from star.cost.cost import LayerCost, itemise, price
+
+_STATUS = Path("/proc/self/status")
+_COPIES = 5  # of every parameter
+_STREAM = 4.0  # copies of the residual stream that a slot keeps
+_WIDTHS = 1.3  # kept for each column that a map of a slot has
+_LOGITS = 4.0  # copies of the logits
+_PASSING = 2.0  # what the backward pass takes at a slot, for what that keeps
+_SCANNING = 128.0  # the same for a scan by channel, for each channel
+# Elements that are kept for each FLOP of mixing: attention keeps none of its scores, a scan by channel all states.
+_STATES = {
+    Structure.ATTENTION: 0.0,
+    Structure.LATENT_ATTENTION: 0.0,
+    Structure.MEMORYLESS: 0.0,
+    Structure.ROUTED: 0.0,
+    Structure.SELECTIVE_SCAN: 0.4,
+}
+_CHUNKED = 0.06  # of all others
+
+
+def needed_memory(slots: tuple[Slot, ...], dims: Dimensions, recipe: Recipe) -> float:
+    """Bytes that training a model needs beyond those of an idle process: weights, gradients, the optimiser's state and
+    the activations of one step, in float32. UserError if it cannot be built at `dims`."""
+    length = recipe.seq_len
+    kept = [_kept(slot, cost, dims.d_model) for slot, cost in zip(slots, itemise(slots, dims, length), strict=True)]
+    taken = [
+        _SCANNING * dims.d_model if slot.liv.structure is Structure.SELECTIVE_SCAN else _PASSING * one
+        for slot, one in zip(slots, kept, strict=True)
+    ]
+    activations = sum(kept) + max(taken, default=0.0) + _LOGITS * dims.vocab_size
+    params = price(slots, dims, length).params
+    return 4 * (_COPIES * params + recipe.batch_size * length * activations)
+
+
+def _kept(slot: Slot, cost: LayerCost, width: int) -> float:
+    """Elements that the backward pass needs of one slot and one token."""
+    mixing = max(0.0, cost.flops_per_token - 2 * cost.active_params)
+    return _STREAM * width + _WIDTHS * cost.active_params / width + _STATES.get(slot.liv.structure, _CHUNKED) * mixing
+
+
+def free_memory() -> float:
+    """Bytes that this process may still take of its own, under the limit that is set for it; infinite without one."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    if limit == resource.RLIM_INFINITY or not _STATUS.exists():
+        return float("inf")
+    reserved = next(line.split()[1] for line in _STATUS.read_text().splitlines() if line.startswith("VmData:"))
+    return max(0.0, limit - 1024 * int(reserved))
+
+
+def check_memory(slots: tuple[Slot, ...], dims: Dimensions, recipe: Recipe) -> None:
+    """Raise MemoryError if training a model needs more than this process may still take."""
+    needed, free = needed_memory(slots, dims, recipe), free_memory()
+    if needed > free:
+        raise MemoryError(f"needs about {needed / 1e9:.3g} GB, a worker has {free / 1e9:.3g} GB")

@@ -1,0 +1,1 @@
+"""One genome in, one Evaluation out."""

@@ -1,0 +1,181 @@
+"""One genome in, one Evaluation out: decode, price, build, train, score. A failure becomes a status."""
+
+import os
+import platform
+import time
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch._dynamo  # noqa: F401  the first optimizer imports it, which would fall into the first proxy's time
+
+from star.architecture.genome import decode
+from star.architecture.scales import Scale
+from star.architecture.structures import specify
+from star.cost.target import Target
+from star.cost.training_memory import check_memory
+from star.data.corpus import Corpus
+from star.data.synthetic import TASKS
+from star.evaluation.fingerprint import provenance
+from star.evaluation.objectives import OBJECTIVES, Outcome
+from star.model.language_model import LanguageModel
+from star.records import Arrays, Evaluation, Job, Result, Status
+from star.training.latency import measure_latency
+from star.training.loop import Diverged, Fit, Training, Windows, check_corpus, measure
+from star.training.probe import Probe, probe
+
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
+_ERROR_LENGTH = 300
+RUNG_SHARE = 4  # a rung is measured on one part in so many of the validation text
+RUNGS, ORIGIN = "rungs", "origin"  # in the state of a training that paused: the quality at each, and by what
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationSettings:
+    """What is the same for every genome of a run: trained at `scale`, its costs counted at `target`."""
+
+    scale: Scale
+    target: Target
+    rungs: tuple[int, ...] = ()  # steps after which a training may pause to be judged
+    reads_text: bool = True
+    measures_latency: bool = False
+    device: str = "cpu"
+    tasks: tuple[str, ...] = ()  # synthetic ones, each a training of its own
+
+
+def derive_seed(run_seed: int, genome_hash: str) -> int:
+    """The seed of one proxy, from the run's and the genome's own: the same on any worker, in any order."""
+    return int(np.random.SeedSequence([run_seed, int(genome_hash, 16)]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def evaluate(job: Job, settings: EvaluationSettings, corpus: Corpus) -> Result:
+    """Train and score the proxy of one genome, or the part of that which the job asks for, on one thread: more would
+    make its bits depend on their number.
+
+    The evaluation has every objective that was measured, the weights are by parameter name, each shared weight once; a
+    failure has neither. Raises no Exception: each becomes a status.
+    """
+    torch.set_num_threads(1)
+    started = time.perf_counter()
+    origin = ""
+    try:
+        origin = _find_origin(job, settings)
+        result = _train(job, settings, corpus, origin)
+        evaluation = result.evaluation
+    except Exception as error:  # whatever a genome does, the search goes on
+        result = None
+        evaluation = Evaluation(
+            hash=job.task.hash,
+            status=classify(error),
+            train_seconds=time.perf_counter() - started,
+            error=describe(error),
+        )
+    seconds = time.perf_counter() - started
+    evaluation = replace(evaluation, seconds=seconds, worker=f"{platform.node()}:{os.getpid()}")
+    if result is None:
+        return Result(task=job.task, evaluation=evaluation, origin=origin)
+    return replace(result, evaluation=evaluation, origin=origin)
+
+
+def _find_origin(job: Job, settings: EvaluationSettings) -> str:
+    """By what a proxy is trained: of one that paused, only if all of it is trained by the same."""
+    own = provenance(settings.device)
+    return own if not job.state or np.array_equal(job.state.get(ORIGIN, ()), _as_bytes(own)) else ""
+
+
+def _as_bytes(text: str) -> np.ndarray:
+    return np.array(bytearray(text.encode()), dtype=np.uint8)
+
+
+def _train(job: Job, settings: EvaluationSettings, corpus: Corpus, origin: str) -> Result:
+    cost, paused = settings.target.count(job.task.genome), job.until is not None
+    model = _build(job, settings)
+    reading = _read(model, job, settings, corpus) if settings.reads_text else None
+    probes = {} if paused else _probe(model, job, settings)
+    latency = measure_latency(model, settings.target.context) if settings.measures_latency else None
+    fits = [*([reading.fit] if reading else []), *probes.values()]
+    outcome = Outcome(
+        cost=cost,
+        fit=reading.fit if reading else None,
+        latency=latency,
+        errors={name: one.error for name, one in probes.items()},
+    )
+    evaluation = Evaluation(
+        hash=job.task.hash,
+        status=Status.STOPPED if paused else Status.OK,
+        objectives={one.column: one.value(outcome) for one in OBJECTIVES.values() if one.is_known(outcome)},
+        loss_curve=fits[0].loss_curve,
+        rungs=reading.rungs if reading else (),
+        tokens=sum(one.tokens for one in fits),
+        train_seconds=sum(one.seconds for one in fits),
+    )
+    if paused:
+        assert reading, "only the training on text has rungs"
+        return Result(task=job.task, evaluation=evaluation, state=reading.state | {ORIGIN: _as_bytes(origin)})
+    weights = {name: tensor.float().cpu().numpy() for name, tensor in model.weights().items()}
+    return Result(task=job.task, evaluation=evaluation, weights=weights)
+
+
+class _Reading(NamedTuple):
+    """A training on text, as far as the job went."""
+
+    fit: Fit
+    rungs: tuple[float, ...]
+    state: Arrays
+
+
+def _read(model: LanguageModel, job: Job, settings: EvaluationSettings, corpus: Corpus) -> _Reading:
+    recipe, paused = settings.scale.recipe, job.until is not None
+    started = time.perf_counter()
+    check_corpus(corpus, recipe)
+    training = Training(model, Windows(corpus.train, recipe), recipe, job.task.seed)
+    rungs: list[float] = []
+    if job.state:
+        training.restore(job.state)
+        rungs = job.state[RUNGS].tolist()
+    for stop in settings.rungs[len(rungs) : job.until + 1 if paused else None]:
+        training.advance(stop)
+        rungs.append(measure(model, corpus.valid, recipe, RUNG_SHARE))
+    if not paused:
+        training.advance(recipe.steps)
+    quality = rungs[-1] if paused else measure(model, corpus.valid, recipe)
+    seconds = time.perf_counter() - started
+    fit = Fit(quality_bpb=quality, loss_curve=training.curve, tokens=training.tokens, seconds=seconds)
+    return _Reading(fit, tuple(rungs), training.state() | {RUNGS: np.array(rungs)} if paused else {})
+
+
+def _probe(model: LanguageModel, job: Job, settings: EvaluationSettings) -> dict[str, Probe]:
+    """A training for each task. Where no text is read the given model takes the first."""
+    probes = {}
+    for name in settings.tasks:
+        fresh = _build(job, settings) if settings.reads_text or probes else model
+        probes[name] = probe(fresh, TASKS[name], settings.scale.recipe, job.task.seed)
+    return probes
+
+
+def classify(error: Exception) -> Status:
+    """The status of a proxy that ended with `error`."""
+    if isinstance(error, Diverged):
+        return Status.DIVERGED
+    # The allocator of torch raises a plain RuntimeError on the CPU.
+    if isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in _NO_MEMORY):
+        return Status.OUT_OF_MEMORY
+    return Status.FAILED
+
+
+def describe(error: Exception) -> str:
+    """An error in one line of bounded length."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:_ERROR_LENGTH].rstrip(": ")
+
+
+def _build(job: Job, settings: EvaluationSettings) -> LanguageModel:
+    slots = decode(job.task.genome)
+    check_memory(slots, settings.scale.dims, settings.scale.recipe)
+    torch.manual_seed(job.task.seed)
+    model = LanguageModel(specify(slots, settings.scale.dims)).to(settings.device)
+    for name, weight in model.weights().items():
+        if name in job.inherited:
+            weight.copy_(torch.from_numpy(job.inherited[name]))
+    return model

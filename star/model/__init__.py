@@ -1,0 +1,1 @@
+"""Architectures as PyTorch modules: operators, and the residual backbone around them."""

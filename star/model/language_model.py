@@ -1,0 +1,210 @@
+"""The backbone as a language model: embedding, residual slots with norms and sharings, norm, head.
+
+x_0 = E[tokens],   x_{n+1} = x_n + LIV_n(norm(x_n)),   logits = norm(x_L) E^T
+
+A style says otherwise: x + norm(LIV(x)), as in OLMo 2 (arXiv:2501.00656), or x + norm(LIV(norm(x))), as in Gemma 2
+(arXiv:2408.00118); slots that read the same x, x + LIV_n(norm(x)) + LIV_{n+1}(norm(x)), as in GPT-J and GPT-NeoX
+(arXiv:2204.06745); learned positions added to the embedding, a norm after it, no norm before the head, a head of its
+own, capped logits; what operators add, and the logits, times a number, as in Granite 3.0 (Granite Team, IBM 2024).
+"""
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from star.architecture.spec import Dimensions, ModelSpec, Style
+from star.model.operators.featurizer import linear
+from star.model.operators.liv import Differential, Liv
+from star.model.operators.memory import Memory
+from star.model.ops.shapes import BS, BT, BTD, BTM
+
+
+class Cache:
+    """What decoding keeps of the tokens so far: the memory of every slot.
+
+    Attributes:
+        context: how many tokens it can hold.
+        position: how many it holds.
+    """
+
+    def __init__(self, context: int, memories: list[tuple[Memory, ...]]) -> None:
+        self.context = context
+        self.position = 0
+        self.memories = memories
+
+    def tensors(self) -> Iterator[torch.Tensor]:
+        """Every tensor it keeps, each once."""
+        for slot in self.memories:
+            for memory in slot:
+                yield from memory.tensors.values()
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all its tensors."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors())
+
+    def advance(self, num_tokens: int) -> None:
+        """Make ready for `num_tokens` more. ValueError if it cannot hold them."""
+        if self.position + num_tokens > self.context:
+            raise ValueError(
+                f"a cache for {self.context} tokens holds {self.position}: there is no room for {num_tokens} more"
+            )
+        for slot in self.memories:
+            for memory in slot:
+                memory.begin(self.position)
+        self.position += num_tokens
+
+    def settle(self) -> None:
+        """Drop what only the pass that is over needed."""
+        for slot in self.memories:
+            for memory in slot:
+                memory.end()
+
+
+class Norm(nn.Module):
+    """x over its root mean square, or less its mean over its standard deviation; perhaps with gain and bias."""
+
+    def __init__(self, style: Style, width: int) -> None:
+        super().__init__()
+        self.eps = style.norm_eps
+        self.takes_mean = style.norm == "layer"
+        self.weight = nn.Parameter(torch.ones(width)) if style.norm_gain else None
+        self.bias = nn.Parameter(torch.zeros(width)) if style.norm_bias else None
+
+    def forward(self, x: BTD) -> BTD:
+        if self.takes_mean and self.weight is not None:
+            return F.layer_norm(x, x.shape[2:], self.weight, self.bias, self.eps)
+        form = F.layer_norm if self.takes_mean else F.rms_norm
+        y = form(x, x.shape[2:], self.weight, eps=self.eps)
+        return y if self.bias is None else y + self.bias
+
+
+class LanguageModel(nn.Module):
+    """A decoder-only language model of any genome."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        dims, style = spec.dims, spec.dims.style
+        self.style = style
+        self.embedding = nn.Embedding(dims.vocab_size, dims.d_model)
+        self.rounds = style.rounds(len(spec.slots))  # per slot: the first that reads the same input
+        self.norms = nn.ModuleList()  # before slots, or after them
+        for i, first in enumerate(self.rounds):
+            is_shared = style.shared_norm and first != i
+            self.norms.append(self.norms[first] if is_shared else Norm(style, dims.d_model))
+        self.final_norm = Norm(style, dims.d_model) if style.final_norm else nn.Identity()
+        self.layers = nn.ModuleList()
+        self.makers: list[dict[str, int]] = []  # per slot: role -> the slot that computes this feature
+        for i, slot in enumerate(spec.slots):
+            make = Differential if slot.liv.differential else Liv
+            owners = tuple(None if owner == i else self.layers[owner] for owner in slot.weights_from)
+            self.layers.append(make(slot.liv, dims, owners, tuple(p != i for p in slot.features_from)))
+            self.makers.append({g.role: p for g, p in zip(slot.liv.groups, slot.features_from, strict=True)})
+        self.producers = {maker for i, makers in enumerate(self.makers) for maker in makers.values() if maker != i}
+        # N(1, 1) / sqrt(d): the mean gives every token a direction in common, which `look_back` reads.
+        nn.init.normal_(self.embedding.weight, mean=dims.d_model**-0.5, std=dims.d_model**-0.5)
+        self._add_options(dims, len(spec.slots))
+
+    def _add_options(self, dims: Dimensions, num_slots: int) -> None:
+        """What only some styles have."""
+        style = dims.style
+        if style.norm_place == "both":
+            self.post_norms = nn.ModuleList(Norm(style, dims.d_model) for _ in range(num_slots))
+        if style.embedding_norm:
+            self.embedding_norm = Norm(style, dims.d_model)
+        if style.positions == "learned":
+            self.positions = nn.Embedding(dims.seq_len, dims.d_model)
+            nn.init.normal_(self.positions.weight, std=dims.d_model**-0.5)
+        if not style.tied:
+            self.head = linear(dims.d_model, dims.vocab_size)
+        self.head_bias = nn.Parameter(torch.zeros(dims.vocab_size)) if style.head_bias else None
+
+    def forward(self, tokens: BT, cache: Cache | None = None) -> BTM:
+        """Logits of the next token at every position. With a cache the tokens continue those that it holds, and are
+        added to it. ValueError if they do not fit."""
+        x = self._embed(tokens, cache.position if cache else 0)
+        if cache is not None:
+            cache.advance(tokens.shape[1])
+        features, read, heard = {}, x, x
+        for i, layer in enumerate(self.layers):
+            if self.rounds[i] == i:
+                read = x
+            if self.rounds[i] == i or not self.style.shared_norm:
+                heard = self._before(i, read)
+            shared = {role: features[maker][role] for role, maker in self.makers[i].items() if maker != i}
+            y, made = layer(heard, shared, cache.memories[i] if cache else None)
+            if i in self.producers:
+                features[i] = made
+            x = x + self._after(i, y)
+        if cache is not None:
+            cache.settle()
+        return self._logits(self.final_norm(x))
+
+    def _embed(self, tokens: BT, position: int) -> BTD:
+        style, x = self.style, self.embedding(tokens)
+        if style.embedding_scale != 1:
+            x = x * style.embedding_scale
+        if style.positions == "learned":
+            stop = position + tokens.shape[1]
+            if stop > self.positions.num_embeddings:
+                raise ValueError(f"{stop} tokens, but the model has {self.positions.num_embeddings} learned positions")
+            x = x + self.positions.weight[position:stop]
+        return self.embedding_norm(x) if style.embedding_norm else x
+
+    def _before(self, i: int, x: BTD) -> BTD:
+        """What a slot reads."""
+        return x if self.style.norm_place == "after" else self.norms[i](x)
+
+    def _after(self, i: int, y: BTD) -> BTD:
+        """What a slot adds."""
+        match self.style.norm_place:
+            case "after":
+                y = self.norms[i](y)
+            case "both":
+                y = self.post_norms[i](y)
+        return y if self.style.residual_scale == 1 else y * self.style.residual_scale
+
+    def _logits(self, x: BTD) -> BTM:
+        logits = F.linear(x, self.embedding.weight if self.style.tied else self.head.weight, self.head_bias)
+        if self.style.logit_scale != 1:
+            logits = logits * self.style.logit_scale
+        cap = self.style.logit_cap
+        return cap * torch.tanh(logits / cap) if cap else logits
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """All that training leaves, by name: parameters and lasting buffers, what slots share once."""
+        lasting = self.state_dict().keys()
+        buffers = {name: buffer for name, buffer in self.named_buffers() if name in lasting}
+        return {name: tensor.detach() for name, tensor in self.named_parameters()} | buffers
+
+    def new_cache(self, context: int, batch_size: int = 1) -> Cache:
+        """An empty cache for up to `context` tokens, of the parameters' type and device."""
+        first: dict[tuple[str, tuple[int, ...]], int] = {}  # (name, makers of its features) -> the slot that keeps it
+        memories: list[tuple[Memory, ...]] = []
+        for i, layer in enumerate(self.layers):
+            keepers = {}
+            for name, one in layer.keeps(context).items():
+                key = name, tuple(self.makers[i][role] for role in one.roles)
+                if one.roles and first.setdefault(key, i) != i:
+                    keepers[name] = memories[first[key]]
+            memories.append(layer.new_memory(batch_size, context, keepers))
+        return Cache(context, memories)
+
+    @torch.no_grad()
+    def generate(
+        self, tokens: BT, num_tokens: int, temperature: float = 0.0, generator: torch.Generator | None = None
+    ) -> BS:
+        """`tokens`, each row continued by `num_tokens` drawn from softmax(logits / temperature); the likeliest at 0."""
+        cache = self.new_cache(tokens.shape[1] + num_tokens, tokens.shape[0])
+        found, latest = [tokens], tokens
+        for _ in range(num_tokens):
+            logits = self(latest, cache)[:, -1]
+            if temperature > 0:
+                chances = (logits.float() / temperature).softmax(dim=1)
+                latest = torch.multinomial(chances, 1, generator=generator)
+            else:
+                latest = logits.argmax(dim=1, keepdim=True)
+            found.append(latest)
+        return torch.cat(found, dim=1)

@@ -1,0 +1,246 @@
+"""Low-rank token mixing with a softmax: causal attention, heads as groups of channels, perhaps within a window.
+
+    y_i = sum_j softmax_j(scale C_i . B_j) V_j,   i - window < j <= i        per head, C query, B key, V value
+
+Queries and keys are rotated by position, or told it in another way (star/model/operators/positions.py); the scale is
+1 / sqrt(K). Fewer key/value heads than query heads serve repeatedly (grouped-query attention). A scale may add a gate:
+the last channels of C are Z, and y sigmoid(Z) goes on; a cap, with which cap tanh(scale C_i . B_j / cap) is scored;
+sinks, one logit s of each head: exp(s) joins the sum that the softmax divides by. Vaswani et al. 2017,
+arXiv:1706.03762; Ainslie et al. 2023, arXiv:2305.13245; the window as in Jiang et al. 2023, arXiv:2310.06825, the gate
+as in Qiu et al. 2025, arXiv:2505.06708, the cap as in Gemma 2 (arXiv:2408.00118), sinks as in Agarwal et al. 2025,
+arXiv:2508.10925.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from star.architecture.codes import FeatureChannelMixing, Sparsity
+from star.architecture.spec import Dimensions, LivSpec, Style
+from star.architecture.structures.attention import value_head_dim
+from star.model.operators.memory import Kept, Memory
+from star.model.operators.mixer import Mixer
+from star.model.operators.positions import added_scores_naive, make_positions, score_scale
+from star.model.ops.positions import distances
+from star.model.ops.rotary import ROTARY_THETA, rotary_table
+from star.model.ops.shapes import BTD, BTE
+
+FOCUS = 8.0  # the score, before training, of the token that a head looks at
+LOOKS_BACK = (FeatureChannelMixing.DENSE, FeatureChannelMixing.NORMALISED)  # maps that are one matrix
+
+Scores = Callable[[torch.Tensor, int], torch.Tensor | None]  # queries, number of keys -> what their scores are added
+Form = Callable[..., torch.Tensor]  # of attention under a mask, with the arguments of `attend_masked`
+
+
+class Attention(Mixer):
+    """Softmax attention over features C (B, T, H K), B (B, T, G K) and V (B, T, G V).
+
+    Attributes:
+        turned: channels of a head that tell positions.
+        total: channels of a head that are scored.
+    """
+
+    def __init__(self, liv: LivSpec, dims: Dimensions) -> None:
+        super().__init__()
+        self.head_dim = dims.head_dim
+        self.value_head_dim = value_head_dim(liv, dims)
+        self.queries = dims.num_heads * dims.head_dim
+        self.width = dims.num_heads * self.value_head_dim
+        self.turned, self.total = self.count_channels(liv, dims)
+        self.scale = score_scale(liv, self.total)
+        self.positions = make_positions(liv, dims, self.turned, self.scale)
+        self.is_gated = bool(liv.variant.gate)
+        self.score_cap = liv.variant.score_cap
+        self.sinks = nn.Parameter(torch.zeros(dims.num_heads)) if liv.variant.sinks else None
+        self.window = dims.band if liv.sparsity is Sparsity.BANDED else None
+        self.kept_widths = {group.role: group.width(dims) for group in liv.groups if group.role in "BV"}
+        self.looks_back = [group.role for group in liv.groups if group.channel_mixing in LOOKS_BACK]
+        if not (self.positions.channels and has_mean(dims.style)):
+            self.looks_back = []
+
+    def count_channels(self, liv: LivSpec, dims: Dimensions) -> tuple[int, int]:
+        """Channels of a head that tell positions, and that are scored."""
+        return dims.head_dim, dims.head_dim
+
+    def start(self, made: dict[str, nn.Module]) -> None:
+        for role, stride in (("C", 1), ("B", 0)):
+            if role in made and role in self.looks_back:
+                heads = made[role].channels.weight.detach()[: self.queries].unflatten(0, (-1, self.head_dim))
+                self.look_back(heads, stride)
+
+    def look_back(self, maps: torch.Tensor, stride: int) -> None:
+        """Let the rotated part of some heads look back."""
+        channels = self.positions.channels
+        # Written as a ratio, which is 1 where all is rotated and the scale is the usual one.
+        is_usual = self.scale == 1 / math.sqrt(self.total)
+        stretch = math.sqrt(self.total / channels) if is_usual else 1 / (self.scale * math.sqrt(channels))
+        look_back(maps[:, :channels], stride, stretch, self.positions.theta)
+
+    def prepare(self, role: str, feature: BTE, position: int) -> BTE:
+        if role != "B":
+            return feature
+        return self.positions.turn(feature.unflatten(2, (-1, self.turned)), position).flatten(2)
+
+    def keeps(self, context: int) -> dict[str, Kept]:
+        length = min(context, self.window or context)
+        return {role: Kept((length, width), role) for role, width in self.kept_widths.items()}
+
+    def forward(self, c: BTD, b: torch.Tensor, v: torch.Tensor, memory: Memory | None = None) -> BTE:
+        if memory is not None:
+            b, v = memory.extend("B", b), memory.extend("V", v)
+        q = c[:, :, : self.queries].unflatten(2, (-1, self.head_dim))  # (B, T, heads, K)
+        k, v = b.unflatten(2, (-1, self.head_dim)), v.unflatten(2, (-1, self.value_head_dim))
+        q = self.positions.turn(q, memory.position if memory else 0)
+        has_more = self.score_cap or self.sinks is not None
+        form = partial(attend_written_out, self.score_cap, self.sinks) if has_more else None
+        y = attend(q, k, v, self.window, self.scale, self.positions.scores, form).flatten(2)
+        return y * torch.sigmoid(c[:, :, self.queries :]) if self.is_gated else y
+
+
+def has_mean(style: Style) -> bool:
+    """Whether the channels of what operators read have a mean that all tokens have in common."""
+    return style.norm == "rms" and style.norm_place != "after"
+
+
+def attend(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    window: int | None,
+    scale: float,
+    scores: Scores,
+    form: Form | None = None,
+) -> torch.Tensor:
+    """Causal softmax attention of the queries (B, T, H, K), the last T of the tokens whose keys (B, S, G, K) and values
+    (B, S, G, V) there are, to at most `window` tokens each. Returns (B, T, H, V)."""
+    form = form or attend_masked
+    width = v.shape[3]
+    if width < k.shape[3]:  # the library's fast kernels want values as wide as keys
+        v = F.pad(v, (0, k.shape[3] - width))
+    num_queries, num_keys = q.shape[1], k.shape[1]
+    if window and num_queries == num_keys > 2 * window:
+        return attend_in_blocks(q, k, v, window, scale, scores, form)[..., :width]
+    everything = num_keys <= (window or num_keys)
+    mask = None
+    if (num_queries > 1 and not (everything and num_queries == num_keys)) or not everything:
+        mask = band(num_queries, num_keys, window or num_keys, q.device)
+    return form(q, k, v, mask, mask is None and num_queries > 1, scale, scores)[..., :width]
+
+
+def attend_in_blocks(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int, scale: float, scores: Scores, form: Form
+) -> torch.Tensor:
+    """The same where every query has its key, in time linear in T: a block of `window` queries looks at the keys of its
+    own block and of the one before."""
+    batch_size, num_tokens = q.shape[:2]
+    q, k, v = (F.pad(x, (0, 0, 0, 0, 0, -num_tokens % window)).unflatten(1, (-1, window)) for x in (q, k, v))
+    k, v = (torch.cat((F.pad(x[:, :-1], (0, 0, 0, 0, 0, 0, 1, 0)), x), dim=2) for x in (k, v))
+    num_blocks = q.shape[1]
+    mask = band(window, 2 * window, window, q.device).repeat(num_blocks, 1, 1)
+    mask[0, :, :window] = False  # before the first block there is nothing
+    mask = mask.repeat(batch_size, 1, 1)[:, None]
+    y = form(*(x.flatten(0, 1) for x in (q, k, v)), mask, False, scale, scores)
+    return y.unflatten(0, (batch_size, num_blocks)).flatten(1, 2)[:, :num_tokens]
+
+
+def attend_masked(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    mask: torch.Tensor | None,
+    is_causal: bool,
+    scale: float,
+    scores: Scores,
+) -> torch.Tensor:
+    """The library's attention, heads before tokens inside."""
+    added = scores(q, k.shape[1])
+    if added is not None:
+        if is_causal:
+            mask = band(q.shape[1], k.shape[1], k.shape[1], q.device)
+        mask, is_causal = added if mask is None else torch.where(mask, added, -math.inf), False
+    y = F.scaled_dot_product_attention(
+        q.transpose(1, 2),
+        k.transpose(1, 2),
+        v.transpose(1, 2),
+        attn_mask=mask,
+        is_causal=is_causal,
+        scale=scale,
+        enable_gqa=q.shape[2] != k.shape[2],
+    )
+    return y.transpose(1, 2)
+
+
+def attend_written_out(
+    cap: float,
+    sinks: torch.Tensor | None,
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    mask: torch.Tensor | None,
+    is_causal: bool,
+    scale: float,
+    scores: Scores,
+) -> torch.Tensor:
+    """The same with what the library's does not know: a cap, and sinks (H,)."""
+    num_queries, num_keys = q.shape[1], k.shape[1]
+    k, v = (x.repeat_interleave(q.shape[2] // k.shape[2], dim=2) for x in (k, v))
+    logits = scale * torch.einsum("bthk,bshk->bhts", q, k)
+    if cap:
+        logits = cap * torch.tanh(logits / cap)
+    if (added := scores(q, num_keys)) is not None:
+        logits = logits + added
+    if is_causal:
+        mask = band(num_queries, num_keys, num_keys, q.device)
+    if mask is not None:
+        logits = logits.masked_fill(~mask, -math.inf)
+    if sinks is not None:
+        logits = torch.cat((logits, sinks[:, None, None].expand(*logits.shape[:3], 1)), dim=3)
+    return torch.einsum("bhts,bshv->bthv", logits.softmax(dim=3)[..., :num_keys], v)
+
+
+def band(num_queries: int, num_keys: int, window: int, device: torch.device) -> torch.Tensor:
+    """Which of the tokens each of the last `num_queries` looks at, (T, S): itself and those before it in the window."""
+    distance = distances(num_queries, num_keys, device)
+    return (distance >= 0) & (distance < window)
+
+
+def look_back(maps: torch.Tensor, stride: int, stretch: float = 1.0, theta: float = ROTARY_THETA) -> None:
+    """Add to the query (stride 1) or key (stride 0) maps of some heads, (H, K, D), in place, a part with which head h
+    looks h tokens back before training. Scores are divided by `stretch` sqrt(K).
+
+    The channels of a token have a mean in common (that of the embedding). Its image is (1, .., 1, 0, .., 0) in every
+    key and the same turned by -h positions in the queries of head h, so that rotation makes their product
+    FOCUS sum_k cos((i - j - h) rate_k) / (K / 2), largest at distance h. Attention that has to find positions by
+    itself learns nothing but unigrams for most of a short proxy (docs/log.md).
+    """
+    heads, head_dim, d_model = maps.shape
+    amplitude = math.sqrt(2 * FOCUS * 2 / math.sqrt(head_dim) * stretch) / d_model
+    cos, sin = rotary_table(stride * heads + 1, head_dim, maps.device, theta)
+    backs = stride * torch.arange(heads, device=maps.device)
+    images = torch.cat((cos[backs, 0], -sin[backs, 0]), dim=1)
+    maps += amplitude * images[:, :, None]
+
+
+def attention_naive(mixer: Attention, c: BTD, b: torch.Tensor, v: torch.Tensor) -> BTE:
+    """The same from unrotated keys, one query and one head after another."""
+    q = c[:, :, : mixer.queries].unflatten(2, (-1, mixer.head_dim))
+    k, v = b.unflatten(2, (-1, mixer.head_dim)), v.unflatten(2, (-1, mixer.value_head_dim))
+    q, k = mixer.positions.turn(q, 0), mixer.positions.turn(k, 0)
+    repeat = q.shape[2] // k.shape[2]
+    y = q.new_zeros(*q.shape[:3], mixer.value_head_dim)
+    for i in range(q.shape[1]):
+        first = max(0, i + 1 - (mixer.window or i + 1))
+        for head in range(q.shape[2]):
+            keys, values = k[:, first : i + 1, head // repeat], v[:, first : i + 1, head // repeat]
+            scores = mixer.scale * torch.einsum("bk,bjk->bj", q[:, i, head], keys)
+            if cap := mixer.score_cap:
+                scores = cap - 2 * cap / (1 + torch.exp(2 * scores / cap))
+            weights = torch.exp(scores + added_scores_naive(mixer.positions, q[:, i], head, keys.shape[1]))
+            rest = 0 if mixer.sinks is None else torch.exp(mixer.sinks[head])
+            y[:, i, head] = torch.einsum("bj,bjk->bk", weights, values) / (weights.sum(1, keepdim=True) + rest)
+    y = y.flatten(2)
+    return y / (1 + torch.exp(-c[:, :, mixer.queries :])) if mixer.is_gated else y

@@ -1,0 +1,92 @@
+"""Semi-separable token mixing with Householder transitions: the gated delta rule.
+
+    S_i = a_i (I - w_i k_i k_i^T) S_{i-1} + w_i k_i V_i^T,   y_i = norm(q_i S_i / sqrt(K)) swish(Z_i)        per head
+
+    k = B / |B|,  q = C / |C|,  a = exp(-rate softplus(A + bias)),  w = sigmoid(W)
+
+Before a value is written under a key, what the key held is erased. A head of keys and queries may serve several heads
+of values, as in Qwen3-Next. The norm is to unit mean square with a gain that all heads share; the gate is there only
+where the operator genome names a nonlinearity. Yang et al. 2024, arXiv:2412.06464.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from star.architecture.spec import Dimensions, LivSpec
+from star.model.operators.featurizer import NORM_EPS
+from star.model.operators.memory import Kept, Memory, start_state
+from star.model.operators.mixer import Mixer
+from star.model.operators.recurrence import STEP_RANGE
+from star.model.operators.state_space import RATE_RANGE
+from star.model.ops.delta import gated_delta_rule, gated_delta_rule_naive
+from star.model.ops.shapes import BTD, BTE, BTH, BTHK, H, V
+
+L2_EPS = 1e-6  # added to the squared length of keys and queries
+
+
+class DeltaRule(Mixer):
+    """The recurrence over features C, B (B, T, G K), V (B, T, H V), A, W (B, T, H) and perhaps Z (B, T, H V)."""
+
+    def __init__(self, liv: LivSpec, dims: Dimensions) -> None:
+        super().__init__()
+        self.head_dim = dims.head_dim
+        self.width = liv.group("V").width(dims)
+        self.num_heads = liv.group("A").width(dims)
+        self.value_head_dim = self.width // self.num_heads
+        low, high = (math.log(step) for step in STEP_RANGE)
+        steps = torch.linspace(low, high, self.num_heads).exp()
+        self.log_rate = nn.Parameter(torch.linspace(*RATE_RANGE, self.num_heads).log())
+        self.step_bias = nn.Parameter(steps + torch.log(-torch.expm1(-steps)))  # softplus of it is `steps`
+        self.norm = nn.RMSNorm(self.value_head_dim, eps=dims.style.norm_eps)
+
+    def keeps(self, context: int) -> dict[str, Kept]:
+        return {"state": Kept((self.num_heads, self.head_dim, self.value_head_dim))}
+
+    def forward(
+        self, c: BTE, b: BTE, v: BTD, a: BTH, w: BTH, z: BTD | None = None, memory: Memory | None = None
+    ) -> BTD:
+        q, k = (x.unflatten(2, (-1, self.head_dim)) for x in (c, b))
+        v = v.unflatten(2, (self.num_heads, -1))
+        log_decay = -self.log_rate.exp() * F.softplus(a + self.step_bias)
+        start = start_state(memory, v, self.num_heads, self.head_dim, self.value_head_dim)
+        q, k = l2_normalise(q) * self.head_dim**-0.5, l2_normalise(k)
+        if (served := self.num_heads // k.shape[2]) > 1:
+            q, k = (x.repeat_interleave(served, dim=2) for x in (q, k))
+        y, last = gated_delta_rule(q, k, v, log_decay, torch.sigmoid(w), start)
+        if memory is not None:
+            memory.keep_state("state", last)
+        y = self.norm(y).flatten(2)
+        return y if z is None else y * F.silu(z)
+
+
+def l2_normalise(x: BTHK) -> BTHK:
+    """Every head to length 1."""
+    return x * torch.rsqrt(x.square().sum(3, keepdim=True) + L2_EPS)
+
+
+def delta_rule_naive(
+    c: BTE,
+    b: BTE,
+    v: BTD,
+    a: BTH,
+    w: BTH,
+    z: BTD | None,
+    log_rate: H,
+    step_bias: H,
+    gain: V,
+    head_dim: int,
+) -> BTD:
+    """The same, one token after another, each head of values with the keys and queries that serve it."""
+    num_heads = log_rate.shape[0]
+    q, k = (x.unflatten(2, (-1, head_dim)) for x in (c, b))
+    q, k = (x / (x.square().sum(3, keepdim=True) + L2_EPS).sqrt() for x in (q, k))
+    q, k = (torch.stack([x[:, :, h * x.shape[2] // num_heads] for h in range(num_heads)], dim=2) for x in (q, k))
+    v = v.unflatten(2, (num_heads, -1))
+    log_decay = -log_rate.exp() * torch.log1p(torch.exp(a + step_bias))
+    start = v.new_zeros(v.shape[0], num_heads, head_dim, v.shape[3])
+    y, _ = gated_delta_rule_naive(q / head_dim**0.5, k, v, log_decay, 1 / (1 + torch.exp(-w)), start)
+    y = (y / (y.square().mean(3, keepdim=True) + NORM_EPS).sqrt() * gain).flatten(2)
+    return y if z is None else y * z / (1 + torch.exp(-z))

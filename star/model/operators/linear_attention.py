@@ -1,0 +1,60 @@
+"""Low-rank token mixing without a softmax: linear attention, normalised by the sum of the keys.
+
+    y_i = sum_{j <= i} f(C_i) . f(B_j) V_j / sum_{j <= i} f(C_i) . f(B_j),   f = elu + 1        per head
+
+Decoding keeps the two sums, a matrix and a vector for each key/value head. Katharopoulos et al. 2020, arXiv:2006.16236.
+"""
+
+import torch
+import torch.nn.functional as F
+
+from star.architecture.spec import Dimensions, LivSpec
+from star.model.operators.memory import Kept, Memory, start_state
+from star.model.operators.mixer import Mixer
+from star.model.ops.linear_attention import linear_attention
+from star.model.ops.shapes import BTD, BTE
+
+WEIGHT_EPS = 1e-6  # added to the sum of weights, which can underflow
+
+
+class LinearAttention(Mixer):
+    """Linear attention over features C (B, T, H K), B and V (B, T, G K)."""
+
+    def __init__(self, liv: LivSpec, dims: Dimensions) -> None:
+        super().__init__()
+        self.head_dim = dims.head_dim
+        self.width = dims.num_heads * dims.head_dim
+        self.num_kept = liv.group("V").width(dims) // dims.head_dim
+
+    def keeps(self, context: int) -> dict[str, Kept]:
+        return {"state": Kept((self.num_kept, self.head_dim, self.head_dim + 1), "BV")}
+
+    def forward(self, c: BTD, b: BTE, v: BTE, memory: Memory | None = None) -> BTD:
+        q, k, v = (x.unflatten(2, (-1, self.head_dim)) for x in (c, b, v))
+        repeat = q.shape[2] // self.num_kept
+        v = F.pad(v, (0, 1), value=1.0)  # the last column sums the weights
+        k, v = (x.repeat_interleave(repeat, dim=2) for x in (positive(k), v))
+        start = start_state(memory, v, self.num_kept, self.head_dim, self.head_dim + 1)
+        start = start.repeat_interleave(repeat, dim=1)
+        y, last = linear_attention(positive(q), k, v, v.new_zeros(v.shape[:3]), start)
+        if memory is not None:
+            memory.keep_state("state", last[:, ::repeat])
+        return (y[..., :-1] / (y[..., -1:] + WEIGHT_EPS)).flatten(2)
+
+
+def positive(x: torch.Tensor) -> torch.Tensor:
+    """elu(x) + 1, positive everywhere."""
+    return F.elu(x) + 1
+
+
+def linear_attention_mixer_naive(c: BTD, b: BTE, v: BTE, head_dim: int) -> BTD:
+    """The same as attention with weights f(C_i) . f(B_j), one query and one head after another."""
+    q, k, v = (x.unflatten(2, (-1, head_dim)) for x in (c, b, v))
+    repeat = q.shape[2] // k.shape[2]
+    y = torch.zeros_like(q)
+    for i in range(q.shape[1]):
+        for head in range(q.shape[2]):
+            keys, values = k[:, : i + 1, head // repeat], v[:, : i + 1, head // repeat]
+            weights = ((F.elu(q[:, i, None, head]) + 1) * (F.elu(keys) + 1)).sum(2)
+            y[:, i, head] = (weights[..., None] * values).sum(1) / (weights.sum(1, keepdim=True) + WEIGHT_EPS)
+    return y.flatten(2)

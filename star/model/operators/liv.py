@@ -1,0 +1,140 @@
+"""Assembly: a linear input-varying operator from its codes, and its differential variant.
+
+    y = W mix(C(x), B(x), V(x), ...)
+
+The featurizer makes the features, the token-mixing structure assembles them, W is the channel map back to the
+residual stream. docs/guides/add-operator.md shows how to add a structure: one row in MIXERS is the last step.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from star.architecture.codes import Structure
+from star.architecture.spec import Dimensions, LivSpec
+from star.model.operators.attention import Attention
+from star.model.operators.convolution import GatedConvolution
+from star.model.operators.delta import DeltaRule
+from star.model.operators.featurizer import make_feature
+from star.model.operators.gated_linear_attention import GatedLinearAttention
+from star.model.operators.gated_recurrence import GatedRecurrence
+from star.model.operators.latent_attention import LatentAttention
+from star.model.operators.linear_attention import LinearAttention
+from star.model.operators.memory import Kept, Memory
+from star.model.operators.memoryless import Memoryless
+from star.model.operators.recurrence import Recurrence
+from star.model.operators.routed import Routed
+from star.model.operators.state_space import StateSpace
+from star.model.ops.shapes import BTD
+
+MIXERS = {
+    Structure.MEMORYLESS: Memoryless,
+    Structure.ROUTED: Routed,
+    Structure.ATTENTION: Attention,
+    Structure.LATENT_ATTENTION: LatentAttention,
+    Structure.CONVOLUTION: GatedConvolution,
+    Structure.LINEAR_ATTENTION: LinearAttention,
+    Structure.SELECTIVE_SCAN: Recurrence,
+    Structure.STATE_SPACE: StateSpace,
+    Structure.GATED_LINEAR: GatedLinearAttention,
+    Structure.DELTA_RULE: DeltaRule,
+    Structure.GATED_RECURRENCE: GatedRecurrence,
+}
+
+
+class Liv(nn.Module):
+    """One operator.
+
+    Args:
+        liv: its codes.
+        dims: its sizes.
+        owners: per feature group, the operator whose weights make it (featurizer sharing), itself if None.
+        reused: per feature group, whether the feature comes ready-made from an earlier slot (feature sharing).
+    """
+
+    def __init__(
+        self, liv: LivSpec, dims: Dimensions, owners: tuple["Liv | None", ...], reused: tuple[bool, ...]
+    ) -> None:
+        super().__init__()
+        dims = dims.of(liv)
+        self.roles = tuple(group.role for group in liv.groups)
+        self.sources = {group.role: group.source for group in liv.groups if group.source}
+        self.order = sorted(self.roles, key=lambda role: role in self.sources)  # what is made from a feature, after it
+        self.featurizer = nn.ModuleDict()
+        made = {}
+        for group, owner, ready in zip(liv.groups, owners, reused, strict=True):
+            if owner and not ready:
+                self.featurizer[group.role] = owner.featurizer[group.role]
+            elif not ready:
+                self.featurizer[group.role] = made[group.role] = make_feature(group, dims, liv)
+        self.mixer = MIXERS[liv.structure](liv, dims)
+        self.mixer.start(made)
+        self.out = self.mixer.make_out(dims, liv.variant.out_bias)
+
+    def forward(
+        self, x: BTD, shared: dict[str, Any], memory: tuple[Memory, ...] | None = None
+    ) -> tuple[BTD, dict[str, Any]]:
+        """Output, and the features for later slots to reuse; `shared` holds those that this one reuses. With a
+        memory, x continues the tokens that it remembers."""
+        own = memory[0] if memory else None
+        features = dict.fromkeys(self.roles)
+        for role in self.order:
+            features[role] = shared[role] if role in shared else self._make(role, x, features, own)
+        return self.out(self.mixer(*features.values(), memory=own)), features
+
+    def _make(self, role: str, x: BTD, features: dict[str, Any], memory: Memory | None) -> Any:
+        source = self.sources.get(role)
+        feature = self.featurizer[role](features[source] if source else x, memory)
+        return self.mixer.prepare(role, feature, memory.position if memory else 0)
+
+    def keeps(self, context: int) -> dict[str, Kept]:
+        """What decoding up to `context` tokens keeps, by name."""
+        kept = self.mixer.keeps(context)
+        for feature in self.featurizer.values():
+            kept |= feature.keeps()
+        return kept
+
+    def new_memory(self, batch_size: int, context: int, keepers: dict[str, tuple[Memory, ...]]) -> tuple[Memory, ...]:
+        """An empty memory, without the tensors that earlier slots keep: `keepers` has their memories."""
+        weight = next(self.parameters())
+        tensors = {
+            name: torch.zeros(batch_size, *one.shape, device=weight.device, dtype=weight.dtype)
+            for name, one in self.keeps(context).items()
+            if name not in keepers
+        }
+        return (Memory(tensors, {name: memory[0] for name, memory in keepers.items()}),)
+
+
+class Differential(nn.Module):
+    """y = a(x) - b(x): two copies of an operator, alike but for their weights."""
+
+    def __init__(
+        self,
+        liv: LivSpec,
+        dims: Dimensions,
+        owners: tuple["Differential | None", ...],
+        reused: tuple[bool, ...],
+    ) -> None:
+        super().__init__()
+        self.a = Liv(liv, dims, tuple(owner and owner.a for owner in owners), reused)
+        self.b = Liv(liv, dims, tuple(owner and owner.b for owner in owners), reused)
+
+    def forward(
+        self, x: BTD, shared: dict[str, Any], memory: tuple[Memory, ...] | None = None
+    ) -> tuple[BTD, dict[str, Any]]:
+        """As for one operator; every shared feature is a pair."""
+        first, second = (memory[:1], memory[1:]) if memory else (None, None)
+        y_a, features_a = self.a(x, {role: pair[0] for role, pair in shared.items()}, first)
+        y_b, features_b = self.b(x, {role: pair[1] for role, pair in shared.items()}, second)
+        return y_a - y_b, {role: (features_a[role], features_b[role]) for role in features_a}
+
+    def keeps(self, context: int) -> dict[str, Kept]:
+        """What each copy keeps."""
+        return self.a.keeps(context)
+
+    def new_memory(self, batch_size: int, context: int, keepers: dict[str, tuple[Memory, ...]]) -> tuple[Memory, ...]:
+        """The memories of both copies."""
+        first = {name: memory[:1] for name, memory in keepers.items()}
+        second = {name: memory[1:] for name, memory in keepers.items()}
+        return self.a.new_memory(batch_size, context, first) + self.b.new_memory(batch_size, context, second)

@@ -1,0 +1,32 @@
+"""What every token-mixing structure is: it assembles features, in the order of the deck's roles, into (B, T, width)."""
+
+import torch
+from torch import nn
+
+from star.architecture.spec import Dimensions
+from star.model.operators.memory import Kept
+
+
+class Mixer(nn.Module):
+    """`width` is the number of channels it returns; `forward` takes one tensor a feature group, and when decoding the
+    memory of what came before."""
+
+    width: int
+
+    def start(self, made: dict[str, nn.Module]) -> None:
+        """Adjust the initial weights of the features just made for it, by role. Most structures keep them."""
+
+    def prepare(self, role: str, feature: torch.Tensor, position: int) -> torch.Tensor:
+        """A feature as it is used, kept and shared; its first token stands at `position`. Most are used as made."""
+        return feature
+
+    def keeps(self, context: int) -> dict[str, Kept]:
+        """What decoding up to `context` tokens keeps, by name."""
+        return {}
+
+    def make_out(self, dims: Dimensions, bias: bool) -> nn.Module:
+        """The map back to the residual stream; it starts at zero, so that every slot begins as the identity."""
+        out = nn.Linear(self.width, dims.d_model, bias=bias)
+        for parameter in out.parameters():
+            nn.init.zeros_(parameter)
+        return out

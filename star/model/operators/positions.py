@@ -1,0 +1,106 @@
+"""How attention tells positions: queries and keys are rotated, or scores are added to, or neither.
+
+`learned` positions are the embedding's affair, and attention knows `none` itself. The parameters and the equations of
+the others are in star/model/ops/rotary.py and star/model/ops/positions.py.
+"""
+
+import math
+
+import torch
+from torch import nn
+
+from star.architecture.spec import Dimensions, LivSpec
+from star.architecture.structures.attention import positions_of, rotated_channels
+from star.model.operators.featurizer import linear
+from star.model.ops.positions import alibi_scores, alibi_slopes, distance_table, relative_scores
+from star.model.ops.rotary import rotate
+from star.model.ops.shapes import BTHK
+
+
+class Positions(nn.Module):
+    """None.
+
+    Args:
+        liv, dims: the operator and its sizes.
+        head_dim: channels of a head that may be rotated.
+        scale: what scores are multiplied by.
+
+    Attributes:
+        channels: the first of a head that are rotated.
+        theta: the base of the rates.
+    """
+
+    def __init__(self, liv: LivSpec, dims: Dimensions, head_dim: int, scale: float) -> None:
+        super().__init__()
+        self.channels = 0
+        self.theta = float(liv.variant.rope_theta or dims.style.rope_theta)
+
+    def turn(self, x: BTHK, position: int) -> BTHK:
+        """Queries or keys as they are scored; the first token stands at `position`."""
+        return x
+
+    def scores(self, q: BTHK, num_keys: int) -> torch.Tensor | None:
+        """What is added to the scaled scores of queries that are the last of so many tokens: (H, T, S) or
+        (B, H, T, S)."""
+        return None
+
+
+class Rotary(Positions):
+    """Rotation of the first channels of every head."""
+
+    def __init__(self, liv: LivSpec, dims: Dimensions, head_dim: int, scale: float) -> None:
+        super().__init__(liv, dims, head_dim, scale)
+        self.channels = rotated_channels(liv.variant, dims, head_dim)
+
+    def turn(self, x: BTHK, position: int) -> BTHK:
+        return rotate(x, position, self.theta, self.channels) if self.channels else x
+
+
+class Alibi(Positions):
+    """Linear biases."""
+
+    def scores(self, q: BTHK, num_keys: int) -> torch.Tensor | None:
+        return alibi_scores(q, num_keys)
+
+
+class Relative(Positions):
+    """Scores of relative positions."""
+
+    def __init__(self, liv: LivSpec, dims: Dimensions, head_dim: int, scale: float) -> None:
+        super().__init__(liv, dims, head_dim, scale)
+        self.scale = scale
+        self.map = linear(dims.d_model, dims.num_heads * head_dim)
+
+    def scores(self, q: BTHK, num_keys: int) -> torch.Tensor | None:
+        maps = self.map.weight.unflatten(0, (q.shape[2], -1))
+        return relative_scores(self.scale * q, maps, num_keys, self.theta)
+
+
+POSITION_KINDS = {
+    "rotary": Rotary,
+    "alibi": Alibi,
+    "relative": Relative,
+    "learned": Positions,
+    "none": Positions,
+}
+
+
+def make_positions(liv: LivSpec, dims: Dimensions, head_dim: int, scale: float) -> Positions:
+    """The positions of an operator whose heads have `head_dim` channels that may be rotated."""
+    return POSITION_KINDS[positions_of(liv, dims)](liv, dims, head_dim, scale)
+
+
+def score_scale(liv: LivSpec, width: int) -> float:
+    """What the scores of queries and keys of `width` channels are multiplied by."""
+    return liv.variant.score_scale or 1 / math.sqrt(width)
+
+
+def added_scores_naive(positions: Positions, q: torch.Tensor, head: int, num_keys: int) -> torch.Tensor | float:
+    """What is added to the scores (B, S) of one of the heads of a query (B, H, K), the last of so many tokens."""
+    if isinstance(positions, Alibi):
+        return torch.tensor([-alibi_slopes(q.shape[1])[head] * t for t in reversed(range(num_keys))]).to(q)
+    if isinstance(positions, Relative):
+        sinusoids = distance_table(num_keys, positions.map.in_features, q.device, positions.theta).to(q).flip(0)
+        maps = positions.map.weight.unflatten(0, (q.shape[1], -1))[head]
+        return positions.scale * torch.stack([q[:, head] @ maps @ one for one in sinusoids], dim=1)
+    return 0.0

@@ -1,0 +1,204 @@
+"""Diagonal token mixing, routed: a mixture of experts, perhaps beside an expert that serves every token.
+
+    y_i = sum_{e in top_i} g_ie W_e (f(C_ie) * V_ie) + W_S (f(S_i) * U_i)
+    s_i = sigmoid(R_i),   top_i = the k largest of s_ie + b_e,   g_ie = s_ie / sum_{top_i} s
+
+Each expert is a gated memoryless unit; with the squared ReLU there is no V and no U. The bias b chooses only, and no
+gradient reaches it: it rises by a step for experts with less than the mean load and falls for those with more (Wang et
+al. 2024, arXiv:2408.15664; DeepSeek-AI 2024, arXiv:2412.19437). With k = 1 the gate is s itself, because a normalised
+one would be 1 whatever the router says, and teach it nothing (as in Fedus et al. 2021, arXiv:2101.03961). The other way
+to balance is their loss, E sum_e f_e P_e: f_e is the share of all choices that fell on an expert, P_e the mean over
+tokens of s_ie / sum_e s_ie. No expert has a capacity: every token gets the k that it chooses.
+
+A scale may score by s_i = softmax(R_i), leave the gates as they are scored or multiply all by a number, and put a
+sigmoid of the experts' input before what the shared ones add (as in Qwen1.5-MoE and Qwen3-Next).
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from star.architecture.spec import Dimensions, LivSpec
+from star.architecture.structures.memoryless import scoring_of
+from star.model.operators.featurizer import DeferredFeature
+from star.model.operators.memory import Memory
+from star.model.operators.memoryless import ACTIVATIONS
+from star.model.operators.mixer import Mixer
+from star.model.ops.shapes import BTD
+
+
+class ExpertMaps(nn.Module):
+    """One matrix for each expert, and perhaps a bias, zero before training."""
+
+    def __init__(self, num_experts: int, fan_in: int, fan_out: int, bias: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(num_experts, fan_out, fan_in))
+        self.bias = nn.Parameter(torch.zeros(num_experts, fan_out)) if bias else None
+
+    def forward(self, rows: torch.Tensor, counts: list[int]) -> torch.Tensor:
+        return map_by_expert(rows, self.weight, self.bias, counts)
+
+
+class Routed(Mixer):
+    """Experts that a router chooses for each token. It maps back to the residual stream itself.
+
+    Attributes:
+        load: choices that fell on each expert in training since the last `rebalance`.
+        balance_loss: of the last pass in training; None after one in evaluation. 1 if the load is even.
+    """
+
+    load: torch.Tensor
+    selection_bias: torch.Tensor
+
+    def __init__(self, liv: LivSpec, dims: Dimensions) -> None:
+        super().__init__()
+        router, variant = liv.group("R"), liv.variant
+        self.width = dims.d_model
+        self.num_chosen = router.repeat
+        self.scoring, self.is_normalised = scoring_of(liv)
+        self.scale = variant.routed_scale
+        self.roles = tuple(group.role for group in liv.groups)
+        self.activation = ACTIVATIONS[liv.nonlinearity]
+        self.register_buffer("selection_bias", torch.zeros(router.expansion))
+        self.out = ExpertMaps(router.expansion, liv.group("C").width(dims), dims.d_model, variant.out_bias)
+        self.shared_out = None
+        if liv.has("S"):
+            self.shared_out = nn.Linear(liv.group("S").width(dims), dims.d_model, bias=variant.out_bias)
+            for parameter in self.shared_out.parameters():
+                nn.init.zeros_(parameter)
+        self.shared_gate = nn.Parameter(torch.zeros(dims.d_model)) if variant.shared_gate else None
+        self.register_buffer("load", torch.zeros(router.expansion, dtype=torch.long), persistent=False)
+        self.balance_loss: torch.Tensor | None = None
+
+    def prepare(self, role: str, feature: DeferredFeature | torch.Tensor, position: int) -> Any:
+        return feature
+
+    def make_out(self, dims: Dimensions, bias: bool) -> nn.Module:
+        """Nothing is left to map."""
+        return nn.Identity()
+
+    def forward(self, *features: DeferredFeature | torch.Tensor, memory: Memory | None = None) -> BTD:
+        given: dict[str, Any] = dict(zip(self.roles, features, strict=True))
+        batch_size, num_tokens, num_experts = given["R"].shape
+        logits = given["R"].flatten(0, 1).to(self.selection_bias.dtype)
+        gates, chosen = route(logits, self.selection_bias, self.num_chosen, self.scoring, self.is_normalised)
+        load = count_choices(chosen, num_experts)
+        self._note(logits, load)
+        order = chosen.flatten().argsort(stable=True)  # the N k choices of N tokens, expert after expert
+        counts = load.tolist()
+        hidden = self._unit(*(make_chosen(given[role], order, counts) for role in "CV" if role in given))
+        results = self.out(hidden, counts).index_select(0, order.argsort()).unflatten(0, gates.shape)
+        y = (results * (self.scale * gates)[:, :, None]).sum(dim=1).view(batch_size, num_tokens, -1)
+        if self.shared_out is None:
+            return y
+        added = self.shared_out(self._unit(*(given[role] for role in "SU" if role in given)))
+        if self.shared_gate is not None:
+            added = added * torch.sigmoid(given["C"].x @ self.shared_gate)[:, :, None]
+        return y + added
+
+    @torch.no_grad()
+    def rebalance(self, rate: float) -> None:
+        """Raise the bias of experts with less than the mean load by `rate`, lower the others', and count anew."""
+        self.selection_bias.add_((self.load.sum() - self.load * len(self.load)).sign(), alpha=rate)
+        self.load.zero_()
+
+    def _unit(self, c: torch.Tensor, v: torch.Tensor | None = None) -> torch.Tensor:
+        return self.activation(c) if v is None else self.activation(c) * v
+
+    def _note(self, logits: torch.Tensor, load: torch.Tensor) -> None:
+        self.balance_loss = None
+        if self.training:
+            self.load += load
+            self.balance_loss = find_balance_loss(logits, load, self.scoring)
+
+
+def route(
+    logits: torch.Tensor, bias: torch.Tensor, num_chosen: int, scoring: str, is_normalised: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gates and indices, each (N, k), of the experts chosen by the logits (N, E) of N tokens."""
+    chosen = (affinities(logits.detach(), scoring) + bias).topk(num_chosen, dim=1).indices
+    if not is_normalised:
+        return affinities(logits, scoring).gather(1, chosen), chosen
+    return shares_of(logits.gather(1, chosen), scoring), chosen
+
+
+def affinities(logits: torch.Tensor, scoring: str) -> torch.Tensor:
+    """s of every expert (N, E)."""
+    return logits.sigmoid() if scoring == "sigmoid" else logits.softmax(dim=1)
+
+
+def shares_of(logits: torch.Tensor, scoring: str) -> torch.Tensor:
+    """s / sum(s) over the experts whose logits these are, as a softmax of log s: it holds where every s underflows."""
+    return (F.logsigmoid(logits) if scoring == "sigmoid" else logits).softmax(dim=1)
+
+
+def count_choices(chosen: torch.Tensor, num_experts: int) -> torch.Tensor:
+    """How many of the choices fell on each expert, (E,)."""
+    flat = chosen.flatten()
+    return flat.new_zeros(num_experts).index_add_(0, flat, torch.ones_like(flat))
+
+
+def find_balance_loss(logits: torch.Tensor, load: torch.Tensor, scoring: str) -> torch.Tensor:
+    """E sum_e f_e P_e of the logits (N, E) and the load (E,) that they led to."""
+    shares = shares_of(logits, scoring).mean(dim=0)
+    return len(load) * (load * shares).sum() / load.sum()
+
+
+def make_chosen(feature: DeferredFeature, order: torch.Tensor, counts: list[int]) -> torch.Tensor:
+    """A feature of every choice, by its expert's matrix: (N k, W), where `order` sorts the N k choices by expert."""
+    x = feature.x.flatten(0, 1)
+    # Copied k times, then permuted: the gradient of indexing a token k times adds up in no certain order.
+    copies = x[:, None].expand(-1, len(order) // len(x), -1).flatten(0, 1)
+    return map_by_expert(copies.index_select(0, order), feature.weight, feature.bias, counts)
+
+
+def map_by_expert(
+    rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, counts: list[int]
+) -> torch.Tensor:
+    """Rows sorted by expert, `counts` of each, every one by the matrix of its expert of `weight` (E, out, in) and its
+    row of `bias` (E, out)."""
+    shifts = [None] * len(counts) if bias is None else bias.unbind()
+    parts = zip(rows.split(counts), weight.unbind(), shifts, strict=True)
+    return torch.cat([F.linear(part, matrix, shift) for part, matrix, shift in parts if len(part)])
+
+
+def routed_naive(
+    mixer: Routed,
+    c: DeferredFeature,
+    v: DeferredFeature | None,
+    r: torch.Tensor,
+    s: torch.Tensor | None = None,
+    u: torch.Tensor | None = None,
+) -> BTD:
+    """The same, one token and one expert after another, by the equation."""
+    y = []
+    for i in range(r.shape[0] * r.shape[1]):
+        token = torch.zeros(mixer.width, dtype=r.dtype)
+        for e, gate in gates_naive(mixer, r.flatten(0, 1)[i]).items():
+            hidden = mixer.activation(expert_naive(c.weight, c.bias, e, c.x.flatten(0, 1)[i]))
+            if v is not None:
+                hidden = hidden * expert_naive(v.weight, v.bias, e, v.x.flatten(0, 1)[i])
+            token = token + gate * expert_naive(mixer.out.weight, mixer.out.bias, e, hidden)
+        if s is not None and mixer.shared_out is not None:
+            hidden = mixer.activation(s.flatten(0, 1)[i])
+            added = mixer.shared_out(hidden if u is None else hidden * u.flatten(0, 1)[i])
+            if mixer.shared_gate is not None:
+                added = added / (1 + torch.exp(-(c.x.flatten(0, 1)[i] @ mixer.shared_gate)))
+            token = token + added
+        y.append(token)
+    return torch.stack(y).view(*r.shape[:2], mixer.width)
+
+
+def gates_naive(mixer: Routed, logits: torch.Tensor) -> dict[int, torch.Tensor]:
+    """The gate of each expert that one token with these logits goes through."""
+    affinity = 1 / (1 + torch.exp(-logits)) if mixer.scoring == "sigmoid" else logits.exp() / logits.exp().sum()
+    top = (affinity.detach() + mixer.selection_bias).argsort(descending=True)[: mixer.num_chosen].tolist()
+    total = sum(affinity[e] for e in top) if mixer.is_normalised else 1
+    return {e: mixer.scale * affinity[e] / total for e in top}
+
+
+def expert_naive(weight: torch.Tensor, bias: torch.Tensor | None, e: int, x: torch.Tensor) -> torch.Tensor:
+    """One vector by the map of one expert."""
+    return weight[e] @ x if bias is None else weight[e] @ x + bias[e]

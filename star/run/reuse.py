@@ -1,0 +1,127 @@
+"""What a run takes from the store and gives to it: at any point of a race no more than training would have given."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from star.cost.target import Screen, TargetCost
+from star.evaluation.fingerprint import provenance
+from star.evaluation.objectives import QUALITY, find_objectives, tasks_of
+from star.records import STORE, Evaluation, Result, Status, Task
+from star.run.plan import rung_steps, trained_scale
+from star.run.settings import RunConfig
+from star.storage.store import Store, canonical_text
+from star.storage.tables import SCHEMA_VERSION
+from star.training.loop import curve_marks
+
+
+class Reuse:
+    """The store as one run sees it, or nothing at all if the run has none.
+
+    A run that measures latency has none, because what is measured again differs, and neither has one whose children
+    begin with their parents' weights, because what they come to follows from more than their genome. What another
+    kind of device, other libraries or other code trained than are here, or trained in part, is not stored, and a run on
+    GPUs without one here has no store.
+    """
+
+    def __init__(self, config: RunConfig, digest: str, screen: Screen, note: Callable[[str], None]) -> None:
+        recipe = trained_scale(config).recipe
+        self._screen = screen
+        self._steps = recipe.steps
+        self._step_tokens = recipe.batch_size * recipe.seq_len
+        self._stops = rung_steps(config)
+        measures = any(objective.needs_latency for objective in find_objectives(config.objectives))
+        self.origin = provenance("cuda" if config.gpus_per_worker else "cpu")
+        has_store = config.store and digest and self.origin and not config.warm_weights and not measures
+        context = describe_training(config, digest, self.origin)
+        self._store = Store(config.store, context, note) if has_store else None
+
+    def find(self, task: Task, rung: int | None) -> Evaluation | None:
+        """What training that proxy up to a rung gives, or to the end if that is None; None if it has to be trained.
+
+        The costs are those at this run's target. It is the evaluation that a worker would give, but for its name and
+        for the seconds, which are those that somebody's training took.
+        """
+        known = self._store.find(task) if self._store else None
+        if known is None:
+            return None
+        if rung is not None and rung < len(known.rungs):
+            return self._paused(task, known, rung)
+        if known.status is Status.DIVERGED:
+            return replace(known, loss_curve=(), rungs=(), tokens=0, worker=STORE)
+        return self._priced(task, known, known.objectives) if known.status is Status.OK else None
+
+    def keep(self, result: Result, evaluation: Evaluation, before: Evaluation | None, rung: int | None) -> None:
+        """Store what a worker gave that trained a proxy up to a rung: as an evaluation joined to `before`, what
+        was known of it until then.
+
+        What depends on the machine is not stored: that a worker died, took too long or ran out of memory.
+        """
+        if self._store is None or result.origin != self.origin:
+            return
+        task = result.task
+        own = {"generation": 0, "retries": {}}
+        if evaluation.status in (Status.OK, Status.STOPPED):
+            costs = TargetCost._fields
+            measured = {name: value for name, value in evaluation.objectives.items() if name not in costs}
+            self._store.keep(task, replace(evaluation, objectives=measured, **own))
+        elif evaluation.status is Status.DIVERGED:
+            passed = len(before.rungs) if before else 0
+            following = passed if passed < len(self._stops) else None
+            if rung == following:  # else nobody knows which rungs it would have passed
+                if before:
+                    own |= {"rungs": before.rungs, "loss_curve": before.loss_curve, "tokens": before.tokens}
+                self._store.keep(task, replace(evaluation, **own))
+
+    def keep_weights(self, result: Result, source: Path) -> None:
+        """Store the file of weights that the run keeps of a proxy."""
+        if self._store and result.origin == self.origin:
+            self._store.keep_weights(result.task, source)
+
+    def take_weights(self, task: Task, target: Path) -> bool:
+        """Put stored weights where the run keeps its own; False if there are none."""
+        return self._store is not None and self._store.take_weights(task, target)
+
+    def _paused(self, task: Task, known: Evaluation, rung: int) -> Evaluation:
+        """As the training stood at a rung."""
+        stop = self._stops[rung]
+        tokens = stop * self._step_tokens
+        share = min(1.0, tokens / known.tokens)
+        paused = replace(
+            known,
+            status=Status.STOPPED,
+            rungs=known.rungs[: rung + 1],
+            loss_curve=known.loss_curve[: curve_length(self._steps, stop)],
+            tokens=tokens,
+            seconds=known.seconds * share,
+            train_seconds=known.train_seconds * share,
+            error="",
+        )
+        return self._priced(task, paused, {QUALITY: known.rungs[rung]})
+
+    def _priced(self, task: Task, known: Evaluation, measured: dict[str, float]) -> Evaluation:
+        cost = self._screen.cost(task.genome)
+        assert cost is not None, "what cannot be built was turned away before"
+        return replace(known, objectives=measured | cost.columns(), worker=STORE)
+
+
+def describe_training(config: RunConfig, digest: str, origin: str) -> str:
+    """All that decides what training a genome with a seed gives, as one text: the sizes and the recipe, where the
+    race has its rungs, what is trained on, and by what."""
+    scale, objectives = trained_scale(config), find_objectives(config.objectives)
+    return canonical_text(
+        {
+            "dims": scale.dims,
+            "recipe": scale.recipe,
+            "rungs": rung_steps(config),
+            "corpus": digest if any(one.needs_text for one in objectives) else "",
+            "tasks": tasks_of(objectives),
+            "schema": SCHEMA_VERSION,
+            "origin": origin,
+        }
+    )
+
+
+def curve_length(steps: int, stop: int) -> int:
+    """How many points the loss curve of a training of `steps` steps has after `stop` of them."""
+    return sum(mark <= stop for mark in curve_marks(steps))

@@ -1,0 +1,123 @@
+"""Genomes that a search begins with: from what a person names to genomes of the run's space."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from star.architecture import catalogue
+from star.architecture.genome import (
+    DECK,
+    DECKS,
+    EMPTY,
+    Space,
+    canonical,
+    class_name,
+    decode,
+    genes_of,
+    join,
+    split,
+    tile,
+)
+from star.errors import UserError
+from star.evaluation.objectives import QUALITY
+from star.records import Genome
+from star.run.plan import screen_of, space_of
+from star.run.settings import RunConfig
+from star.storage.run_directory import CONFIG, RunDirectory
+
+EMPTY_SLOT = (EMPTY, 1, 1, 1, 1)
+
+
+def choose_seeds(config: RunConfig, note: Callable[[str], None]) -> list[Genome]:
+    """Those that the first generation takes: of `resolve_seeds` those that may be trained, as many as fit into it.
+
+    `note` is given one sentence for each that may not be, and one if there are too many.
+    """
+    screen, chosen = screen_of(config), []
+    for genome, name in resolve_seeds(config).items():
+        if refusal := screen.refusal(canonical(genome)):
+            note(f"seed genome {name[:60]} is left out: {refusal}")
+        else:
+            chosen.append(genome)
+    if len(chosen) > config.population:
+        note(f"of {len(chosen)} seed genomes the first {config.population} fit into the population")
+    return chosen[: config.population]
+
+
+def resolve_seeds(config: RunConfig) -> dict[Genome, str]:
+    """The genomes that `seed_genomes` names, as genomes of the run's space, each architecture once, with their names.
+
+    A name is one of the catalogue, a .toml file, a genome text, a run directory (its front, best quality first) or
+    RUN:ID. UserError if it is none of these, or has no place in the space.
+    """
+    space = space_of(config)
+    found: dict[Genome, tuple[Genome, str]] = {}
+    for name in config.seed_genomes:
+        for genome, called in _find(name, space.num_slots):
+            placed = _place(genome, space, name)
+            found.setdefault(canonical(placed), (placed, called))
+    return dict(found.values())
+
+
+def _find(name: str, num_slots: int) -> list[tuple[Genome, str]]:
+    path, colon, number = name.rpartition(":")
+    if colon and number.isdecimal():
+        return [(RunDirectory(path).open().find_individual(number).genome, name)]
+    if (Path(name) / CONFIG).is_file():
+        return _front(name)
+    try:
+        return [(catalogue.resolve(name, num_slots), name)]
+    except UserError as error:
+        raise UserError(f"seed genome {name[:60]!r}: {error}") from error
+
+
+def _front(path: str) -> list[tuple[Genome, str]]:
+    generation = RunDirectory(path).open().latest_generation()
+    front = generation.front if generation else ()
+    if not front:
+        raise UserError(f"seed genome {path!r}: this run has no front yet")
+    best_first = sorted(front, key=lambda one: (one.objectives.get(QUALITY, 0.0), one.id))
+    return [(one.genome, f"{path}:{one.id}") for one in best_first]
+
+
+def _place(genome: Genome, space: Space, name: str) -> Genome:
+    """The genome at the depth of the space, spelled as its genomes are."""
+    allowed = DECKS[space.deck]
+    genome = tile(genome, space.num_slots)
+    if EMPTY not in allowed:
+        genome = tile(genome, space.num_slots)  # what empty slots left free
+    own, backbone = split(genome)
+    if space.num_classes:
+        own, backbone = _own_deck(genome, space, name)
+    elif own:
+        raise UserError(f"seed genome {name[:60]!r} has operators that are in no deck; --levels all takes them")
+    missing = space.length - len(join(own, backbone))
+    genome = join(own, backbone + EMPTY_SLOT * (missing // len(EMPTY_SLOT)))
+    for number in sorted(set(backbone[:: len(EMPTY_SLOT)])):
+        if not own and number not in allowed or number == EMPTY and EMPTY not in allowed:
+            decks = [deck for deck, classes in DECKS.items() if number in classes]
+            raise UserError(
+                f"seed genome {name[:60]!r} has class {number} ({class_name(number)}), which is not in deck "
+                f"{space.deck}; --deck {decks[0]} has it"
+            )
+    return genome
+
+
+def _own_deck(genome: Genome, space: Space, name: str) -> tuple[tuple[Genome, ...], Genome]:
+    """Its classes written out, as many as genomes of the space have, and its backbone that counts them."""
+    _, backbone = split(genome)
+    slots = decode(genome)
+    classes = list(dict.fromkeys(genes_of(slot.liv) for slot in slots))
+    if len(classes) > space.num_classes:
+        raise UserError(
+            f"seed genome {name[:60]!r} has {len(classes)} classes, but with --levels all a genome of "
+            f"{space.num_slots} slots holds {space.num_classes}: one for every two slots; --slots takes more of them"
+        )
+    numbers = iter([1 + classes.index(genes_of(slot.liv)) for slot in slots])
+    width = len(EMPTY_SLOT)
+    renumbered = []
+    for start in range(0, len(backbone), width):
+        number, *genes = backbone[start : start + width]
+        renumbered += (EMPTY if number == EMPTY else next(numbers), *genes)
+    filler = classes or [genes_of(DECK[max(DECKS[space.deck])])]
+    classes += [filler[i % len(filler)] for i in range(space.num_classes - len(classes))]
+    return tuple(classes), tuple(renumbered)

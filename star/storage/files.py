@@ -1,0 +1,111 @@
+"""Bytes that reach the disk whole or not at all, that prove they are whole, and one writer at a time.
+
+A sealed file holds, inside its own format, a SHA-256 over all its other bytes. So one flipped bit or a
+missing end is noticed before any parser sees the file, and it stays a file that every other reader opens.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+from star.errors import UserError
+
+MARK = b"star-sha256:"
+BLANK = b"0" * 64
+BLANK_SEAL = (MARK + BLANK).decode()  # put this into a file's metadata, then seal the file
+
+
+class Torn(Exception):
+    """A file whose content cannot be what was written."""
+
+
+def seal(data: bytes) -> bytes:
+    """`data` with its last blank seal filled in."""
+    start = data.rindex(MARK + BLANK) + len(MARK)
+    return b"".join((data[:start], _digest(data, start), data[start + len(BLANK) :]))
+
+
+def is_sealed(data: bytes) -> bool:
+    """Whether every byte of `data` is as it was when it was sealed."""
+    start = data.rfind(MARK) + len(MARK)
+    return start >= len(MARK) and data[start : start + len(BLANK)] == _digest(data, start)
+
+
+def _digest(data: bytes, start: int) -> bytes:
+    view = memoryview(data)
+    digest = sha256(view[:start])
+    digest.update(BLANK)
+    digest.update(view[start + len(BLANK) :])
+    return digest.hexdigest().encode()
+
+
+@contextmanager
+def disk_errors_told(action: str) -> Iterator[None]:
+    """Turn the system's refusal into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot {action}: {error.strerror or error}") from error
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Replace `path` by `data`. A crash or a full disk leaves what was there before; the latter raises UserError."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with disk_errors_told(f"write {path}"):
+        make_directory(path.parent)
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_directory(path.parent)
+
+
+def make_directory(path: Path) -> None:
+    """Make `path` and what is missing above it, so that it is still there after a power failure."""
+    if not path.is_dir():
+        make_directory(path.parent)
+        path.mkdir(exist_ok=True)
+        _sync_directory(path.parent)
+
+
+def remove_temporaries(directory: Path) -> None:
+    """Delete what a killed `write_atomic` left behind."""
+    for path in directory.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
+def lock(path: Path) -> int:
+    """Lock the file `path` for this process until the returned descriptor is closed or the process dies.
+
+    UserError with the owner's process id if someone holds it.
+    """
+    with disk_errors_told(f"lock {path}"):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.truncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
+        except BlockingIOError:
+            owner = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+            os.close(descriptor)
+            raise UserError(f"{path.parent} is in use by process {owner}; let it end first") from None
+        except OSError:
+            os.close(descriptor)
+            raise
+    return descriptor
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,299 @@
+"""The directory of one run.
+
+    run.toml                          the whole resolved configuration
+    generations/0007.parquet          the population after selection
+    evaluations/HASH.parquet          one evaluation, written when it ends
+    evaluations/generation-0007.parquet   those files gathered, when the generation is written
+    weights/HASH.safetensors          trained weights
+    paused/HASH.safetensors           the state of a training that paused at a rung of a race
+    summary.json                      where the time of the last process that reached the end went
+    .lock                             held by the process that drives the run
+
+Every file is replaced atomically and sealed (`files`). A torn one is set aside as NAME.torn, named in
+`warnings`, and done without: a generation falls back to the one before, an evaluation is made again.
+"""
+
+import os
+import weakref
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Self, TypeVar
+
+from star.errors import UserError
+from star.records import Arrays, Evaluation, Generation, Individual, Task, Timing
+from star.storage import files, tables
+from star.storage.arrays import pack_arrays, unpack_arrays
+from star.storage.files import Torn
+from star.storage.places import CONFIG, LOCK, refuse_foreign, refuse_occupied
+from star.storage.tables import Entry
+from star.storage.timing import pack_timing, unpack_timing
+
+SUMMARY = "summary.json"
+GENERATIONS, EVALUATIONS, WEIGHTS, PAUSED = "generations", "evaluations", "weights", "paused"
+GATHERED = "generation-"
+
+Record = TypeVar("Record")
+
+
+class RunDirectory:
+    """A run on disk. `create` starts one and `resume` goes on with one, both locking out other writers until
+    `close`; `open` only reads, also while another process writes, and changes nothing."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.warnings: list[str] = []  # one sentence for each torn file met
+        self._release: weakref.finalize | None = None
+
+    def create(self, config_toml: str) -> Self:
+        """Start a run. UserError if the directory holds a run, or anything else, or cannot be written."""
+        refuse_occupied(self.path)
+        with files.disk_errors_told(f"make the directory {self.path}"):
+            files.make_directory(self.path)
+        self._lock()
+        try:
+            refuse_occupied(self.path)  # again: another process may have been faster
+            files.write_atomic(self.path / CONFIG, config_toml.encode())
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def resume(self) -> Self:
+        """Go on with a run: lock it and clear away what a killed process left half written."""
+        self.open()
+        self._lock()
+        for directory in (".", GENERATIONS, EVALUATIONS, WEIGHTS, PAUSED):
+            files.remove_temporaries(self.path / directory)
+        self._drop_doubles()
+        return self
+
+    def open(self) -> Self:
+        """Read a run. UserError if there is none."""
+        refuse_foreign(self.path)
+        return self
+
+    def close(self) -> None:
+        """Let other processes write."""
+        if self._release:
+            self._release()
+        self._release = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    @property
+    def config_toml(self) -> str:
+        """The text of run.toml."""
+        with files.disk_errors_told(f"read {self.path / CONFIG}"):
+            data = (self.path / CONFIG).read_bytes()
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            raise UserError(f"{self.path / CONFIG} is not text: {error}") from error
+
+    def write_generation(self, generation: Generation, unsettled: Collection[str] = ()) -> None:
+        """Record a generation, then gather the evaluations made on the way to it into one file, but for the hashes
+        that are `unsettled`: more is to be recorded of them."""
+        self._write(self._generation_path(generation.number), tables.pack_generation(generation))
+        self.compact_evaluations(generation.number, unsettled)
+
+    def latest_generation(self) -> Generation | None:
+        """The newest generation that is whole; None if there is none."""
+        return next(filter(None, map(self._read_generation, reversed(self._generation_numbers()))), None)
+
+    def generations(self) -> list[Generation]:
+        """Every generation that is whole, in order."""
+        return [whole for number in self._generation_numbers() if (whole := self._read_generation(number))]
+
+    def find_individual(self, number: str) -> Individual:
+        """The individual of that id, from the newest generation that keeps it; UserError if none does."""
+        for generation in reversed(self.generations()):
+            for individual in (*generation.individuals, *generation.front):
+                if str(individual.id) == number:
+                    return individual
+        raise UserError(f"{self.path} keeps no individual {number:.40}; `star front {self.path}` lists some")
+
+    def append_evaluation(self, task: Task, evaluation: Evaluation) -> None:
+        """Record one evaluation now."""
+        path = self.path / EVALUATIONS / f"{task.hash}.parquet"
+        self._write(path, tables.pack_evaluations([(task, evaluation)]))
+
+    def compact_evaluations(self, number: int, unsettled: Collection[str] = ()) -> None:
+        """Gather the single evaluation files into that of generation `number`, but for these hashes. Killed at any
+        point, every evaluation is still in one file or in two; `resume` leaves it in one."""
+        singles = [path for path in self._evaluation_paths() if not _is_gathered(path) and path.stem not in unsettled]
+        if not singles:
+            return
+        target = self.path / EVALUATIONS / f"{GATHERED}{number:04d}.parquet"
+        entries = self._union([target, *singles])
+        self._write(target, tables.pack_evaluations([entries[hash] for hash in sorted(entries)]))
+        for path in singles:
+            path.unlink(missing_ok=True)
+
+    def forget_arrivals(self, first: int) -> None:
+        """Strike from what was told as number `first` or later that it was told; the results stay."""
+        paths = self._evaluation_paths()
+        entries = list(self._union(paths).values())
+        changed = [
+            one for one, then in zip(tables.strike_arrivals(entries, first), entries, strict=True) if one != then
+        ]
+        for task, evaluation in changed:  # files of their own again, because more is to be recorded of them
+            self.append_evaluation(task, evaluation)
+        hashes = {task.hash for task, _ in changed}
+        for path in filter(_is_gathered, paths):
+            entries = self._read(path, tables.unpack_evaluations) or []
+            if left := [(task, one) for task, one in entries if task.hash not in hashes]:
+                if left != entries:
+                    self._write(path, tables.pack_evaluations(left))
+            elif entries:
+                path.unlink()
+
+    def forget_generations(self, first: int) -> None:
+        """Set aside every generation from number `first` on."""
+        for number in self._generation_numbers():
+            if number >= first:
+                self._set_aside(self._generation_path(number), Torn("the evaluations do not lead to it"))
+
+    def history(self) -> dict[str, Entry]:
+        """Every evaluation ever made with its task, by hash: generation after generation, those not yet
+        gathered last."""
+        while True:
+            paths = self._evaluation_paths()
+            entries = self._union(paths)
+            # Gone meanwhile: the writer gathered it into a file that was not there when we looked.
+            if all(path.exists() for path in paths):
+                return entries
+
+    def evaluations(self) -> dict[str, Evaluation]:
+        """Every evaluation ever made, by hash."""
+        return {hash: evaluation for hash, (_, evaluation) in self.history().items()}
+
+    def save_weights(self, hash: str, weights: Arrays) -> None:
+        """Keep the trained weights of an architecture."""
+        self._save(WEIGHTS, hash, weights)
+
+    def load_weights(self, hash: str) -> Arrays | None:
+        """The weights kept under that hash; None if there are none or they are torn."""
+        return self._read(self._arrays_path(WEIGHTS, hash), unpack_arrays)
+
+    def prune_weights(self, keep: set[str]) -> None:
+        """Delete all weights but those of the hashes in `keep`."""
+        self._prune(WEIGHTS, keep)
+
+    def save_state(self, hash: str, state: Arrays) -> None:
+        """Keep the state of a training that paused."""
+        self._save(PAUSED, hash, state)
+
+    def load_state(self, hash: str) -> Arrays | None:
+        """The state kept under that hash; None if there is none or it is torn: the training then begins again."""
+        return self._read(self._arrays_path(PAUSED, hash), unpack_arrays)
+
+    def prune_states(self, keep: set[str]) -> None:
+        """Delete all states but those of the hashes in `keep`."""
+        self._prune(PAUSED, keep)
+
+    def write_timing(self, timing: Timing) -> None:
+        """Keep where the time of this process went."""
+        self._write(self.path / SUMMARY, pack_timing(timing))
+
+    def timing(self) -> Timing | None:
+        """Where the time of the last process went that reached the end; None if none did, or it is torn."""
+        return self._read(self.path / SUMMARY, unpack_timing)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        assert self._release, "open the run with resume() to change it"
+        files.write_atomic(path, data)
+
+    def _read(self, path: Path, unpack: Callable[[bytes], Record]) -> Record | None:
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror}") from error
+        try:
+            return unpack(data)
+        except Torn as torn:
+            self._set_aside(path, torn)
+            return None
+        except UserError as error:
+            raise UserError(f"cannot use {path}: {error}") from error
+
+    def _set_aside(self, path: Path, torn: Torn) -> None:
+        fate = "ignored"
+        if self._release:
+            fate = f"set aside as {path.name}.torn"
+            os.replace(path, path.with_name(f"{path.name}.torn"))
+        warning = f"{path} is torn: {torn}; {fate}"
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+
+    def _read_generation(self, number: int) -> Generation | None:
+        def unpack(data: bytes) -> Generation:
+            generation = tables.unpack_generation(data)
+            if generation.number != number:
+                raise Torn(f"it holds generation {generation.number}")
+            return generation
+
+        return self._read(self._generation_path(number), unpack)
+
+    def _generation_path(self, number: int) -> Path:
+        return self.path / GENERATIONS / f"{number:04d}.parquet"
+
+    def _generation_numbers(self) -> list[int]:
+        stems = (path.stem for path in (self.path / GENERATIONS).glob("[0-9]*.parquet"))
+        return sorted(int(stem) for stem in stems if stem.isdecimal())
+
+    def _evaluation_paths(self) -> list[Path]:
+        def age(path: Path) -> tuple[bool, int, str]:
+            gathered = _is_gathered(path)
+            return not gathered, int(path.stem.removeprefix(GATHERED)) if gathered else 0, path.name
+
+        return sorted((self.path / EVALUATIONS).glob("[!.]*.parquet"), key=age)
+
+    def _union(self, paths: list[Path]) -> dict[str, Entry]:
+        """The entries of all whole files; of two for one hash, the one that was told, or trained further, or else
+        gathered first."""
+        entries: dict[str, Entry] = {}
+        for path in paths:
+            for task, evaluation in self._read(path, tables.unpack_evaluations) or ():
+                if task.hash not in entries or _progress(evaluation) > _progress(entries[task.hash][1]):
+                    entries[task.hash] = (task, evaluation)
+        return entries
+
+    def _drop_doubles(self) -> None:
+        """Delete what a `compact_evaluations` that was killed had gathered already."""
+        paths = self._evaluation_paths()
+        singles = [path for path in paths if not _is_gathered(path)]
+        gathered = self._union(list(filter(_is_gathered, paths))) if singles else {}
+        for path in singles:
+            for hash, (_, one) in self._union([path]).items():
+                if hash in gathered and _progress(one) <= _progress(gathered[hash][1]):
+                    path.unlink()
+
+    def _save(self, folder: str, hash: str, arrays: Arrays) -> None:
+        self._write(self._arrays_path(folder, hash), pack_arrays(arrays))
+
+    def _prune(self, folder: str, keep: set[str]) -> None:
+        assert self._release, "open the run with resume() to change it"
+        for path in (self.path / folder).glob("*.safetensors"):
+            if path.stem not in keep:
+                path.unlink(missing_ok=True)
+
+    def _arrays_path(self, folder: str, hash: str) -> Path:
+        assert tables.HASH.fullmatch(hash), hash
+        return self.path / folder / f"{hash}.safetensors"
+
+    def _lock(self) -> None:
+        self._release = weakref.finalize(self, os.close, files.lock(self.path / LOCK))
+
+
+def _is_gathered(path: Path) -> bool:
+    return path.name.startswith(GATHERED) and path.stem.removeprefix(GATHERED).isdecimal()
+
+
+def _progress(evaluation: Evaluation) -> tuple[bool, int]:
+    return evaluation.arrival > 0, evaluation.tokens

@@ -1,0 +1,269 @@
+"""Generations and evaluations as sealed Parquet files, and back; no file is believed unchecked.
+
+One row an individual or an evaluation, one float64 column an objective (null where it has none); what belongs
+to the whole generation is JSON in the file's metadata.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from io import BytesIO
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from star.architecture.genome import check
+from star.errors import UserError
+from star.records import Evaluation, Generation, Genome, Individual, ReferenceBox, Status, Task
+from star.storage.files import BLANK_SEAL, Torn, is_sealed, seal
+
+SCHEMA_VERSION = 5
+# Columns and facts that version 4 does not have, and what its rows stand for.
+SINCE_5 = {"shortfall": 0.0, "survives": True, "on_front": None, "rungs": [], "tokens": 0, "retries": "{}"}
+SINCE_5 |= {"arrival": 0, "asked": 0, "entry": 0}
+HASH = re.compile(r"[0-9a-f]{16}")
+
+INDIVIDUAL_COLUMNS = pa.schema(
+    [
+        ("id", pa.int64()),
+        ("genome", pa.list_(pa.int32())),
+        ("hash", pa.string()),
+        ("generation", pa.int64()),
+        ("parents", pa.list_(pa.int64())),
+        ("status", pa.string()),
+        ("rank", pa.int64()),
+        ("crowding", pa.float64()),
+        ("shortfall", pa.float64()),
+        ("survives", pa.bool_()),  # in the population
+        ("on_front", pa.bool_()),
+    ]
+)
+EVALUATION_COLUMNS = pa.schema(
+    [
+        ("hash", pa.string()),
+        ("genome", pa.list_(pa.int32())),
+        ("seed", pa.uint64()),
+        ("status", pa.string()),
+        ("generation", pa.int64()),
+        ("loss_curve", pa.list_(pa.float64())),
+        ("rungs", pa.list_(pa.float64())),
+        ("tokens", pa.int64()),
+        ("train_seconds", pa.float64()),
+        ("seconds", pa.float64()),
+        ("worker", pa.string()),
+        ("error", pa.string()),
+        ("retries", pa.string()),  # JSON
+        ("arrival", pa.int64()),
+        ("asked", pa.int64()),
+        ("entry", pa.int64()),
+    ]
+)
+INDIVIDUAL_FIELDS = INDIVIDUAL_COLUMNS.names[:-2]
+GENERATION_FACTS = (
+    "number",
+    "rng_state",
+    "next_id",
+    "evaluations",
+    "duplicates_avoided",
+    "repaired",
+    "failures",
+    "hypervolume",
+    "reference",
+    "turned_away",
+    "tokens",
+)
+
+Entry = tuple[Task, Evaluation]
+Record = TypeVar("Record")
+Row = dict[str, Any]
+
+
+def pack_generation(generation: Generation) -> bytes:
+    """The generation's file; equal generations give equal bytes."""
+    assert _is_generation(generation), generation
+    front = {one.id for one in generation.front}
+    survivors = {one.id for one in generation.individuals}
+    elders = [one for one in generation.front if one.id not in survivors]
+    rows = [
+        {name: getattr(one, name) for name in INDIVIDUAL_FIELDS}
+        | {"survives": one.id in survivors, "on_front": one.id in front}
+        | one.objectives
+        for one in (*generation.individuals, *elders)
+    ]
+    objectives = {name for row in (*generation.individuals, *elders) for name in row.objectives}
+    facts = {name: getattr(generation, name) for name in GENERATION_FACTS}
+    return _pack(rows, INDIVIDUAL_COLUMNS, objectives, facts)
+
+
+def unpack_generation(data: bytes) -> Generation:
+    """The generation in `data`. Torn if it was not written so; UserError if another schema wrote it."""
+    return _unpack(data, INDIVIDUAL_COLUMNS, _generation)
+
+
+def pack_evaluations(entries: Sequence[Entry]) -> bytes:
+    """The file of these evaluations, in their order."""
+    rows: list[Row] = []
+    for task, evaluation in entries:
+        assert _is_entry((task, evaluation)), (task, evaluation)
+        own = (name for name in EVALUATION_COLUMNS.names if name not in ("genome", "seed", "retries"))
+        row = {name: getattr(evaluation, name) for name in own}
+        retries = json.dumps(evaluation.retries, sort_keys=True)
+        rows.append(row | {"genome": task.genome, "seed": task.seed, "retries": retries} | evaluation.objectives)
+    objectives = {name for _, evaluation in entries for name in evaluation.objectives}
+    return _pack(rows, EVALUATION_COLUMNS, objectives, {})
+
+
+def unpack_evaluations(data: bytes) -> list[Entry]:
+    """The evaluations in `data`; errors as `unpack_generation`."""
+    return _unpack(data, EVALUATION_COLUMNS, _entries)
+
+
+def strike_arrivals(entries: Sequence[Entry], first: int) -> list[Entry]:
+    """The same, but what was told as number `first` or later is as if it had not been told yet, and what was not told
+    as if it had been recorded in no order."""
+    return [
+        (task, one if 0 < one.arrival < first else replace(one, arrival=0, asked=0, entry=0)) for task, one in entries
+    ]
+
+
+def _pack(rows: list[Row], columns: pa.Schema, objectives: set[str], facts: Row) -> bytes:
+    names = sorted(objectives)
+    assert not objectives & set(columns.names), names
+    schema = pa.schema([*columns, *((name, pa.float64()) for name in names)])
+    metadata = {"schema_version": SCHEMA_VERSION, "objectives": names} | facts
+    buffer = BytesIO()
+    with pq.ParquetWriter(buffer, schema, compression="zstd", write_statistics=False, store_schema=False) as writer:
+        writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+        texts = {key: json.dumps(value, sort_keys=True) for key, value in metadata.items()}
+        writer.add_key_value_metadata(texts | {"seal": BLANK_SEAL})
+    return seal(buffer.getvalue())
+
+
+def _unpack(data: bytes, columns: pa.Schema, build: Callable[[list[Row], Row], Record]) -> Record:
+    if not is_sealed(data):
+        raise Torn("its checksum does not match")
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data))
+        texts = {key.decode(): value for key, value in file.metadata.metadata.items()}
+        facts = {key: json.loads(texts[key]) for key in texts.keys() - {"seal"}}
+        version = facts["schema_version"]
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
+        raise Torn(f"it cannot be read: {error!r}") from error
+    if version not in (SCHEMA_VERSION - 1, SCHEMA_VERSION):
+        raise UserError(f"it has schema version {version}, but this star reads version {SCHEMA_VERSION}")
+    try:
+        since = {} if version == SCHEMA_VERSION else SINCE_5
+        written = pa.schema([column for column in columns if column.name not in since])
+        rows = _rows(file.read(use_threads=False), written, facts["objectives"])
+        own = {name: value for name, value in since.items() if name in columns.names}
+        return build([own | row for row in rows], since | facts)
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise Torn(f"it holds what no run writes: {error!r}") from error
+
+
+def _rows(table: pa.Table, columns: pa.Schema, objectives: list[str]) -> list[Row]:
+    expected = pa.schema([*columns, *((name, pa.float64()) for name in objectives)])
+    if not table.schema.equals(expected):
+        raise ValueError(f"columns {table.schema.names}")
+    rows = table.to_pylist()
+    for row in rows:
+        values = {name: row.pop(name) for name in objectives}
+        if None in row.values():
+            raise ValueError("a missing value")
+        row["objectives"] = {name: value for name, value in values.items() if value is not None}
+        row["status"] = Status(row["status"])
+        row["genome"] = tuple(row["genome"])
+    return rows
+
+
+def _generation(rows: list[Row], facts: Row) -> Generation:
+    individuals, front = [], []
+    for row in rows:
+        row["parents"] = tuple(row["parents"])
+        survives, on_front = row.pop("survives"), row.pop("on_front")
+        one = Individual(**row)
+        on_front = one.rank == 0 and one.status is Status.OK if on_front is None else on_front
+        individuals += [one] * survives
+        front += [one] * on_front
+    front.sort(key=lambda one: one.id)
+    if facts["reference"] is not None:
+        facts["reference"] = ReferenceBox(*map(tuple, facts["reference"]))
+    own = {name: facts[name] for name in GENERATION_FACTS}
+    generation = Generation(individuals=tuple(individuals), front=tuple(front), **own)
+    if not _is_generation(generation):
+        raise ValueError("values out of range")
+    return generation
+
+
+def _entries(rows: list[Row], facts: Row) -> list[Entry]:
+    entries = []
+    for row in rows:
+        task = Task(genome=row.pop("genome"), hash=row["hash"], seed=row.pop("seed"))
+        row |= {name: tuple(row[name]) for name in ("loss_curve", "rungs")} | {"retries": json.loads(row["retries"])}
+        entries.append((task, Evaluation(**row)))
+    if not all(map(_is_entry, entries)):
+        raise ValueError("values out of range")
+    return entries
+
+
+def _is_generation(generation: Generation) -> bool:
+    ids = [individual.id for individual in generation.individuals]
+    counts = ("number", "next_id", "evaluations", "duplicates_avoided", "repaired", "turned_away", "tokens")
+    return (
+        all(_is_count(getattr(generation, name)) for name in counts)
+        and all(name in set(Status) and _is_count(count) for name, count in generation.failures.items())
+        and isinstance(generation.hypervolume, float | int)
+        and _is_reference(generation.reference)
+        and isinstance(json.loads(generation.rng_state), dict)
+        and len(set(ids)) == len(ids)
+        and max(ids, default=-1) < generation.next_id
+        and all(_is_individual(one, generation.number) for one in (*generation.individuals, *generation.front))
+        and all(one.rank == 0 and one.status is Status.OK for one in generation.front)
+    )
+
+
+def _is_reference(reference: ReferenceBox | None) -> bool:
+    if reference is None:
+        return True
+    values = (*reference.point, *reference.unit)
+    return len(reference.point) == len(reference.unit) and all(isinstance(value, float | int) for value in values)
+
+
+def _is_individual(individual: Individual, number: int) -> bool:
+    return (
+        _is_genome(individual.genome, individual.hash)
+        and 0 <= individual.generation <= number
+        and all(0 <= parent < individual.id for parent in individual.parents)
+        and individual.id >= 0
+        and individual.rank >= 0
+        and individual.crowding >= 0
+        and individual.shortfall >= 0
+    )
+
+
+def _is_entry(entry: Entry) -> bool:
+    task, evaluation = entry
+    return (
+        task.hash == evaluation.hash
+        and _is_genome(task.genome, task.hash)
+        and all(isinstance(value, float | int) for value in (*evaluation.loss_curve, *evaluation.rungs))
+        and all(isinstance(cause, str) and _is_count(times) for cause, times in evaluation.retries.items())
+        and all(_is_count(getattr(evaluation, name)) for name in ("generation", "tokens", "arrival", "asked", "entry"))
+        and math.isfinite(evaluation.seconds)
+        and math.isfinite(evaluation.train_seconds)
+    )
+
+
+def _is_genome(genome: Genome, hash: str) -> bool:
+    try:
+        check(genome)
+    except UserError:
+        return False
+    return HASH.fullmatch(hash) is not None
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and value >= 0

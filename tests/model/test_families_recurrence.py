@@ -1,0 +1,266 @@
+"""Published models with recurrences and convolutions: our modules compute what `transformers`' classes do."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from support.families import build, check_logits
+from support.states import (
+    VOCAB,
+    attention_state,
+    block_norms,
+    conv,
+    frame_state,
+    gated_recurrence_state,
+    in_double,
+    joined,
+    less_one,
+    make_dims,
+    make_reference,
+    mamba_2_state,
+    mamba_state,
+    prefixed,
+    unit_state,
+)
+from transformers import (
+    DynamicCache,
+    FalconH1Config,
+    FalconH1ForCausalLM,
+    Lfm2Config,
+    Lfm2ForCausalLM,
+    Mamba2Config,
+    Mamba2ForCausalLM,
+    MambaConfig,
+    MambaForCausalLM,
+    NemotronHConfig,
+    NemotronHForCausalLM,
+    RecurrentGemmaConfig,
+    RecurrentGemmaForCausalLM,
+)
+from transformers.models.recurrent_gemma.modeling_recurrent_gemma import RecurrentGemmaRglru
+
+from star.architecture.spec import Variant
+
+
+@pytest.fixture(autouse=True)
+def doubles(monkeypatch):
+    yield from in_double(monkeypatch)
+
+
+def with_states(reference):
+    """A reference that calls its cache by another name."""
+
+    def call(past_key_values=None, **arguments):
+        out = reference(cache_params=past_key_values, **arguments)
+        return SimpleNamespace(logits=out.logits, past_key_values=out.cache_params)
+
+    return call
+
+
+def with_cache(reference):
+    """A reference that takes a cache and does not give it back."""
+
+    def call(past_key_values=None, use_cache=False, **arguments):
+        if use_cache and past_key_values is None:
+            past_key_values = DynamicCache(config=reference.config)
+        out = reference(past_key_values=past_key_values, use_cache=use_cache, **arguments)
+        return SimpleNamespace(logits=out.logits, past_key_values=past_key_values)
+
+    return call
+
+
+# Mamba and Mamba-2: one operator a layer
+
+
+@pytest.mark.parametrize("sizes", [(2, 16, 2), (3, 5, 3)])
+def test_mamba(sizes):
+    expand, states, rank = sizes
+    variant = Variant(chained=True, kernel_bias=True, d_inner=32 * expand, d_state=states, rank=rank, kept_taps=4)
+    model = build("271111-271111", make_dims(32, 8, {"Mamba": variant}))
+    config = MambaConfig(
+        vocab_size=VOCAB,
+        hidden_size=32,
+        num_hidden_layers=2,
+        expand=expand,
+        state_size=states,
+        time_step_rank=rank,
+        layer_norm_epsilon=1e-6,
+        residual_in_fp32=False,
+    )
+    state = frame_state(model, "backbone.embeddings", "backbone.norm_f")
+    for i, layer in enumerate(model.layers):
+        state |= prefixed(f"backbone.layers.{i}.mixer", mamba_state(layer))
+        state[f"backbone.layers.{i}.norm.weight"] = model.norms[i].weight
+    check_logits(model, with_states(make_reference(MambaForCausalLM, config, state)), tolerance=1e-10)
+
+
+@pytest.mark.parametrize("num_groups", [1, 2])
+@pytest.mark.parametrize("bias", ["", "ZVBCA"])
+def test_mamba_2(num_groups, bias):
+    variant = Variant(
+        d_state=6,
+        num_heads=8,
+        num_groups=num_groups,
+        norm_groups=num_groups,
+        kernel_bias=True,
+        bias=bias,
+        out_bias=bool(bias),
+    )
+    model = build("261111-261111", make_dims(32, 8, {"Mamba-2": variant}, norm_eps=1e-5))
+    config = Mamba2Config(
+        vocab_size=VOCAB,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_heads=8,
+        head_dim=8,
+        state_size=6,
+        n_groups=num_groups,
+        use_bias=bool(bias),
+        chunk_size=4,
+        residual_in_fp32=False,
+        tie_word_embeddings=True,
+    )
+    state = frame_state(model, "backbone.embeddings", "backbone.norm_f")
+    for i, layer in enumerate(model.layers):
+        state |= prefixed(f"backbone.layers.{i}.mixer", mamba_2_state(layer))
+        state[f"backbone.layers.{i}.norm.weight"] = model.norms[i].weight
+    check_logits(model, with_states(make_reference(Mamba2ForCausalLM, config, state)), tolerance=1e-10)
+
+
+# LFM2: gated convolutions and attention
+
+
+def test_lfm2():
+    operators = {
+        "GConv-1": Variant(kept_taps=3),
+        "QKNorm-GQA": Variant(num_kv_heads=2, rope_theta=1e6),
+        "GMemless": Variant(d_ff=40),
+    }
+    model = build("71111-91111-221111-91111", make_dims(32, 8, operators, norm_eps=1e-5))
+    config = Lfm2Config(
+        vocab_size=VOCAB,
+        hidden_size=32,
+        intermediate_size=40,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        block_auto_adjust_ff_dim=False,
+        layer_types=["conv", "full_attention"],
+    )
+    state = frame_state(model, norm="model.embedding_norm")
+    convolution, attention = model.layers[0], model.layers[2]
+    layers = [f"model.layers.{i}" for i in range(2)]
+    state |= {
+        f"{layers[0]}.conv.in_proj.weight": joined(convolution, "BCV", "channels.weight"),
+        f"{layers[0]}.conv.conv.weight": conv(convolution.featurizer["K"].kernel),
+        f"{layers[0]}.conv.out_proj.weight": convolution.out.weight,
+        f"{layers[1]}.self_attn.q_layernorm.weight": attention.featurizer["C"].norm.weight,
+        f"{layers[1]}.self_attn.k_layernorm.weight": attention.featurizer["B"].norm.weight,
+    }
+    state |= prefixed(f"{layers[1]}.self_attn", attention_state(attention, "out_proj"))
+    for i, layer in enumerate(layers):
+        state |= prefixed(f"{layer}.feed_forward", unit_state(model.layers[2 * i + 1], ("w1", "w3", "w2")))
+        state |= block_norms(model, i, layer, "operator_norm", "ffn_norm")
+    check_logits(model, make_reference(Lfm2ForCausalLM, config, state), tolerance=1e-10)
+
+
+# Side by side with attention, or by turns
+
+
+def test_recurrent_gemma(monkeypatch):
+    """Two gated recurrences to one window of attention, a GEGLU after each; half of a head is rotated."""
+    monkeypatch.setattr(RecurrentGemmaRglru._rnn_scan, "__defaults__", (torch.float64,))  # what it accumulates in
+    biased = {"bias": "CV", "out_bias": True}
+    operators = {
+        "RG-LRU": Variant(d_inner=48, taps=4, kept_taps=3, chained=True, kernel_bias=True, **biased),
+        "SWA": Variant(num_kv_heads=1, window=6, out_bias=True),
+        "GEGLU": Variant(d_ff=40, **biased),
+    }
+    style = {"rotary": 0.5, "embedding_scale": 8.0, "logit_cap": 30.0}
+    model = build("301111-371111-301111-371111-191111-371111", make_dims(64, 16, operators, **style))
+    config = RecurrentGemmaConfig(
+        vocab_size=VOCAB,
+        hidden_size=64,
+        intermediate_size=80,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=1,
+        lru_width=48,
+        attention_window_size=6,
+        hidden_activation="gelu",
+    )
+    state = frame_state(model, norm="model.final_norm")
+    for i, layer in enumerate(f"model.layers.{i}" for i in range(3)):
+        mixer = model.layers[2 * i]
+        mixing = attention_state(mixer) if i == 2 else gated_recurrence_state(mixer, 4)
+        state |= prefixed(f"{layer}.temporal_block", mixing)
+        state |= prefixed(f"{layer}.mlp_block", unit_state(model.layers[2 * i + 1]))
+        state |= block_norms(model, i, layer, "temporal_pre_norm", "channel_pre_norm")
+    state = less_one(state, lambda name: name.endswith("norm.weight"))
+    check_logits(model, with_cache(make_reference(RecurrentGemmaForCausalLM, config, state)), tolerance=1e-10)
+
+
+def test_nemotron_h():
+    """Mamba-2 in groups, squared ReLU and attention without positions, each with a norm of its own. The reference
+    bounds steps from below, which these weights do not reach."""
+    operators = {
+        "Mamba-2": Variant(
+            num_heads=6, head_dim=8, d_inner=48, d_state=5, num_groups=2, norm_groups=2, kernel_bias=True
+        ),
+        "SA-3": Variant(num_kv_heads=2),
+        "ReLU2": Variant(d_ff=40),
+    }
+    model = build("261111-381111-31111-261111-381111", make_dims(32, 8, operators, positions="none", tied=False))
+    kinds = {26: "linear_attention", 38: "mlp", 3: "full_attention"}
+    order = [26, 38, 3, 26, 38]
+    config = NemotronHConfig(
+        vocab_size=VOCAB,
+        hidden_size=32,
+        layer_types=[kinds[one] for one in order],
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        intermediate_size=40,
+        ssm_state_size=5,
+        mamba_num_heads=6,
+        mamba_head_dim=8,
+        n_groups=2,
+        chunk_size=4,
+        layer_norm_epsilon=1e-6,
+    )
+    makers = {26: mamba_2_state, 38: lambda liv: unit_state(liv, ("up_proj", "down_proj")), 3: attention_state}
+    state = frame_state(model, "model.embeddings", "model.norm_f")
+    for i, (one, layer) in enumerate(zip(order, model.layers, strict=True)):
+        state |= prefixed(f"model.layers.{i}.mixer", makers[one](layer))
+        state[f"model.layers.{i}.norm.weight"] = model.norms[i].weight
+    check_logits(model, make_reference(NemotronHForCausalLM, config, state), tolerance=1e-10)
+
+
+def test_falcon_h1():
+    """Mamba-2 and attention read one norm side by side; a gate and no norm at the end of the former."""
+    mamba = Variant(num_heads=6, head_dim=8, d_inner=48, d_state=5, num_groups=2, out_norm=False, kernel_bias=True)
+    operators = {"Mamba-2": mamba, "SA-3": Variant(num_kv_heads=2), "GMemless": Variant(d_ff=40)}
+    style = {"parallel": (2, 1), "shared_norm": True, "norm_eps": 1e-5, "tied": False}
+    model = build("261111-31111-91111-261111-31111-91111", make_dims(32, 8, operators, **style))
+    config = FalconH1Config(
+        vocab_size=VOCAB,
+        hidden_size=32,
+        intermediate_size=40,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        mamba_d_ssm=48,
+        mamba_n_heads=6,
+        mamba_n_groups=2,
+        mamba_d_state=5,
+        mamba_chunk_size=4,
+    )
+    state = frame_state(model, norm="model.final_layernorm")
+    for i, layer in enumerate(f"model.layers.{i}" for i in range(2)):
+        mamba, attention, unit = model.layers[3 * i : 3 * i + 3]
+        state |= prefixed(f"{layer}.mamba", mamba_2_state(mamba))
+        state |= prefixed(f"{layer}.self_attn", attention_state(attention))
+        state |= prefixed(f"{layer}.feed_forward", unit_state(unit))
+        state[f"{layer}.input_layernorm.weight"] = model.norms[3 * i].weight
+        state[f"{layer}.pre_ff_layernorm.weight"] = model.norms[3 * i + 2].weight
+    check_logits(model, make_reference(FalconH1ForCausalLM, config, state), tolerance=1e-10)

@@ -1,0 +1,158 @@
+"""A run whose driver is killed again and again ends, file by file, as one that nobody touched; no process stays."""
+
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from multiprocessing import forkserver
+from pathlib import Path
+
+import psutil
+import pytest
+from support.driver import drive, drive_until
+from support.tiny import CONFIG, contents, invent, outcomes, write_text
+
+import star.run.evolve as room
+from star.records import Status
+from star.run.evolve import evolve
+from star.run.settings import RunConfig
+from star.storage.run_directory import RunDirectory
+
+KILLS = 5
+MANY_KILLS = 50
+MEAN_SECONDS = 0.4
+RACE = replace(CONFIG, tokens=320, rungs=3)  # ten steps, judged after the first and the third
+VANISH_SECONDS = 10.0
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """Forks of a process that has imported everything: a driver that starts in no time, to kill at any moment."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["driver", "torch._dynamo"])  # the latter is what the first optimiser imports
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        forkserver.ensure_running()
+    return context
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    return write_text(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, text):
+    run = RunDirectory(tmp_path_factory.mktemp("whole") / "run")
+    evolve(replace(CONFIG, corpus=(text,)), run)
+    return run
+
+
+def same(run: RunDirectory, whole: RunDirectory) -> bool:
+    return contents(run) == contents(whole) and outcomes(run) == outcomes(whole)
+
+
+def kill_at_random(folder: Path, processes, config: RunConfig, wanted: int) -> None:
+    """At least so many kills, over as many runs as that takes, each of which ends as one that nobody touched."""
+    rng = random.Random(0)
+    whole = RunDirectory(folder / "whole")
+    evolve(config, whole)
+    kills = runs = 0
+    while kills < wanted:
+        run = RunDirectory(folder / f"run{runs}")
+        runs += 1
+        while True:
+            driver = processes.Process(target=drive, args=(run.path, config))
+            driver.start()
+            driver.join(rng.expovariate(1 / MEAN_SECONDS))  # now and then long, so that even a slow machine gets on
+            if driver.exitcode is not None:
+                break
+            driver.kill()
+            driver.join()
+            kills += 1
+        assert driver.exitcode == 0
+        assert same(run, whole)
+
+
+@pytest.mark.parametrize("config", [CONFIG, RACE], ids=["plain", "race"])
+def test_killed_at_random_moments(tmp_path, processes, text, config):
+    kill_at_random(tmp_path, processes, replace(config, corpus=(text,)), KILLS)
+
+
+@pytest.mark.slow
+def test_killed_fifty_times_in_a_race(tmp_path, processes, text):
+    kill_at_random(tmp_path, processes, replace(RACE, corpus=(text,)), MANY_KILLS)
+
+
+@pytest.mark.parametrize("config", [replace(CONFIG, population=3), replace(RACE, population=2)], ids=["plain", "race"])
+def test_killed_before_every_single_touch_of_the_disk(tmp_path, processes, text, monkeypatch, config):
+    config = replace(config, corpus=(text,), offspring=2, generations=1)
+    monkeypatch.setattr(room, "evaluate", invent)
+    whole = RunDirectory(tmp_path / "whole")
+    evolve(config, whole)
+    touch = 0
+    while True:
+        touch += 1
+        run = RunDirectory(tmp_path / f"run{touch}")
+        driver = processes.Process(target=drive_until, args=(touch, run.path, config))
+        driver.start()
+        driver.join()
+        if driver.exitcode == 0:
+            break
+        assert driver.exitcode == -signal.SIGKILL
+        drive(run.path, config)
+        assert same(run, whole), touch
+    assert touch > 50, "there should have been so many at least"
+
+
+@contextmanager
+def driver_with_ray(run: RunDirectory, text: str) -> Iterator[subprocess.Popen]:
+    command = [sys.executable, str(Path(__file__).with_name("driver.py")), str(run.path), text, "2"]
+    with subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True) as driver:
+        yield driver
+        driver.kill()
+
+
+def wait_until_landed(run: RunDirectory, driver: subprocess.Popen, count: int) -> None:
+    end = time.monotonic() + 120
+    before = len(run.evaluations())
+    while len(run.evaluations()) < before + count:
+        assert driver.poll() is None and time.monotonic() < end
+        time.sleep(0.01)
+
+
+def family(driver: subprocess.Popen) -> list[psutil.Process]:
+    return psutil.Process(driver.pid).children(recursive=True)
+
+
+def lasting(family: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that are still there when all should have ended."""
+    return psutil.wait_procs(family, timeout=VANISH_SECONDS)[1]
+
+
+@pytest.mark.ray
+def test_stopped_with_ray(tmp_path, text, whole):
+    """Killed while Ray begins and while it trains, then interrupted and terminated: the run ends alike, and
+    within seconds no process is left."""
+    run = RunDirectory(tmp_path / "run")
+    for by, landed in ((signal.SIGKILL, 0), (signal.SIGKILL, 3), (signal.SIGINT, 3), (signal.SIGTERM, 3)):
+        with driver_with_ray(run, text) as driver:
+            wait_until_landed(run, driver, landed)
+            while len(begun := family(driver)) < 5:  # the guard and the first of Ray's daemons
+                time.sleep(0.01)
+            # Ctrl-C reaches the whole group of processes, the other signals the driver alone.
+            (os.killpg if by == signal.SIGINT else os.kill)(driver.pid, by)
+            _, errors = driver.communicate(timeout=60)
+            assert not lasting(begun)
+            if by != signal.SIGKILL:
+                assert errors.splitlines()[-1].endswith(f"Interrupted: interrupted; go on with: star resume {run.path}")
+    assert all(evaluation.status is Status.OK for evaluation in run.evaluations().values())
+    with driver_with_ray(run, text) as driver:
+        assert driver.wait(timeout=120) == 0
+    assert same(run, whole)

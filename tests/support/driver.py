@@ -1,0 +1,53 @@
+"""A process that drives the tiny run in a directory, begun if there is none yet; made to be killed.
+
+python driver.py DIR TEXT [WORKERS]     with Ray if a number of workers is given
+"""
+
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from support.tiny import CONFIG, invent
+
+import star.run.evolve as room
+from star.run.evolve import evolve, resume
+from star.run.settings import RunConfig
+from star.storage.run_directory import RunDirectory
+
+TOUCHES = {"open", "os.rename", "os.remove", "os.mkdir"}
+
+
+def drive(path: Path, config: RunConfig) -> None:
+    """Begin the run, or go on with it."""
+    run = RunDirectory(path)
+    if (path / "run.toml").exists():
+        resume(run)
+    else:
+        evolve(config, run)
+
+
+def drive_until(touch: int, path: Path, config: RunConfig) -> None:
+    """The same with invented results, by a process that kills itself just before it touches the disk for the
+    `touch`-th time."""
+    touched = 0
+
+    def count(event: str, arguments: tuple) -> None:
+        nonlocal touched
+        if event in TOUCHES and str(arguments[0]).startswith(str(path)):
+            touched += 1
+            if touched == touch:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    room.evaluate = invent
+    sys.addaudithook(count)
+    drive(path, config)
+
+
+if __name__ == "__main__":
+    directory, text, *workers = sys.argv[1:]
+    config = replace(CONFIG, corpus=(text,))
+    if workers:
+        config = replace(config, serial=False, workers=int(workers[0]))
+    drive(Path(directory), config)

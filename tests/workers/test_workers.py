@@ -1,0 +1,434 @@
+"""Workers give what this process would give; a job that crashes, hangs, eats the memory or kills its worker ends as a
+status, with the reason and the number of tries, and spares all others."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from support.tiny import SETTINGS, make_corpus, make_task
+
+from star.architecture.genome import Space
+from star.errors import UserError
+from star.evaluation.evaluate import classify, describe, evaluate
+from star.records import Evaluation, Job, Result, Status, Task
+from star.workers import faults
+from star.workers.actor import bounded
+from star.workers.faults import CAUSES, Fault
+from star.workers.guard import find_processes
+from star.workers.placement import Placement
+from star.workers.pool import Evaluate, SerialPool
+from star.workers.ray_pool import RayPool
+
+TIMEOUT = 10.0
+TRIES = 2
+MEMORY = 1 << 30
+CHUNK = 32 << 20
+HOST = """
+import ray, sys
+from star.workers import Placement
+from star.workers.session import connected
+with connected(Placement(workers=1)):
+    print(ray.get_runtime_context().gcs_address, flush=True)
+    sys.stdin.readline()
+    print(ray.cluster_resources()["CPU"], ray.available_resources()["CPU"], flush=True)
+"""
+GUEST = """
+import sys
+from functools import partial
+from pathlib import Path
+from star.workers import Placement, RayPool
+from test_workers import act, collect, jobs_named
+address, folder = sys.argv[1:]
+for workers in (0, 2):
+    with RayPool(partial(act, folder=Path(folder)), Placement(workers=workers, address=address)) as pool:
+        print(pool.num_workers, *sorted(collect(pool, jobs_named("ok-1", "ok-2"))))
+"""
+
+
+def act(job: Job, folder: Path, train: Evaluate | None = None) -> Result:
+    """Does what the task's hash says, `train` if that is a true hash; leaves a file for each attempt."""
+    task = job.task
+    attempt = attempts(folder, task.hash)
+    (folder / f"{task.hash}.{attempt}.{os.getpid()}").touch()
+    doing = task.hash.partition("-")[0]
+    if doing.endswith("once"):
+        doing = doing.removesuffix("once") if attempt == 0 else "ok"
+    status, error = Status.OK, ""
+    match doing:
+        case "segfault":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "exit":
+            sys.exit(3)
+        case "hang":
+            time.sleep(1000)
+        case "raise":
+            raise ValueError("something went\nwrong")
+        case "device":
+            status, error = Status.FAILED, "RuntimeError: CUDA error: an illegal memory access was encountered"
+        case "nan":
+            status, error = Status.DIVERGED, "Diverged: validation loss is nan"
+        case "eat" | "eattorch":
+            status, error = eat(torch.ones if doing == "eattorch" else np.ones)
+        case "nap":
+            time.sleep(0.5)
+    if task.genome:
+        return train(job)
+    evaluation = Evaluation(hash=task.hash, status=status, worker=str(os.getpid()), error=error)
+    return Result(task=task, evaluation=evaluation, weights={"w": np.full(3, task.seed)} if not error else {})
+
+
+def eat(make: Callable) -> tuple[Status, str]:
+    """Take memory, touched, until there is no more, and end as an evaluation would."""
+    eaten = []
+    try:
+        while len(eaten) * CHUNK < 4 * MEMORY:
+            eaten.append(make(CHUNK // 8, dtype=np.float64 if make is np.ones else torch.float64))
+    except Exception as error:
+        count = len(eaten)
+        eaten.clear()
+        return classify(error), f"{describe(error)} after {count} chunks"
+    return Status.OK, ""
+
+
+def collect(pool, jobs: Iterable[Job]) -> dict[str, Result]:
+    """The results of all jobs, by hash, in the order in which they came: one for each."""
+    jobs = list(jobs)
+    for job in jobs:
+        pool.submit(job)
+    results = []
+    while pool.pending:
+        results.append(pool.take())
+    assert len(results) == len(jobs)
+    by_hash = {result.task.hash: result for result in results}
+    assert by_hash.keys() == {job.task.hash for job in jobs}
+    assert all(result.evaluation.hash == hash for hash, result in by_hash.items())
+    return by_hash
+
+
+def attempts(folder: Path, name: str) -> int:
+    return len(list(folder.glob(f"{name}.*")))
+
+
+def jobs_named(*names: str) -> list[Job]:
+    return [Job(task=Task(genome=(), hash=name, seed=seed)) for seed, name in enumerate(names)]
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.02)
+    return bool(condition())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("attempts")
+
+
+@pytest.fixture(scope="module")
+def train(tmp_path_factory):
+    return partial(evaluate, settings=SETTINGS, corpus=make_corpus(tmp_path_factory.mktemp("corpus")))
+
+
+@pytest.fixture(scope="module")
+def pool(folder, train):
+    placement = Placement(workers=2, timeout=TIMEOUT, tries=TRIES, worker_memory=MEMORY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))  # so that workers find `act`
+        with RayPool(partial(act, folder=folder, train=train), placement) as pool:
+            yield pool
+            assert find_processes(psutil.Process(), "ray")
+            for job in jobs_named("hang-to-the-end", "ok-z"):
+                pool.submit(job)
+            assert pool.take().task.hash == "ok-z" and pool.pending == 1
+    assert not find_processes(psutil.Process(), "ray"), "a busy pool was left, and with it nothing"
+
+
+def test_serial_is_a_plain_loop(folder):
+    jobs = jobs_named("plain-1", "plain-2")
+    with SerialPool(partial(act, folder=folder)) as pool:
+        results = collect(pool, jobs)
+    assert [result.task for result in results.values()] == [job.task for job in jobs]
+    assert [result.weights["w"][0] for result in results.values()] == [0, 1]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:port"])
+def test_nobody_there(address):
+    pool = RayPool(print, Placement(address=address))
+    with pytest.raises(UserError, match=f"nothing answers at {address}: "), pool:
+        pass
+
+
+# Guard
+
+
+def test_a_child_that_nobody_waited_for_hides_no_other():
+    """Its command line cannot be read any more; whatever stands behind it in the list still has to be found."""
+    driver = psutil.Process()
+    begun = [subprocess.Popen([sys.executable, "-c", "pass"])]
+    begun += [subprocess.Popen([sys.executable, "-c", "input() # marked"], stdin=subprocess.PIPE) for _ in range(2)]
+    try:
+        while psutil.Process(begun[0].pid).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        assert {one.pid for one in find_processes(driver, "# marked")} == {one.pid for one in begun[1:]}
+    finally:
+        for one in begun:
+            one.kill()
+            one.communicate()
+
+
+# Room
+
+
+def test_room_of_machines():
+    machine = {"CPU": 16.0, "GPU": 3.0, "memory": 100e9}
+    for placement, room in (
+        (Placement(), 16),
+        (Placement(gpus_per_worker=1), 3),
+        (Placement(gpus_per_worker=0.25), 12),
+        (Placement(gpus_per_worker=0.1), 16),
+        (Placement(gpus_per_worker=0.4), 6),  # two on each GPU: none has a fifth of it on another
+        (Placement(gpus_per_worker=1 / 3), 9),
+        (Placement(gpus_per_worker=2), 1),
+        (Placement(worker_memory=30e9), 3),
+        (Placement(worker_memory=200e9), 0),
+    ):
+        assert placement.room(machine) == room, placement
+    assert Placement(gpus_per_worker=0.25).room({"CPU": 16.0}) == 0
+    assert Placement().memory(machine) == 100e9 / 16 and Placement(gpus_per_worker=0.25).memory(machine) == 100e9 / 12
+    assert Placement(worker_memory=7.0).memory(machine) == 7.0
+
+
+# Faults, as a table
+
+
+@given(st.lists(st.sampled_from(sorted(CAUSES)), min_size=150, max_size=150), st.integers(1, 5))
+def test_every_job_is_given_up_at_last(causes, tries):
+    """Whatever happens in whatever order: tries are bounded, those that blame the job by `tries`."""
+    retries = {}
+    for cause in causes:
+        if faults.is_hopeless(Fault(cause), retries, tries):
+            break
+        retries[cause] = retries.get(cause, 0) + 1
+    else:
+        raise AssertionError("never given up")
+    made = causes[: sum(retries.values()) + 1]
+    blamed = sum(CAUSES[one].blames for one in made)
+    assert blamed <= tries and len(made) <= tries + 2 * faults.MACHINE_TRIES
+    assert all(made.count(name) <= cause.tries for name, cause in CAUSES.items())
+
+
+def test_machines_are_not_held_against_a_job():
+    assert not faults.is_hopeless(Fault("worker killed"), {"node lost": 9, "worker lost": 9, "worker crashed": 1}, 3)
+    assert faults.is_hopeless(Fault("worker killed"), {"worker killed": 1, "worker crashed": 1}, 3)
+    assert faults.is_hopeless(Fault("worker killed"), {}, 1)
+    assert not faults.is_hopeless(Fault("node lost"), {}, 1)
+
+
+def test_what_errors_of_ray_mean():
+    assert faults.judge(faults.GetTimeoutError(), 5.0) == Fault("hang", "stopped after 5 seconds")
+    assert faults.judge(faults.ObjectLostError("00" * 28, None, ""), 5.0).cause == "node lost"
+    assert faults.judge(faults.RayActorError(), 5.0) is None, "its notes tell"
+
+
+MEMORY_MESSAGE = """Ray killed 2 worker(s)
+Selected to kill: (pid=11400, actual memory used=0.06GB, worker ID=80e4)
+Selected to kill: (pid=11399, actual memory used=0.65GB, worker ID=dc36)"""
+
+
+def test_inquests():
+    died, memory = faults.RayActorError(), faults.OutOfMemoryError(MEMORY_MESSAGE)
+    trace = 'Fatal Python error: Segmentation fault\n\nStack:\n  File "/a/scan.py", line 12 in step\n  File "b"'
+    assert faults.hold_inquest(died, 1, "").cause == "worker lost", "it had not begun"
+    assert faults.hold_inquest(died, 1, "hash\n").cause == "worker killed"
+    assert faults.hold_inquest(died, 1, f"hash\n{trace}") == Fault(
+        "worker crashed", "Segmentation fault in step, scan.py:12"
+    )
+    assert faults.hold_inquest(died, 1, None).cause == "node lost"
+    assert faults.hold_inquest(memory, 11399, "hash\n").cause == "out of memory"
+    assert faults.hold_inquest(memory, 11400, "hash\n").cause == "worker lost", "Ray ends several at once"
+    assert faults.hold_inquest(memory, 11399, "").cause == "worker lost", "an idle one"
+    assert faults.hold_inquest(memory, 11399, None).cause == "out of memory"
+    assert faults.hold_inquest(faults.OutOfMemoryError("in other words"), 5, "hash\n").cause == "out of memory"
+
+
+# The bound on memory
+
+
+def test_memory_is_bounded_and_threads_are_not_harmed():
+    """In a process of its own, so that this one's memory stays whole."""
+    code = """
+import resource, torch
+from star.workers.actor import bounded
+with bounded(1 << 30):
+    torch.set_num_threads(4)
+    x = torch.ones(1000, 1000)
+    assert (x @ x)[0, 0] == 1000
+    try:
+        torch.ones(300 << 20)
+    except RuntimeError as error:
+        print("memory" in str(error))
+    try:
+        bytearray(2 << 30)
+    except MemoryError:
+        print("MemoryError")
+    assert torch.ones(100 << 20).sum() == 100 << 20
+assert resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY
+print(len(bytearray(2 << 30)) >> 30)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split() == ["True", "MemoryError", "2"], done.stderr
+
+
+def test_no_bound_for_no_memory():
+    with bounded(0):
+        assert len(bytearray(CHUNK)) == CHUNK
+
+
+# With Ray
+
+
+@pytest.mark.ray
+def test_every_job_once_side_by_side_on_workers_that_stay(pool, folder):
+    assert pool.num_workers == 2
+    names = [f"nap-{n}" for n in range(8)]
+    begun = time.monotonic()
+    results = collect(pool, jobs_named(*names))
+    assert time.monotonic() - begun < 8 * 0.5, "no faster than one after the other"
+    assert all(np.array_equal(result.weights["w"], np.full(3, result.task.seed)) for result in results.values())
+    assert {attempts(folder, name) for name in names} == {1}
+    again = collect(pool, jobs_named("nap-8", "nap-9"))
+    assert len({result.evaluation.worker for result in (*results.values(), *again.values())}) == 2
+    assert all(result.evaluation.retries == {} for result in results.values())
+
+
+@pytest.mark.ray
+def test_nothing_is_open_to_other_machines(pool):
+    listening = {
+        connection.laddr.ip.removeprefix("::ffff:")
+        for process in find_processes(psutil.Process(), "ray")
+        for connection in process.net_connections()
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert listening == {"127.0.0.1"}
+
+
+@pytest.mark.ray
+def test_begun_in_the_order_given(pool):
+    names = [f"nap-order{n}" for n in range(6)]
+    order = list(collect(pool, jobs_named(*names)))
+    assert all(abs(order.index(name) - n) <= 1 for n, name in enumerate(names)), order
+
+
+# What is planted -> status, attempts, retries, a part of the reason.
+PLANTED = {
+    "segfault-a": (Status.CRASHED, 2, {"worker crashed": 1}, "its worker crashed: Segmentation fault in act, test_wor"),
+    "exit-a": (Status.CRASHED, 2, {"worker crashed": 1}, "exit code 3"),
+    "kill-a": (Status.CRASHED, 2, {"worker killed": 1}, "its worker was killed: it left no trace of a crash; given up"),
+    "hang-a": (Status.TIMEOUT, 1, {}, "it took too long: stopped after 10 seconds"),
+    "raise-a": (Status.FAILED, 1, {}, "the worker raised an error: ValueError: something went wrong"),
+    "nan-a": (Status.DIVERGED, 1, {}, "validation loss is nan"),
+    "eat-a": (Status.OUT_OF_MEMORY, 1, {}, "Unable to allocate 32.0 MiB"),
+    "eattorch-a": (Status.OUT_OF_MEMORY, 1, {}, "can't allocate memory"),
+    "ok-a": (Status.OK, 1, {}, ""),
+    "deviceonce-a": (Status.OK, 2, {"device error": 1}, ""),
+    "ok-b": (Status.OK, 1, {}, ""),
+}
+
+
+@pytest.mark.ray
+def test_bad_jobs_end_as_statuses_and_spare_the_others(pool, folder, capfd):
+    results = collect(pool, jobs_named(*PLANTED))
+    for name, (status, tries, retries, reason) in PLANTED.items():
+        one = results[name].evaluation
+        assert (one.status, one.retries) == (status, retries), (name, one)
+        assert attempts(folder, name) == tries, name
+        assert reason in one.error and "\n" not in one.error, one.error
+        assert ("given up after" in one.error) == (status is not Status.OK and tries > 1)
+        assert bool(results[name].weights) == (status is Status.OK)
+    assert TIMEOUT <= results["hang-a"].evaluation.seconds < TIMEOUT + 3
+    chunks = int(results["eattorch-a"].evaluation.error.rpartition("after ")[2].split()[0])
+    assert 0.5 < chunks * CHUNK / MEMORY < 1, "the interpreter and its libraries take their part"
+    assert [*collect(pool, jobs_named("ok-d"))] == ["ok-d"], "the pool is as good as new"
+    assert capfd.readouterr() == ("", ""), "standard output is for results"
+
+
+@pytest.mark.ray
+def test_a_healthy_job_whose_worker_is_killed_gives_exactly_one_result(pool, folder):
+    def kill_worker():
+        wait_for(lambda: attempts(folder, "hangonce-b"))
+        os.kill(int(next(folder.glob("hangonce-b.*")).name.split(".")[2]), signal.SIGKILL)
+
+    killer = Thread(target=kill_worker)
+    killer.start()
+    results = collect(pool, jobs_named("hangonce-b", "ok-e"))
+    killer.join()
+    assert {result.evaluation.status for result in results.values()} == {Status.OK}
+    assert results["hangonce-b"].evaluation.retries == {"worker killed": 1}
+    assert attempts(folder, "hangonce-b") == 2
+
+
+@pytest.mark.ray
+def test_a_worker_killed_between_jobs_is_not_held_against_the_next(pool, folder):
+    (first,) = collect(pool, jobs_named("ok-g")).values()
+    victim = psutil.Process(int(first.evaluation.worker))
+    victim.kill()
+    psutil.wait_procs([victim], timeout=10)
+    results = collect(pool, jobs_named("ok-h", "nap-h"))
+    assert {attempts(folder, name) for name in results} == {1}
+    assert {result.evaluation.status for result in results.values()} == {Status.OK}
+    assert sorted(str(result.evaluation.retries) for result in results.values()) == ["{'worker lost': 1}", "{}"]
+
+
+@pytest.mark.ray
+def test_one_connection_to_ray_in_a_process(pool):
+    with pytest.raises(UserError, match="connected to Ray already"), RayPool(print, Placement()):
+        pass
+    assert [*collect(pool, jobs_named("ok-f"))] == ["ok-f"], "the first one is unharmed"
+
+
+@pytest.mark.ray
+def test_the_same_bits_as_in_this_process(pool, train):
+    rng = np.random.default_rng(0)
+    jobs = [Job(task=make_task(Space(3).sample(rng))) for _ in range(5)]
+    with SerialPool(train) as serial:
+        expected = collect(serial, jobs)
+    results = collect(pool, jobs)
+    for hash, result in results.items():
+        one, twin = result.evaluation, expected[hash].evaluation
+        assert one.worker != twin.worker
+        assert (one.status, one.objectives, one.loss_curve) == (Status.OK, twin.objectives, twin.loss_curve)
+        assert result.weights.keys() == expected[hash].weights.keys()
+        assert all(np.array_equal(result.weights[name], expected[hash].weights[name]) for name in result.weights)
+
+
+@pytest.mark.ray
+def test_a_cluster_is_joined_and_left_running(folder):
+    """With more workers than it has cores, those without a place wait for one, and hold nobody up."""
+    path = str(Path(__file__).parent)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", HOST], **pipes, env=os.environ | {"PYTHONPATH": path}) as host:
+        address = host.stdout.readline().strip()
+        joined = subprocess.run(
+            [sys.executable, "-c", GUEST, address, str(folder)],
+            capture_output=True,
+            text=True,
+            cwd=path,
+        )
+        rest, _ = host.communicate("\n")
+    assert joined.stdout.splitlines() == ["1 ok-1 ok-2", "1 ok-1 ok-2"], joined
+    assert rest.split() == ["1.0", "1.0"], "the cluster lives on, and nothing of the guest is left on it"
