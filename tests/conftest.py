@@ -10,8 +10,9 @@ import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-from star.cli import run
+from star.cli import run  # noqa: E402
 
+pytest.register_assert_rewrite("support")
 torch.set_num_threads(1)
 
 # A shell starts background jobs with SIGINT ignored, and so would be every process that a test starts.

@@ -7,12 +7,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from support.paths import ROOT
 
 from star.cli.command import app
 from star.cli.genes import genes_markdown
 from star.run.settings import from_toml
 
-ROOT = Path(__file__).parent.parent
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.toml"))
 
 

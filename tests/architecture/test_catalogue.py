@@ -2,10 +2,10 @@
 
 import re
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 import torch
+from support.paths import ROOT
 
 from star.architecture import catalogue
 from star.architecture.genome import GENES_PER_SLOT, canonical, decode, parse, split
@@ -17,7 +17,6 @@ from star.cost.cost import price
 from star.errors import UserError
 from star.model.language_model import LanguageModel
 
-ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "docs" / "guides" / "add-model.md"
 PUBLISHED = [name for name in catalogue.names() if catalogue.load(name).published]
 REQUIRED = """

@@ -4,9 +4,9 @@ from dataclasses import fields
 
 import pytest
 import torch
-from support.families import double
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
+from support.families import double
 
 from star.architecture.codes import Structure
 from star.architecture.genome import DECK, decode

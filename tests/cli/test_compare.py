@@ -4,9 +4,9 @@ how deep backbones are folded."""
 import json
 
 import pytest
-from support.fake_run import write_run
 from hypothesis import given
 from hypothesis import strategies as st
+from support.fake_run import write_run
 
 from star.architecture import catalogue
 from star.architecture.genome import decode, parse, tile, to_text

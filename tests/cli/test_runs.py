@@ -147,7 +147,7 @@ def test_a_run_from_the_command_line_resumes_and_is_never_overwritten(star, refu
 
 def test_options_win_over_the_configuration_file(star, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr("star.run.evolve", lambda config, run, watcher: seen.append(config) or _stop(run))
+    monkeypatch.setattr("star.run.evolve.evolve", lambda config, run, watcher: seen.append(config) or _stop(run))
     path = tmp_path / "run.toml"
     path.write_text('population = 8\nseed = 5\ncorpus = ["stdlib"]\noperator_mutation = 0.5\n')
     given = f"--config {path} --out {tmp_path / 'run'} --seed 6 --corpus /b --corpus /c --workers 3 --context 9"
@@ -161,7 +161,9 @@ def test_options_win_over_the_configuration_file(star, tmp_path, monkeypatch):
 
 def test_synthetic_tasks_stand_where_quality_stood(star, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr("star.run.evolve", lambda config, run, watcher: seen.append(config.objectives) or _stop(run))
+    monkeypatch.setattr(
+        "star.run.evolve.evolve", lambda config, run, watcher: seen.append(config.objectives) or _stop(run)
+    )
     for objectives in ([], ["--objectives", "cache,quality"], ["--objectives", "params,cache"]):
         star("evolve", "--out", tmp_path / "run", "--task", "mqar", "--task", "mad", *objectives)
     tasks = ("mqar", "mad")
@@ -171,7 +173,7 @@ def test_synthetic_tasks_stand_where_quality_stood(star, tmp_path, monkeypatch):
 def test_whoever_asks_for_workers_gets_them(star, tmp_path, monkeypatch):
     """Whatever a configuration says, or the run so far."""
     seen = []
-    monkeypatch.setattr("star.run.evolve", lambda config, run, watcher: seen.append(config.serial) or _stop(run))
+    monkeypatch.setattr("star.run.evolve.evolve", lambda config, run, watcher: seen.append(config.serial) or _stop(run))
     (tmp_path / "run.toml").write_text("serial = true\n")
     for given in ([], ["--workers", 3], ["--serial"]):
         star("evolve", "--config", tmp_path / "run.toml", "--out", tmp_path / "run", *given)
@@ -180,7 +182,7 @@ def test_whoever_asks_for_workers_gets_them(star, tmp_path, monkeypatch):
 
 def test_a_corpus_is_found_again_from_another_directory(star, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr("star.run.evolve", lambda config, run, watcher: seen.append(config.corpus) or _stop(run))
+    monkeypatch.setattr("star.run.evolve.evolve", lambda config, run, watcher: seen.append(config.corpus) or _stop(run))
     monkeypatch.chdir(tmp_path)
     Path("run.toml").write_text('corpus = ["stdlib", "texts/a.txt"]\n')
     star("evolve", "--config", "run.toml")

@@ -184,10 +184,10 @@ def test_a_process_that_is_ended_is_one_sentence(tmp_path, eager, monkeypatch):
 FOREVER = """
 import sys
 from pathlib import Path
-from star import pricing
-from star.scales import SCALES
-pricing.BATCH, pricing.PATIENCE = 100, 0
-pricing.price_file(Path(sys.argv[1]), SCALES["125m"], None, Path(sys.argv[2]), workers=2)
+from star.architecture.scales import SCALES
+from star.cost import files
+files.BATCH, files.PATIENCE = 100, 0
+files.price_file(Path(sys.argv[1]), SCALES["125m"], None, Path(sys.argv[2]), workers=2)
 """
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.targets import SMALL
 
 from star.architecture import catalogue
 from star.architecture.genome import Space, decode, genome_hash, parse, tile
@@ -19,20 +20,6 @@ from star.run.plan import check_limits, target_of, target_scale
 from star.run.settings import RunConfig, from_toml, to_toml
 from star.units import read_amount, write_amount
 
-SMALL = """\
-[scale]
-slots = 11
-d_model = 64
-head_dim = 8
-vocab_size = 256
-seq_len = 64
-
-[style]
-tied = false
-
-[operators.GMemless]
-d_ff = 100
-"""
 SPACES = {
     "paper": Space(4),
     "extended": Space(4, "extended"),

@@ -1,13 +1,13 @@
 """The memory that a training is said to need, against that which it takes."""
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from support.paths import importing
 
 from star.architecture.genome import Space, decode, parse
 from star.architecture.scales import SCALES
@@ -40,11 +40,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch._dynamo
-from star.genome import decode, parse
-from star.model import LanguageModel
-from star.structures import specify
-from star.training import Training, Windows
-from test_memory import DIMS, GENOMES, RECIPE
+from star.architecture.genome import decode, parse
+from star.architecture.structures import specify
+from star.model.language_model import LanguageModel
+from star.training.loop import Training, Windows
+from test_training_memory import DIMS, GENOMES, RECIPE
 
 def peak():
     return next(1024 * int(l.split()[1]) for l in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in l)
@@ -69,9 +69,14 @@ for name, genome in GENOMES.items():
 """
 
 
+def run(code):
+    """Run code that may import this file, in a process of its own."""
+    environment = importing(Path(__file__).parent)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+
+
 def test_what_is_needed_is_what_a_training_takes():
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
-    done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, env=environment)
+    done = run(MEASURE)
     measured = dict(map(json.loads, done.stdout.splitlines()))
     assert measured.keys() == GENOMES.keys(), done.stderr
     for name, genome in GENOMES.items():
@@ -93,10 +98,10 @@ def test_more_of_anything_needs_more():
 def test_what_a_process_lacks_is_told_before_anything_is_built():
     """In a process of its own, whose memory is bounded as a worker's is."""
     code = """
-from star.genome import decode, parse
-from star.memory import check_memory, free_memory
+from star.architecture.genome import decode, parse
+from star.cost.training_memory import check_memory, free_memory
 from star.workers.actor import bounded
-from test_memory import DIMS, RECIPE
+from test_training_memory import DIMS, RECIPE
 assert free_memory() == float("inf")
 with bounded(1 << 30):
     print(0.5e9 < free_memory() <= 1 << 30)
@@ -106,8 +111,7 @@ with bounded(1 << 30):
     except MemoryError as error:
         print(error)
 """
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    done = run(code)
     first, second = done.stdout.splitlines()
     assert first == "True"
     needed, free = (float(part.split(" GB")[0]) for part in second.replace("a worker has", "about").split("about")[1:])

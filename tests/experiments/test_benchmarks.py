@@ -3,12 +3,12 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
+from support.paths import ROOT
 
-SCRIPTS = Path(__file__).parent.parent / "experiments" / "benchmarks"
+SCRIPTS = ROOT / "experiments" / "benchmarks"
 RATIO = re.compile(r"[\d.,]+ \([\d.,]+ to [\d.,]+\)")
 NEEDS_A_GPU = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
 ON_EACH_DEVICE = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NEEDS_A_GPU)])

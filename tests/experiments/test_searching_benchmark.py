@@ -2,12 +2,12 @@
 
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from support.paths import ROOT
 
-SCRIPTS = Path(__file__).parent.parent / "experiments" / "benchmarks"
+SCRIPTS = ROOT / "experiments" / "benchmarks"
 sys.path.insert(0, str(SCRIPTS))  # as Python does for scripts that stand there
 
 import overhead  # noqa: E402
@@ -24,10 +24,10 @@ from comparing.surrogate import JITTER, Process, Scales  # noqa: E402
 from comparing.table import TableTrainer, box_of  # noqa: E402
 from comparing.validation import cross_predict, errors, extrapolate, rung_agreement  # noqa: E402
 
-from star.architecture.genome import canonical, decode, genome_hash
-from star.records import Job, Status, Task
-from star.run.plan import rung_steps, space_of, target_of, trained_scale
-from star.search.front import hypervolume
+from star.architecture.genome import canonical, decode, genome_hash  # noqa: E402
+from star.records import Job, Status, Task  # noqa: E402
+from star.run.plan import rung_steps, space_of, target_of, trained_scale  # noqa: E402
+from star.search.front import hypervolume  # noqa: E402
 
 ROWS, UNIFORM = 80, 50
 CONFIG = replace(record_table.CONFIG, population=8, offspring=4)

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.fake_run import write_run
 from hypothesis import given
 from hypothesis import strategies as st
+from support.fake_run import write_run
 from support.strategies import scaled_genomes
 
 from star.architecture.codes import (

@@ -2,8 +2,8 @@
 differential: it builds, is priced as built, is causal, trains and decodes."""
 
 import pytest
-from test_decoding import assert_decodes
-from test_model import assert_sound
+from support.decoding import assert_decodes
+from support.soundness import assert_sound
 
 from star.architecture.genome import join
 from star.architecture.genome.operator import MAX_GROUPS, UNUSED, repair_class

@@ -5,39 +5,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.decoding import assert_decodes, build
 from support.strategies import genomes, three_level_genomes
 
 from star.architecture.genome import DECK, decode, parse, to_text
-from star.architecture.spec import Dimensions, ModelSpec
+from star.architecture.spec import Dimensions
 from star.cost.cost import price
-from star.model.language_model import LanguageModel
 
 pytestmark = pytest.mark.usefixtures("double_precision")
 
-DIMS = Dimensions(d_model=16, head_dim=4, vocab_size=32, seq_len=32, window=6)
 NUM_TOKENS = 23
 # Alone, with all weights shared, with the first, the second and both shareable features shared, and mixtures.
 SHARINGS = ("{0}1111", "{0}1214-{0}1214", "{0}1112-{0}1113-{0}1114", "{0}1114-{0}1111-{0}1114")
-
-
-def build(genome, dims=DIMS, seed=0):
-    """A model whose output maps, which start at zero, have something to say."""
-    torch.manual_seed(seed)
-    model = LanguageModel(ModelSpec(decode(genome), dims))
-    for name, parameter in model.named_parameters():
-        if name.endswith("out.weight"):
-            torch.nn.init.normal_(parameter, std=0.1)
-    return model.eval()
-
-
-@torch.no_grad()
-def assert_decodes(genome, pieces, batch_size=1):
-    """Logits of the tokens in pieces of these lengths, each continuing the last, equal those of all at once."""
-    model = build(genome)
-    tokens = torch.randint(0, DIMS.vocab_size, (batch_size, sum(pieces)))
-    cache = model.new_cache(tokens.shape[1], batch_size)
-    parts = [model(part, cache) for part in tokens.split(pieces, dim=1)]
-    torch.testing.assert_close(torch.cat(parts, dim=1), model(tokens), rtol=0, atol=1e-9, msg=to_text(genome))
 
 
 def split(num_tokens, seed):

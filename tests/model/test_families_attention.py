@@ -4,9 +4,9 @@ decoded as trained."""
 
 import pytest
 import torch
-from support.families import build, check_logits, copy_weights, double
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.families import build, check_logits, copy_weights, double
 from support.strategies import scaled_genomes
 from torch import nn
 from transformers import (

@@ -8,7 +8,16 @@ from dataclasses import replace
 import pytest
 import torch
 from support.families import build, check_logits
-from support.states import attention_state, block_norms, frame_state, in_double, make_dims, make_reference, prefixed, unit_state
+from support.states import (
+    attention_state,
+    block_norms,
+    frame_state,
+    in_double,
+    make_dims,
+    make_reference,
+    prefixed,
+    unit_state,
+)
 from transformers import GptOssConfig, GptOssForCausalLM, GraniteConfig, GraniteForCausalLM
 from transformers.models.gpt_oss import modeling_gpt_oss
 from transformers.models.llama.modeling_llama import LlamaMLP

@@ -5,39 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 from hypothesis import given, settings
+from support.soundness import NANO, assert_causal, assert_sound, assert_trains, build
 from support.strategies import genomes, three_level_genomes
 
-from star.architecture.genome import DECK, PAPER, decode, parse, to_text
-from star.architecture.scales import SCALES
+from star.architecture.genome import DECK, PAPER, decode, parse
 from star.architecture.spec import ModelSpec, Style
 from star.architecture.structures import specify
-from star.cost.cost import price
 from star.model.language_model import LanguageModel, Norm
-
-NANO = SCALES["nano"].dims
-
-
-def build(genome, seed=0, live=True):
-    """A model of the genome; `live` gives its output maps, which start at zero, something to say."""
-    torch.manual_seed(seed)
-    model = LanguageModel(ModelSpec(decode(genome), NANO))
-    if live:
-        for name, parameter in model.named_parameters():
-            if name.endswith("out.weight") and not parameter.any():
-                torch.nn.init.normal_(parameter, std=0.1)
-    return model
-
-
-def assert_causal(model, num_tokens, cut):
-    """Changing the tokens from `cut` on changes no logit before it, and some logit after it."""
-    one = torch.randint(0, 256, (2, num_tokens))
-    other = one.clone()
-    other[:, cut:] = (one[:, cut:] + torch.randint(1, 256, (2, num_tokens - cut))) % 256
-    with torch.no_grad():
-        a, b = model(one), model(other)
-    # An FFT spreads rounding over the whole sequence, hence not bit for bit.
-    torch.testing.assert_close(a[:, :cut], b[:, :cut], rtol=0, atol=2e-5)
-    assert not torch.allclose(a[:, cut:], b[:, cut:])
 
 
 @pytest.mark.parametrize("class_id", DECK)
@@ -52,39 +26,9 @@ def test_random_backbones_are_causal(genome):
     assert_causal(build(genome), 33, 17)
 
 
-def assert_trains(genome):
-    """Finite loss, a finite gradient for every parameter, and a smaller loss after a small step against it: so small
-    that neither curvature matters nor a router changes its mind, hence in double precision."""
-    model = build(genome).double()
-    tokens = torch.randint(0, 256, (2, 33))
-    parameters = list(model.parameters())
-
-    def loss():
-        return torch.nn.functional.cross_entropy(model(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten())
-
-    before = loss()
-    before.backward()
-    gradients = {p: p.grad for p in parameters if p.grad is not None}
-    norm = sum(gradient.square().sum() for gradient in gradients.values()).sqrt()
-    assert torch.isfinite(before) and torch.isfinite(norm), to_text(genome)
-    with torch.no_grad():
-        for parameter, gradient in gradients.items():
-            parameter -= 1e-8 / norm * gradient
-        assert loss() < before, to_text(genome)
-
-
 @settings(max_examples=60)
 @given(genomes(max_slots=8))
 def test_random_backbones_train_a_step(genome):
-    assert_trains(genome)
-
-
-def assert_sound(genome):
-    """A genome builds, is priced as built, is causal and trains."""
-    model = build(genome)
-    cost = price(decode(genome), NANO)
-    assert cost.params == sum(parameter.numel() for parameter in model.parameters()), to_text(genome)
-    assert_causal(model, 33, 17)
     assert_trains(genome)
 
 

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 
 import matplotlib.image
 import pytest
-from support.fake_run import write_run
 from hypothesis import given
 from hypothesis import strategies as st
+from support.fake_run import write_run
 
 from star.architecture.codes import TokenMixing
 from star.architecture.genome import CLASSES, PAPER, decode, parse, to_text

@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import pyarrow.parquet as pq
 import pytest
-from test_cluster import NODE, call, make_cluster, result_of
+from support.cluster import NODE, call, make_cluster, result_of
 from support.tiny import CONFIG, write_text
 
 import star.run.evolve as room
@@ -136,7 +136,7 @@ def drive_through_chaos(folder: str) -> dict:
 
 @pytest.mark.ray
 def test_nothing_of_what_happens_shows_in_the_end(tmp_path, monkeypatch):
-    harm = result_of(call("drive_through_chaos", tmp_path, module="test_chaos"))
+    harm = result_of(call(drive_through_chaos, tmp_path))
     assert harm["removed"] == harm["added"] == 1 and harm["killed"] == KILLS, harm
     chaos, calm = RunDirectory(tmp_path / "chaos"), RunDirectory(tmp_path / "calm")
     monkeypatch.setattr(room, "evaluate", foretell)

@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 from support.driver import drive, drive_until
+from support.paths import TESTS, importing
 from support.tiny import CONFIG, contents, invent, outcomes, write_text
 
 import star.run.evolve as room
@@ -35,9 +36,9 @@ VANISH_SECONDS = 10.0
 def processes():
     """Forks of a process that has imported everything: a driver that starts in no time, to kill at any moment."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["driver", "torch._dynamo"])  # the latter is what the first optimiser imports
+    context.set_forkserver_preload(["support.driver", "torch._dynamo"])  # the first optimiser imports the latter
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        patch.setenv("PYTHONPATH", str(TESTS))
         forkserver.ensure_running()
     return context
 
@@ -113,8 +114,9 @@ def test_killed_before_every_single_touch_of_the_disk(tmp_path, processes, text,
 
 @contextmanager
 def driver_with_ray(run: RunDirectory, text: str) -> Iterator[subprocess.Popen]:
-    command = [sys.executable, str(Path(__file__).with_name("driver.py")), str(run.path), text, "2"]
-    with subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True) as driver:
+    command = [sys.executable, "-m", "support.driver", str(run.path), text, "2"]
+    options = {"env": importing(), "start_new_session": True, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **options) as driver:
         yield driver
         driver.kill()
 

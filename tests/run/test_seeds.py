@@ -233,7 +233,7 @@ def test_seeds_from_the_command_line(star, tmp_path, monkeypatch):
         seen.append(config.seed_genomes)
         raise UserError("enough")
 
-    monkeypatch.setattr("star.run.evolve", stop)
+    monkeypatch.setattr("star.run.evolve.evolve", stop)
     star("evolve", "--seed-genomes", "mamba, transformer-pp", "--seed-genomes", OWN, "--seed-genomes", "11111,21111")
     assert seen == [("mamba", "transformer-pp", OWN, "11111", "21111")]
 

@@ -15,10 +15,11 @@ from pymoo.algorithms.moo.nsga3 import NSGA3
 from pymoo.core.population import Population
 from pymoo.core.problem import Problem
 from pymoo.core.termination import NoTermination
+from support.searching import SIZES, SPACES, ask, make, measure, record
 
-from star.architecture.genome import Rates, Space, canonical, genome_hash, parse, split, to_text
+from star.architecture.genome import Rates, Space, canonical, parse, split, to_text
 from star.errors import UserError
-from star.records import Generation, Individual, Status
+from star.records import Status
 from star.run.plan import space_of
 from star.run.settings import RunConfig
 from star.search import sieve
@@ -28,64 +29,14 @@ from star.search.plan import Plan
 from star.search.rates import FACTORS, LEAST, PURSUIT_RATE, Pursuit
 from star.search.search import Search
 
-SPACES = {
-    "paper": Space(3),
-    "extended": Space(3, "extended"),
-    "own decks": Space(3, "extended", "all", Rates(operator_mutation=0.2, featurizer_crossover=0.5)),
-}
-SIZES = {"population": 8, "space": SPACES["paper"], "num_objectives": 3}
-OFFSPRING = 6
 EVERY_SPACE = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES.keys())
 BREEDERS = [name for name, row in ALGORITHMS.items() if row.kind.breeds]
 KINDS = [{"algorithm": name} for name in ALGORITHMS] + [{"algorithm": name, "adaptive": True} for name in BREEDERS]
 EVERY_KIND = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: " ".join(map(str, kind.values())))
 
 
-def make(seed=0, constraints=None, seeds=(), **changes):
-    return Search(Plan(**SIZES | changes, seed=seed), constraints, seeds)
-
-
-def ask(search):
-    """The next generation."""
-    return search.ask(OFFSPRING if search.next_id else SIZES["population"])
-
-
-def measure(proposal, generation, fails=lambda proposal: False, num_objectives=3):
-    """An evaluated proposal: integer objectives with ties, computed from the genome alone."""
-    classes = np.array(proposal.genome[::5])
-    values = {"z": classes.sum() % 7, "y": (17 - classes).sum() % 5, "x": abs(np.diff(classes, append=3)).sum() % 6}
-    failed = fails(proposal)
-    return Individual(
-        id=proposal.id,
-        genome=proposal.genome,
-        hash=genome_hash(proposal.genome),
-        generation=generation,
-        parents=proposal.parents,
-        status=Status.DIVERGED if failed else Status.OK,
-        objectives={} if failed else {name: float(values[name]) for name in "zyx"[:num_objectives]},
-        rank=0,
-        crowding=0.0,
-    )
-
-
 def fails_often(proposal):
     return sum(proposal.genome) % 3 == 0
-
-
-def record(search, number, survivors):
-    return Generation(
-        number=number,
-        individuals=survivors,
-        front=(),
-        rng_state=search.snapshot(),
-        next_id=search.next_id,
-        evaluations=search.next_id,
-        duplicates_avoided=search.duplicates_avoided,
-        repaired=search.repaired,
-        failures={},
-        hypervolume=0.0,
-        turned_away=search.turned_away,
-    )
 
 
 def advance(search, number, fails=fails_often):

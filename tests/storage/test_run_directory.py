@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.paths import TESTS, importing
 
 from star.architecture.genome import Space, genome_hash
 from star.errors import UserError
@@ -524,7 +525,7 @@ def test_a_sealed_file_of_another_kind_is_torn(run):
 
 def test_files_of_the_schema_before_are_read():
     """Written by the last version that had it: every survivor was in the population, and so was the front."""
-    folder = Path(__file__).parent / "data" / "schema-4"
+    folder = TESTS / "data" / "schema-4"
     old = tables.unpack_generation((folder / "generation.parquet").read_bytes())
     assert (old.number, len(old.individuals), old.tokens) == (1, 6, 0)
     assert {one.id for one in old.front} == {one.id for one in old.individuals if one.rank == 0}
@@ -611,7 +612,7 @@ def test_kill_at_any_moment_leaves_a_run_that_opens_and_goes_on(tmp_path):
     number = -1
     for _ in range(4):
         command = [sys.executable, __file__, str(path)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=importing()) as process:
             assert int(process.stdout.readline()) == number + 1
             time.sleep(rng.uniform(0, 0.15))
             os.kill(process.pid, signal.SIGKILL)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.paths import TESTS
 from support.pretended import die_pretended, drive_pretended, pretend
 from support.strategies import any_genomes
 from support.tiny import CONFIG, SETTINGS, TINY, contents, make_corpus, make_task, outcomes, write_text
@@ -368,15 +369,15 @@ def test_what_is_trained_in_two_places_is_of_no_origin(corpus, monkeypatch):
 
 def test_the_code_that_counts_is_all_that_a_training_could_reach(tmp_path, monkeypatch):
     """An edit of an operator is another digest, an edit of a command is not."""
-    for name in ("operators/liv.py", "cli/runs.py", "training.py"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    for name in ("model/operators/liv.py", "cli/runs.py", "training/loop.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("one")
     monkeypatch.setattr(provenance.star, "__file__", str(tmp_path / "__init__.py"))
     digest = provenance._code_digest.__wrapped__
     before = digest()
     (tmp_path / "cli" / "runs.py").write_text("two")
     assert digest() == before
-    (tmp_path / "operators" / "liv.py").write_text("two")
+    (tmp_path / "model" / "operators" / "liv.py").write_text("two")
     assert digest() != before
 
 
@@ -650,9 +651,9 @@ def test_the_command_line_tells_what_was_reused(star, tmp_path, config, trained)
 def processes():
     """Forks of a process that has imported everything."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["driver", "torch._dynamo"])
+    context.set_forkserver_preload(["support.driver", "torch._dynamo"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        patch.setenv("PYTHONPATH", str(TESTS))
         forkserver.ensure_running()
     return context
 

@@ -1,6 +1,6 @@
 """A process that drives the tiny run in a directory, begun if there is none yet; made to be killed.
 
-python driver.py DIR TEXT [WORKERS]     with Ray if a number of workers is given
+python -m support.driver DIR TEXT [WORKERS]     with Ray if a number of workers is given
 """
 
 import os
@@ -9,12 +9,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from support.tiny import CONFIG, invent
-
 import star.run.evolve as room
 from star.run.evolve import evolve, resume
 from star.run.settings import RunConfig
 from star.storage.run_directory import RunDirectory
+from support.tiny import CONFIG, invent
 
 TOUCHES = {"open", "os.rename", "os.remove", "os.mkdir"}
 

@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from support.driver import TOUCHES, drive
-from support.tiny import ORIGIN
 
 import star.run.evolve as room
 from star.records import Evaluation, Job, Result, Status
 from star.run.reuse import curve_length
 from star.run.settings import RunConfig
+from support.driver import TOUCHES, drive
+from support.tiny import ORIGIN
 
 UNTIL_BURST = 7  # one genome in so many diverges in any one stretch between rungs
 

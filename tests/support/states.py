@@ -1,10 +1,10 @@
 """Our weights under the names that `transformers`' modules give theirs."""
 
 import torch
-from support.families import copy_weights, double
 
 from star.architecture.spec import Dimensions, Style
 from star.model.ops.rotary import rotary_table
+from support.families import copy_weights, double
 
 VOCAB = 29
 CONTEXT = 24

@@ -4,7 +4,6 @@ Ray's own cluster of several nodes on one machine, held by processes of their ow
 `drive` run there.
 """
 
-import json
 import os
 import re
 import signal
@@ -19,7 +18,9 @@ from threading import Thread
 import psutil
 import pytest
 import yaml
-from test_workers import act, attempts, collect, jobs_named, wait_for
+from support.cluster import NODE, call, make_cluster, result_of
+from support.jobs import act, attempts, collect, jobs_named, wait_for
+from support.paths import ROOT
 
 from star.errors import UserError
 from star.records import Status
@@ -27,30 +28,7 @@ from star.workers import crew
 from star.workers.placement import Placement
 from star.workers.ray_pool import RayPool
 
-TESTS = Path(__file__).parent
-GUIDE = TESTS.parent / "docs" / "guides" / "cluster.md"
-NODE = {"node_ip_address": "127.0.0.1", "include_dashboard": False, "object_store_memory": 80 << 20, "num_cpus": 1}
-
-
-def make_cluster(*nodes: dict):
-    """A head and more nodes; what differs from NODE, for each."""
-    from ray.cluster_utils import Cluster  # not before star.workers has told Ray to be quiet
-
-    cluster = Cluster(initialize_head=True, head_node_args=NODE | nodes[0])
-    return cluster, [cluster.add_node(**NODE | node) for node in nodes[1:]]
-
-
-def call(name: str, *arguments: object, module: str = "test_cluster", **options) -> subprocess.Popen:
-    """One of this file's functions in a process of its own, which prints what the function gives as JSON."""
-    code = f"import json, sys, {module}; print(json.dumps({module}.{name}(*sys.argv[1:])))"
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.Popen(command, cwd=TESTS, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
-
-
-def result_of(process: subprocess.Popen):
-    out, errors = process.communicate(timeout=240)
-    assert process.returncode == 0, errors[-3000:]
-    return json.loads(out.splitlines()[-1])
+GUIDE = ROOT / "docs" / "guides" / "cluster.md"
 
 
 @contextmanager
@@ -147,7 +125,7 @@ def drive_out_of_memory(folder: str) -> dict:
 
 @pytest.mark.ray
 def test_nodes_come_and_go(tmp_path):
-    told = result_of(call("drive_while_nodes_come_and_go", tmp_path))
+    told = result_of(call(drive_while_nodes_come_and_go, tmp_path))
     results = told["results"]
     assert {status for status, _ in results.values()} == {Status.OK}
     retries = sorted(str(results[f"hangonce-{n}"][1]) for n in range(3))
@@ -159,7 +137,7 @@ def test_nodes_come_and_go(tmp_path):
 
 @pytest.mark.ray
 def test_the_end_of_the_head_is_told(tmp_path):
-    assert result_of(call("drive_without_a_head", tmp_path)) == (
+    assert result_of(call(drive_without_a_head, tmp_path)) == (
         "the head of the Ray cluster at ADDRESS has been silent for 2 seconds: the run can be resumed once there is a "
         "cluster again"
     )
@@ -167,16 +145,16 @@ def test_the_end_of_the_head_is_told(tmp_path):
 
 @pytest.mark.ray
 def test_a_killed_driver_leaves_nothing_on_a_cluster(tmp_path):
-    with call("host_two_workers", stdin=subprocess.PIPE) as host:
+    with call(host_two_workers, stdin=subprocess.PIPE) as host:
         address = host.stdout.readline().strip()
-        driver = call("drive_there", address, tmp_path, "hang-1", "hang-2")
+        driver = call(drive_there, address, tmp_path, "hang-1", "hang-2")
         assert wait_for(lambda: len(list(tmp_path.glob("hang-*"))) == 2)
         workers = [psutil.Process(int(path.name.split(".")[2])) for path in tmp_path.glob("hang-*")]
         assert all(worker.is_running() for worker in workers)
         driver.kill()
         driver.communicate()
         assert not psutil.wait_procs(workers, timeout=30)[1]
-        told = result_of(call("drive_there", address, tmp_path, "ok-1", "ok-2", "ok-3"))
+        told = result_of(call(drive_there, address, tmp_path, "ok-1", "ok-2", "ok-3"))
         assert told == {f"ok-{n}": [Status.OK, {}] for n in (1, 2, 3)}, "its place is free"
         family = psutil.Process(host.pid).children(recursive=True)
         host.communicate("\n")
@@ -186,7 +164,7 @@ def test_a_killed_driver_leaves_nothing_on_a_cluster(tmp_path):
 @pytest.mark.slow
 @pytest.mark.ray
 def test_what_ray_ends_for_memory_is_given_up_and_its_neighbours_are_not(tmp_path):
-    told = result_of(call("drive_out_of_memory", tmp_path))
+    told = result_of(call(drive_out_of_memory, tmp_path))
     assert "its machine ran out of memory" in told.pop("error")
     status, retries = told.pop("devour-1")
     assert (status, retries["out of memory"]) == (Status.OUT_OF_MEMORY, 1)

@@ -6,38 +6,35 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
 from threading import Thread
 
 import numpy as np
 import psutil
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from support.jobs import CHUNK, MEMORY, act, attempts, collect, jobs_named, wait_for
+from support.paths import TESTS, importing
 from support.tiny import SETTINGS, make_corpus, make_task
 
 from star.architecture.genome import Space
 from star.errors import UserError
-from star.evaluation.evaluate import classify, describe, evaluate
-from star.records import Evaluation, Job, Result, Status, Task
+from star.evaluation.evaluate import evaluate
+from star.records import Job, Status
 from star.workers import faults
 from star.workers.actor import bounded
 from star.workers.faults import CAUSES, Fault
 from star.workers.guard import find_processes
 from star.workers.placement import Placement
-from star.workers.pool import Evaluate, SerialPool
+from star.workers.pool import SerialPool
 from star.workers.ray_pool import RayPool
 
 TIMEOUT = 10.0
 TRIES = 2
-MEMORY = 1 << 30
-CHUNK = 32 << 20
 HOST = """
 import ray, sys
-from star.workers import Placement
+from star.workers.placement import Placement
 from star.workers.session import connected
 with connected(Placement(workers=1)):
     print(ray.get_runtime_context().gcs_address, flush=True)
@@ -48,90 +45,14 @@ GUEST = """
 import sys
 from functools import partial
 from pathlib import Path
-from star.workers import Placement, RayPool
-from test_workers import act, collect, jobs_named
+from star.workers.placement import Placement
+from star.workers.ray_pool import RayPool
+from support.jobs import act, collect, jobs_named
 address, folder = sys.argv[1:]
 for workers in (0, 2):
     with RayPool(partial(act, folder=Path(folder)), Placement(workers=workers, address=address)) as pool:
         print(pool.num_workers, *sorted(collect(pool, jobs_named("ok-1", "ok-2"))))
 """
-
-
-def act(job: Job, folder: Path, train: Evaluate | None = None) -> Result:
-    """Does what the task's hash says, `train` if that is a true hash; leaves a file for each attempt."""
-    task = job.task
-    attempt = attempts(folder, task.hash)
-    (folder / f"{task.hash}.{attempt}.{os.getpid()}").touch()
-    doing = task.hash.partition("-")[0]
-    if doing.endswith("once"):
-        doing = doing.removesuffix("once") if attempt == 0 else "ok"
-    status, error = Status.OK, ""
-    match doing:
-        case "segfault":
-            os.kill(os.getpid(), signal.SIGSEGV)
-        case "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        case "exit":
-            sys.exit(3)
-        case "hang":
-            time.sleep(1000)
-        case "raise":
-            raise ValueError("something went\nwrong")
-        case "device":
-            status, error = Status.FAILED, "RuntimeError: CUDA error: an illegal memory access was encountered"
-        case "nan":
-            status, error = Status.DIVERGED, "Diverged: validation loss is nan"
-        case "eat" | "eattorch":
-            status, error = eat(torch.ones if doing == "eattorch" else np.ones)
-        case "nap":
-            time.sleep(0.5)
-    if task.genome:
-        return train(job)
-    evaluation = Evaluation(hash=task.hash, status=status, worker=str(os.getpid()), error=error)
-    return Result(task=task, evaluation=evaluation, weights={"w": np.full(3, task.seed)} if not error else {})
-
-
-def eat(make: Callable) -> tuple[Status, str]:
-    """Take memory, touched, until there is no more, and end as an evaluation would."""
-    eaten = []
-    try:
-        while len(eaten) * CHUNK < 4 * MEMORY:
-            eaten.append(make(CHUNK // 8, dtype=np.float64 if make is np.ones else torch.float64))
-    except Exception as error:
-        count = len(eaten)
-        eaten.clear()
-        return classify(error), f"{describe(error)} after {count} chunks"
-    return Status.OK, ""
-
-
-def collect(pool, jobs: Iterable[Job]) -> dict[str, Result]:
-    """The results of all jobs, by hash, in the order in which they came: one for each."""
-    jobs = list(jobs)
-    for job in jobs:
-        pool.submit(job)
-    results = []
-    while pool.pending:
-        results.append(pool.take())
-    assert len(results) == len(jobs)
-    by_hash = {result.task.hash: result for result in results}
-    assert by_hash.keys() == {job.task.hash for job in jobs}
-    assert all(result.evaluation.hash == hash for hash, result in by_hash.items())
-    return by_hash
-
-
-def attempts(folder: Path, name: str) -> int:
-    return len(list(folder.glob(f"{name}.*")))
-
-
-def jobs_named(*names: str) -> list[Job]:
-    return [Job(task=Task(genome=(), hash=name, seed=seed)) for seed, name in enumerate(names)]
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> bool:
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.02)
-    return bool(condition())
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +69,7 @@ def train(tmp_path_factory):
 def pool(folder, train):
     placement = Placement(workers=2, timeout=TIMEOUT, tries=TRIES, worker_memory=MEMORY)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent))  # so that workers find `act`
+        patch.setenv("PYTHONPATH", str(TESTS))  # so that workers find `act`
         with RayPool(partial(act, folder=folder, train=train), placement) as pool:
             yield pool
             assert find_processes(psutil.Process(), "ray")
@@ -336,7 +257,7 @@ def test_begun_in_the_order_given(pool):
 
 # What is planted -> status, attempts, retries, a part of the reason.
 PLANTED = {
-    "segfault-a": (Status.CRASHED, 2, {"worker crashed": 1}, "its worker crashed: Segmentation fault in act, test_wor"),
+    "segfault-a": (Status.CRASHED, 2, {"worker crashed": 1}, "its worker crashed: Segmentation fault in act, jobs.py:"),
     "exit-a": (Status.CRASHED, 2, {"worker crashed": 1}, "exit code 3"),
     "kill-a": (Status.CRASHED, 2, {"worker killed": 1}, "its worker was killed: it left no trace of a crash; given up"),
     "hang-a": (Status.TIMEOUT, 1, {}, "it took too long: stopped after 10 seconds"),
@@ -419,16 +340,11 @@ def test_the_same_bits_as_in_this_process(pool, train):
 @pytest.mark.ray
 def test_a_cluster_is_joined_and_left_running(folder):
     """With more workers than it has cores, those without a place wait for one, and hold nobody up."""
-    path = str(Path(__file__).parent)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-c", HOST], **pipes, env=os.environ | {"PYTHONPATH": path}) as host:
+    with subprocess.Popen([sys.executable, "-c", HOST], **pipes, env=importing()) as host:
         address = host.stdout.readline().strip()
-        joined = subprocess.run(
-            [sys.executable, "-c", GUEST, address, str(folder)],
-            capture_output=True,
-            text=True,
-            cwd=path,
-        )
+        command = [sys.executable, "-c", GUEST, address, str(folder)]
+        joined = subprocess.run(command, capture_output=True, text=True, env=importing())
         rest, _ = host.communicate("\n")
     assert joined.stdout.splitlines() == ["1 ok-1 ok-2", "1 ok-1 ok-2"], joined
     assert rest.split() == ["1.0", "1.0"], "the cluster lives on, and nothing of the guest is left on it"

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_search import SIZES, ask, make, measure, record
-from test_target import SMALL
+from support.searching import SIZES, ask, make, measure, record
+from support.targets import SMALL
 from support.tiny import CONFIG, contents, invent, outcomes, write_text
 
 import star.run.evolve as room
