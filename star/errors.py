@@ -1,11 +1,39 @@
 """The error that a person's mistake raises, and the clause that points to the nearest right word."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
 class UserError(ValueError):
     """A person's mistake, told in one sentence; the command line prints it and exits with code 2."""
+
+    place = ""  # the file or the name that the mistake is in
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return f"{self.place}: {message}" if self.place else message
+
+
+class SettingError(UserError):
+    """A setting that cannot be used: `key` names it and `reason` completes the sentence."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(f"{key} {reason}")
+        self.key, self.reason = key, reason
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (self.key, self.reason)
+
+
+@contextmanager
+def located(place: str) -> Iterator[None]:
+    """Prefix the UserErrors raised inside with a place, unless a nested block has named a closer one."""
+    try:
+        yield
+    except UserError as error:
+        error.place = error.place or place
+        raise
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

@@ -44,6 +44,26 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """What training gave. `quality_bpb` is the validation cross entropy in bits per byte, `loss_curve` that
+    of training, as means over up to 32 equal stretches; `seconds` include the measuring."""
+
+    quality_bpb: float
+    loss_curve: tuple[float, ...]
+    tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Milliseconds, medians. `prefill_ms` is one pass over a prompt of the whole context, `decode_ms` one token after
+    a cache that is almost full."""
+
+    prefill_ms: float
+    decode_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
     """What one task gave. `objectives` maps column names (quality_bpb, params, cache_bytes) to values in natural sign
     and unit; it holds costs alone if status is INFEASIBLE or training failed after a rung, and is empty if it failed

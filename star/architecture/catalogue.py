@@ -19,6 +19,9 @@ published model also the sizes it was built at, and the figures that are known o
     [operators.GMemless]            # optional, by class, or its number in a deck of its own: architecture.spec.Variant
     d_ff = 14336
 
+    [recipe]                        # optional: how a proxy of these sizes is trained; see architecture.scales.Recipe
+    tokens = 100000
+
     [published]                     # optional: figures to check a price against
     params = 8030261248
 
@@ -26,31 +29,27 @@ A backbone of any depth repeats the period and cuts the end off. docs/guides/add
 """
 
 import os
-import tomllib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any
 
 from star.architecture.genome import DECK, decode, join, parse, split, tile
-from star.architecture.scales import SCALES, Scale
+from star.architecture.scales import SCALES, Recipe, Scale
 from star.architecture.spec import MOST_SLOTS, Dimensions, LivSpec, Style, Variant
 from star.architecture.structures import check_size, check_variant
-from star.errors import UserError, nearest
+from star.architecture.toml_table import check_key, has_only_small_numbers, parse_table, read_record
+from star.errors import UserError, located
 from star.records import Genome
 
 _PACKAGE = Path(__file__).parents[1]
 _FOLDERS = (_PACKAGE / "_genomes", _PACKAGE.parent / "genomes")  # in a wheel; in a checkout
 _TEXTS = {"title": True, "citation": True, "genome": True, "note": False}  # key -> must be there
-_TABLES = ("scale", "style", "operators", "published")
+_TABLES = ("scale", "style", "operators", "recipe", "published")
 _FIGURES = ("params", "active_params", "embedding_params", "cache_bytes_4096", "cache_bytes_131072")
 _SIZES = ("slots", "d_model", "num_heads", "head_dim", "vocab_size", "seq_len", "window")
 _OPTIONAL = ("num_heads", "head_dim", "window")
-_KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", tuple: "a list"}
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +102,8 @@ def scale_text(name: str) -> str:
 def read_scale(text: str, name: str) -> Scale:
     """The scale of such a text; `name` is that of the architecture or the file."""
     table = _table(text, name)
-    scale = _read_scale(name, table, _read_genome(name, table) if "genome" in table else None)
+    with located(name):
+        scale = _read_scale(name, table, parse(table["genome"]) if "genome" in table else None)
     if scale is None:
         raise UserError(f"{name} has no table [scale], so that no sizes are known of it")
     return scale
@@ -150,96 +150,70 @@ def _text(path: Path) -> str:
 
 
 def _table(text: str, where: str) -> dict[str, Any]:
-    try:
-        table = tomllib.loads(text)
-        is_small = _is_small(table)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{where} is not a TOML file: {error}") from error
-    except RecursionError as error:
-        raise UserError(f"{where} is nested too deeply") from error
-    except ValueError:  # of an integer with thousands of digits
-        is_small = False
-    if not is_small:
+    table = parse_table(text, where)
+    if not has_only_small_numbers(table):
         raise UserError(f"{where} holds a whole number that is too large: 64 bits are the most")
-    for key, value in table.items():
-        _check_key(where, key, (*_TEXTS, *_TABLES))
-        kind, wanted = ("text", str) if key in _TEXTS else ("a table", dict)
-        if not isinstance(value, wanted):
-            raise UserError(f"{where}: {key} must be {kind}, not {value!r:.60}")
+    with located(where):
+        for key, value in table.items():
+            check_key(key, (*_TEXTS, *_TABLES))
+            kind, wanted = ("text", str) if key in _TEXTS else ("a table", dict)
+            if not isinstance(value, wanted):
+                raise UserError(f"{key} must be {kind}, not {value!r:.60}")
     return table
-
-
-def _is_small(value: Any) -> bool:
-    """Whether all integers inside of a TOML value fit into 64 bits."""
-    if isinstance(value, dict | list):
-        return all(_is_small(one) for one in (value.values() if isinstance(value, dict) else value))
-    return not isinstance(value, int) or abs(value) < 2**63
-
-
-def _check_key(where: str, key: str, known: Collection[str], place: str = "") -> None:
-    if key not in known:
-        raise UserError(f"{where}: unknown key {key!r}{place}{nearest(key, known)}")
 
 
 def _parse(path: Path) -> NamedGenome:
     where = str(path)
     table = _table(_text(path), where)
-    for key, required in _TEXTS.items():
-        if required and key not in table:
-            raise UserError(f"{where}: the key {key!r} is missing")
-    genome = _read_genome(where, table)
-    return NamedGenome(
-        name=path.stem,
-        title=table["title"],
-        citation=table["citation"],
-        genome=genome,
-        note=table.get("note", ""),
-        scale=_read_scale(where, table, genome),
-        published=_read_figures(where, table.get("published", {})),
-    )
+    with located(where):
+        for key, required in _TEXTS.items():
+            if required and key not in table:
+                raise UserError(f"the key {key!r} is missing")
+        genome = parse(table["genome"])
+        return NamedGenome(
+            name=path.stem,
+            title=table["title"],
+            citation=table["citation"],
+            genome=genome,
+            note=table.get("note", ""),
+            scale=_read_scale(where, table, genome),
+            published=_read_figures(table.get("published", {})),
+        )
 
 
-def _read_genome(where: str, table: dict[str, Any]) -> Genome:
-    try:
-        return parse(table["genome"])
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from error
-
-
-def _read_figures(where: str, table: dict[str, Any]) -> Mapping[str, int]:
+def _read_figures(table: dict[str, Any]) -> Mapping[str, int]:
     for key, value in table.items():
-        _check_key(where, key, _FIGURES, " in [published]")
+        check_key(key, _FIGURES, " in [published]")
         if type(value) is not int:
-            raise UserError(f"{where}: {key} of [published] must be a whole number, not {value!r:.60}")
+            raise UserError(f"{key} of [published] must be a whole number, not {value!r:.60}")
     return table
 
 
 def _read_scale(where: str, table: dict[str, Any], genome: Genome | None) -> Scale | None:
     if "scale" not in table:
-        for key in ("style", "operators", "published"):
+        for key in ("style", "operators", "recipe", "published"):
             if key in table:
-                raise UserError(f"{where}: [{key}] has no meaning without a table [scale]")
+                raise UserError(f"[{key}] has no meaning without a table [scale]")
         return None
     sizes = dict(table["scale"])
     for key, value in sizes.items():
-        _check_key(where, key, _SIZES, " in [scale]")
+        check_key(key, _SIZES, " in [scale]")
         if type(value) is not int:
-            raise UserError(f"{where}: {key} of [scale] must be a whole number, not {value!r:.60}")
+            raise UserError(f"{key} of [scale] must be a whole number, not {value!r:.60}")
     for key in _SIZES:
         if key not in sizes and key not in _OPTIONAL:
-            raise UserError(f"{where}: the key {key!r} is missing from [scale]")
+            raise UserError(f"the key {key!r} is missing from [scale]")
     if not 1 <= sizes["slots"] <= MOST_SLOTS:
-        raise UserError(f"{where}: slots of [scale] must lie between 1 and {MOST_SLOTS:,}, not {sizes['slots']}")
-    try:
-        num_slots, dims = sizes.pop("slots"), _read_dims(sizes)
-        style = _read_record(where, Style, table.get("style", {}), " in [style]")
-        operators = _read_operators(where, table.get("operators", {}), genome)
-        dims = replace(dims, style=style, operators=tuple((liv.name, variant) for liv, variant in operators))
-        for liv in [slot.liv for slot in decode(genome)] if genome else [liv for liv, _ in operators]:
-            check_size(liv, dims)
-        return Scale(name=Path(where).stem if where.endswith(".toml") else where, num_slots=num_slots, dims=dims)
-    except UserError as error:
-        raise UserError(str(error) if str(error).startswith(where) else f"{where}: {error}") from error
+        raise UserError(f"slots of [scale] must lie between 1 and {MOST_SLOTS:,}, not {sizes['slots']}")
+    num_slots, dims = sizes.pop("slots"), _read_dims(sizes)
+    style = read_record(Style, table.get("style", {}), " in [style]")
+    operators = _read_operators(table.get("operators", {}), genome)
+    dims = replace(dims, style=style, operators=tuple((liv.name, variant) for liv, variant in operators))
+    for liv in [slot.liv for slot in decode(genome)] if genome else [liv for liv, _ in operators]:
+        check_size(liv, dims)
+    recipe = read_record(Recipe, table["recipe"], " in [recipe]") if "recipe" in table else None
+    name = Path(where).stem if where.endswith(".toml") else where
+    return Scale(name=name, num_slots=num_slots, dims=dims, recipe=recipe)
 
 
 def _read_dims(sizes: dict[str, int]) -> Dimensions:
@@ -256,7 +230,7 @@ def _read_dims(sizes: dict[str, int]) -> Dimensions:
     return Dimensions(**sizes, heads=heads)
 
 
-def _read_operators(where: str, table: dict[str, Any], genome: Genome | None) -> list[tuple[LivSpec, Variant]]:
+def _read_operators(table: dict[str, Any], genome: Genome | None) -> list[tuple[LivSpec, Variant]]:
     """Variants with the classes that they are of: classes of the genome, or of the table if there is none."""
     livs = {liv.name: liv for liv in ([slot.liv for slot in decode(genome)] if genome else DECK.values())}
     deck = split(genome)[0] if genome else ()
@@ -267,34 +241,14 @@ def _read_operators(where: str, table: dict[str, Any], genome: Genome | None) ->
         name, place = numbers.get(key, key), f"[operators.{key}]"
         if name not in livs:
             known = f"choose from {', '.join([*livs, *numbers])}" if genome else "`star genes` lists the classes"
-            raise UserError(f"{where}: unknown key {key!r:.60} in [operators]{_hint(key, livs, known)}")
+            raise UserError(f"unknown key {key!r:.60} in [operators]{_hint(key, livs, known)}")
         if name in found:
-            raise UserError(f"{where}: {place} is of {name}, of which another table is")
+            raise UserError(f"{place} is of {name}, of which another table is")
         if not isinstance(one, dict):
             raise UserError(f"{place} must be a table, not {one!r:.60}")
-        found[name] = livs[name], _read_record(where, Variant, one, f" in {place}")
+        found[name] = livs[name], read_record(Variant, one, f" in {place}")
         try:
             check_variant(*found[name])
         except UserError as error:
-            raise UserError(f"{where}: {place}: {error}") from error
+            raise UserError(f"{place}: {error}") from error
     return list(found.values())
-
-
-def _read_record(where: str, kind: type[T], table: dict[str, Any], place: str) -> T:
-    """A dataclass from a table, every value checked against the type of its field."""
-    annotations = {one.name: one.type for one in fields(kind)}  # type: ignore[arg-type]
-    values = {}
-    for key, value in table.items():
-        _check_key(where, key, annotations, place)
-        value = tuple(value) if isinstance(value, list) else value
-        allowed = _types(annotations[key])
-        value = float(value) if type(value) is int and float in allowed else value
-        if type(value) not in allowed or (isinstance(value, tuple) and any(type(item) is not int for item in value)):
-            raise UserError(f"{where}: {key}{place} must be {_KINDS[allowed[0]]}, not {value!r:.60}")
-        values[key] = value
-    return kind(**values)
-
-
-def _types(annotation: Any) -> list[type]:
-    kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
-    return [get_origin(kind) or kind for kind in kinds if kind is not NoneType]

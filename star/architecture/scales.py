@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 
 from star.architecture.spec import Dimensions
+from star.errors import UserError, nearest
+
+OPTIMIZERS = ("adamw", "muon")
+BALANCES = ("bias", "loss")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +28,11 @@ class Recipe:
     dtype: str = "float32"
     balance: str = "bias"  # of experts: "bias" of their selection, or "loss": an auxiliary loss
     balance_rate: float = 1e-2  # of that bias, a step; long trainings use 1e-3 (Wang et al. 2024, arXiv:2408.15664)
+
+    def __post_init__(self) -> None:
+        for kind, known in (("optimizer", OPTIMIZERS), ("balance", BALANCES)):
+            if (value := getattr(self, kind)) not in known:
+                raise UserError(f"unknown {kind} {value!r}{nearest(value, known)}")
 
     @property
     def steps(self) -> int:

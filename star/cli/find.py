@@ -10,18 +10,17 @@ from star.architecture.scales import Scale
 from star.cost.cost import DTYPE_BYTES
 from star.errors import UserError, nearest
 from star.records import Genome, Individual
-from star.run.plan import target_scale
-from star.run.settings import RunConfig, from_toml
+from star.run.plan import RunPlan, read_plan
 
 DEFAULT_SCALE = "nano"
 DEFAULT_DTYPE = "bf16"
 
 
 class Member(NamedTuple):
-    """An individual of a run, as it was when last kept, and the configuration of the run."""
+    """An individual of a run, as it was when last kept, and the plan of the run."""
 
     individual: Individual
-    config: RunConfig
+    plan: RunPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +57,9 @@ def find(text: str, sizes: Sizes) -> Found:
     the scale's number of slots, and so does the pattern of a run if that is shorter; a text is taken as it is.
     """
     member = find_member(text)
-    config = member.config if member and sizes.scale is None else None
-    own = target_scale(config) if config else None if sizes.scale else _own_scale(text)
+    plan = member.plan if member and sizes.scale is None else None
+    config = plan.settings if plan else None
+    own = plan.target_scale if plan else None if sizes.scale else _own_scale(text)
     dtype = sizes.dtype or (config.dtype if config else DEFAULT_DTYPE)
     scale, _ = find_sizes(sizes, own, dtype)
     if member:
@@ -95,7 +95,7 @@ def find_member(text: str) -> Member | None:
     from star.storage.run_directory import RunDirectory
 
     run = RunDirectory(path).open()
-    return Member(run.find_individual(number), from_toml(run.config_toml).resolved())
+    return Member(run.find_individual(number), read_plan(run))
 
 
 def _own_scale(text: str) -> Scale:
@@ -107,7 +107,7 @@ def _repeat(member: Member, scale: Scale, is_counted: bool) -> Genome:
     """The backbone of a run's individual as the run counted it, or repeated to the depth of another scale if that is
     greater."""
     genome = member.individual.genome
-    is_pattern = member.config.target != member.config.scale
+    is_pattern = member.plan.is_priced_elsewhere
     if not is_counted:
         is_pattern = scale.num_slots > len(split(genome)[1]) // GENES_PER_SLOT
     return tile(canonical(genome), scale.num_slots) if is_pattern else genome

@@ -7,20 +7,19 @@ from typing import Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from star.cli.console import count, duration, stderr
-from star.data.synthetic import ALL_OF_MAD, TASKS
 from star.records import Evaluation, Generation, Status
 from star.report.front import quality_of
-from star.run.settings import RunConfig
+from star.run.plan import RunPlan
 
 
 class Watcher:
     """A `star.run.Progress` on standard error; a context manager, because the bar has to be taken away."""
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, plan: RunPlan) -> None:
         self._console = stderr()
-        self._offspring = config.resolved().offspring
-        is_probed = any(name in (ALL_OF_MAD, *TASKS) for name in config.objectives)
-        self._unit = "bits/byte" if "quality" in config.objectives else "wrong" * is_probed
+        self._offspring = plan.settings.offspring
+        is_probed = any(one.tasks for one in plan.objectives)
+        self._unit = "bits/byte" if any(one.needs_text for one in plan.objectives) else "wrong" * is_probed
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

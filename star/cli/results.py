@@ -13,7 +13,7 @@ from star.report.failures import describe_failures
 from star.report.front import FrontRow, front_rows
 
 if TYPE_CHECKING:
-    from star.run.settings import RunConfig
+    from star.run.plan import RunPlan
 
 Directory = Annotated[Path, typer.Argument(help="The directory of a run.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON value on standard output.")]
@@ -37,11 +37,12 @@ def status(run: Directory, json: Json = False) -> None:
     Training seconds are those of the whole run; the other times are of the last process that reached its end.
     """
     from star.cost.limits import describe_limits
-    from star.run.settings import from_toml
+    from star.run.plan import read_plan
     from star.storage.run_directory import RunDirectory
 
     directory = RunDirectory(run).open()
-    config = from_toml(directory.config_toml).resolved()
+    plan = read_plan(directory)
+    config, limits = plan.settings, dict(plan.limits)
     generation, evaluations = directory.latest_generation(), directory.evaluations().values()
     timing = directory.timing()
     trained = [evaluation for evaluation in evaluations if evaluation.status is not Status.INFEASIBLE]
@@ -61,7 +62,7 @@ def status(run: Directory, json: Json = False) -> None:
         "context": config.context,
         "dtype": config.dtype,
         "batch": config.batch,
-        "limits": config.limits,
+        "limits": limits,
         "evaluations": len(trained),
         "stopped": sum(evaluation.status is Status.STOPPED for evaluation in trained),
         "reused": sum(evaluation.worker == STORE for evaluation in trained),
@@ -81,7 +82,7 @@ def status(run: Directory, json: Json = False) -> None:
     if json:
         print_json(found)
         return
-    texts = {"failures": describe_failures(failures, len(trained)), "limits": describe_limits(config.limits)}
+    texts = {"failures": describe_failures(failures, len(trained)), "limits": describe_limits(limits)}
     for name, value in (found | texts).items():
         if value not in ([], None, ""):
             print(f"{name.replace('_', ' '):20}{_plain(value)}")
@@ -97,11 +98,11 @@ def _plain(value: Any) -> str:
 
 def front(run: Directory, json: Json = False) -> None:
     """List the Pareto front of a run, best quality first. ~ marks an operator of a genome's own; --json names it."""
-    config, rows = read_front(run)
+    plan, rows = read_front(run)
     if json:
         print_json([row.as_json() for row in rows])
     else:
-        stdout().print(front_table(rows, config))
+        stdout().print(front_table(rows, plan))
 
 
 def report(
@@ -140,14 +141,13 @@ def export(
         print(f"{len(models)} models in {to}; {to / 'README.md'} lists them")
 
 
-def read_front(run: Path) -> tuple["RunConfig", list[FrontRow]]:
-    """The configuration of a run and its front, with costs at its target."""
-    from star.run.plan import target_of
-    from star.run.settings import from_toml
+def read_front(run: Path) -> tuple["RunPlan", list[FrontRow]]:
+    """Return the plan of a run and its front, with costs at its target."""
+    from star.run.plan import read_plan
     from star.storage.run_directory import RunDirectory
 
-    config = from_toml(RunDirectory(run).open().config_toml).resolved()
-    return config, front_rows(latest(run), target_of(config))
+    plan = read_plan(RunDirectory(run).open())
+    return plan, front_rows(latest(run), plan.target)
 
 
 def latest(run: Path) -> Generation:
@@ -163,11 +163,11 @@ def latest(run: Path) -> Generation:
     return generation
 
 
-def front_table(front: list[FrontRow], config: "RunConfig") -> Table:
+def front_table(front: list[FrontRow], plan: "RunPlan") -> Table:
     """One line a member of the front: identity, objectives, the operator of every slot; also what it takes at a target
     that is another scale, or has limits."""
     measured = dict(front[0].objectives) if front else {}
-    if front and (config.target != config.scale or config.limits):
+    if front and (plan.is_priced_elsewhere or plan.limits):
         measured |= {name: value for name, value in front[0].costs.items() if name in ALWAYS}
     columns = [*(column for column in HEADS if column in measured), *(measured.keys() - HEADS.keys())]
     rows = table(">id", ">born", *(f">{HEADS.get(column, column)}" for column in columns), "operators, slot by slot")

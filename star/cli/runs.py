@@ -6,19 +6,21 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from star.cli import options
 from star.cli.console import count, duration, print_json, stderr, stdout
 from star.cli.live import Watcher
-from star.cli.results import front_table, read_front
+from star.cli.results import Json, front_table, read_front
 from star.cost.limits import describe_limits
-from star.errors import UserError
+from star.errors import SettingError, UserError
 from star.records import Status
 from star.report.failures import describe_failures
-from star.run.settings import RunConfig, from_toml
+from star.run.options import read_count
+from star.run.plan import RunPlan, plan_run, read_plan
+from star.run.settings import Settings, from_toml
 
 if TYPE_CHECKING:
     from star.run.summary import Summary
@@ -30,82 +32,66 @@ NOTHING_TRAINED = 1
 ROWS = 20  # of the front that are printed at the end
 
 
+@options.with_settings(options.ALL)
 def evolve(
-    ctx: typer.Context,
-    config: options.Config = None,
-    population: options.Population = None,
-    offspring: options.Offspring = None,
-    generations: options.Generations = None,
-    out: options.Out = None,
-    seed: options.Seed = None,
-    objectives: options.Objectives = None,
-    task: options.Tasks = None,
-    scale: options.Scale = None,
-    target: options.Target = None,
-    context: options.Context = None,
-    dtype: options.Dtype = None,
-    batch: options.Batch = None,
-    max_params: options.MaxParams = None,
-    max_cache: options.MaxCache = None,
-    max_memory: options.MaxMemory = None,
-    max_flops: options.MaxFlops = None,
-    seed_genomes: options.SeedGenomes = None,
-    algorithm: options.Algorithm = None,
-    adaptive: options.Adaptive = None,
-    mode: options.Mode = None,
-    rungs: options.Rungs = None,
-    eta: options.Eta = None,
-    warm_weights: options.WarmWeights = None,
-    slots: options.Slots = None,
-    deck: options.Deck = None,
-    levels: options.Levels = None,
-    window: options.Window = None,
-    corpus: options.Corpus = None,
-    tokens: options.Tokens = None,
-    timeout: options.Timeout = None,
-    tries: options.Tries = None,
-    workers: options.Workers = None,
-    address: options.Address = None,
-    worker_memory: options.WorkerMemory = None,
-    gpus_per_worker: options.GpusPerWorker = None,
-    serial: options.Serial = None,
-    store: options.Store = None,
-    json: options.Json = False,
+    given: dict[str, Any],
+    config: Annotated[
+        Path | None, typer.Option("--config", help="TOML file of a run; options given beside it win.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="New directory of the run. \\[default: runs/DATE-TIME]"),
+    ] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--task",
+            help="Synthetic task whose error replaces quality as an objective: mad, mad/in-context-recall, mqar, ... "
+            "May be repeated.",
+        ),
+    ] = None,
+    json: Json = False,
 ) -> None:
-    """Search for architectures. Everything is written down as it happens; `star resume` goes on after any stop."""
+    """Search for architectures. Everything is recorded as it happens; `star resume` continues after any stop."""
     base = _read(config)
-    given = options.read_settings(ctx.params, base)
-    if target is not None:
-        base = replace(base, target=None, target_toml="")  # that of a run.toml belongs to the target there
-    with _called_as_typed(given.keys()):
+    if "target" in given:
+        base = replace(base, target_toml="")  # that of a run.toml belongs to the target there
+    if "scale" in given:
+        base = replace(base, scale_toml="")
+    with _named_as_options(given.keys()):
         settings = replace(base, **given)
-        settings = replace(settings, corpus=tuple(map(_absolute, settings.corpus)))
-        if eta is not None and settings.resolved().rungs == 1:
+        settings = replace(
+            settings,
+            corpus=tuple(map(_absolute, settings.corpus)),
+            objectives=_with_tasks(settings.objectives, task or []),
+        )
+        plan = plan_run(settings)
+        if "eta" in given and not plan.race.steps:
             raise UserError("--eta is the ratio between the rungs of a race, and this run has none: give --rungs too")
+        plan.check()
 
-        from star.run.evolve import evolve as search
+        from star.storage.places import refuse_occupied
         from star.storage.run_directory import RunDirectory
 
         run = RunDirectory(out or RUNS / time.strftime("%Y-%m-%d-%H%M%S"))
-        _drive(run, settings, lambda watcher: search(settings, run, watcher), json)
+        refuse_occupied(run.path)
+
+        from star.run.evolve import evolve as search
+
+        _drive(run, plan, lambda watcher: search(settings, run, watcher), json)
 
 
+@options.with_settings(options.PLACES)
 def resume(
-    ctx: typer.Context,
-    run: Annotated[Path, typer.Argument(help="The directory of a run.")],
+    given: dict[str, Any],
+    run: Annotated[Path, typer.Argument(help="Directory of the run.")],
     generations: Annotated[
-        str, typer.Option("--generations", help="+N: so many more than the run was to have.")
+        str, typer.Option("--generations", help="Generations to add to those the run was to have, as +N.")
     ] = "+0",
-    workers: options.Workers = None,
-    address: options.Address = None,
-    worker_memory: options.WorkerMemory = None,
-    gpus_per_worker: options.GpusPerWorker = None,
-    serial: options.Serial = None,
-    store: options.Store = None,
-    json: options.Json = False,
+    json: Json = False,
 ) -> None:
-    """Go on with a run, to the same result as if it had never stopped."""
-    extra = options.read_count(generations.removeprefix("+"))
+    """Continue a stopped run; the result is identical to that of an uninterrupted one."""
+    extra = read_count(generations.removeprefix("+"))
     if extra is None or not generations.startswith("+"):
         raise UserError(f"--generations of resume adds to the run: write +N, such as +2, not {generations:.40}")
 
@@ -113,19 +99,25 @@ def resume(
     from star.storage.run_directory import RunDirectory
 
     directory = RunDirectory(run).open()
-    settings = from_toml(directory.config_toml)
-    given = options.read_settings({name: value for name, value in ctx.params.items() if name in options.PLACES})
-    _drive(directory, settings, lambda watcher: go_on(directory, extra, watcher, given), json)
+    _drive(directory, read_plan(directory), lambda watcher: go_on(directory, extra, watcher, given), json)
 
 
-def _drive(run: "RunDirectory", config: RunConfig, search: Callable[[Watcher], "Summary"], json: bool) -> None:
+def _with_tasks(objectives: tuple[str, ...], tasks: list[str]) -> tuple[str, ...]:
+    """Return the objectives with synthetic tasks in the place of quality, or before all others."""
+    if not tasks:
+        return objectives
+    names = objectives if "quality" in objectives else ("quality", *objectives)
+    return tuple(one for name in names for one in (tasks if name == "quality" else [name]))
+
+
+def _drive(run: "RunDirectory", plan: RunPlan, search: Callable[[Watcher], "Summary"], json: bool) -> None:
     """Search while a person watches, then export, report and tell what came out."""
     from star.export import export_front
     from star.report.page import write_report
     from star.run.evolve import Interrupted
 
     try:
-        with Watcher(config) as watcher:
+        with Watcher(plan) as watcher:
             summary = search(watcher)
     except Interrupted as stop:
         stderr().print(f"star: {stop}", markup=False)
@@ -151,8 +143,8 @@ def _usual_failure(run: "RunDirectory") -> str:
 
 
 def _print_end(path: Path, summary: "Summary") -> None:
-    config, front = read_front(path)
-    stdout().print(front_table(front[:ROWS], config))
+    plan, front = read_front(path)
+    stdout().print(front_table(front[:ROWS], plan))
     if len(front) > ROWS:
         print(f"and {len(front) - ROWS} more: star front {path}")
     wall = summary.wall_seconds
@@ -164,8 +156,8 @@ def _print_end(path: Path, summary: "Summary") -> None:
             f"overhead {summary.overhead_seconds / wall:.1%}: the time in which no proxy was training; "
             f"workers busy {summary.worker_utilisation:.1%}"
         )
-    if config.rungs > 1 and summary.evaluations:
-        share = summary.training_tokens / (summary.evaluations * config.tokens)
+    if plan.race.steps and summary.evaluations:
+        share = summary.training_tokens / (summary.evaluations * plan.settings.tokens)
         print(f"race    {summary.stopped} proxies stopped at a rung; {share:.1%} of the tokens of full training")
     if summary.reused:
         print(f"store   {summary.reused} of these proxies were trained by earlier runs")
@@ -181,9 +173,9 @@ def _print_end(path: Path, summary: "Summary") -> None:
     print(f"report  {path / 'report.html'}\nmodels  {path / 'export'}")
 
 
-def _read(path: Path | None) -> RunConfig:
+def _read(path: Path | None) -> Settings:
     if path is None:
-        return RunConfig()
+        return Settings()
     try:
         return from_toml(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -195,17 +187,16 @@ def _read(path: Path | None) -> RunConfig:
 
 
 @contextmanager
-def _called_as_typed(names: Collection[str]) -> Iterator[None]:
-    """A refusal that begins with one of these keys calls it by its option, because nobody wrote the key."""
+def _named_as_options(names: Collection[str]) -> Iterator[None]:
+    """Name a setting that was given as an option by its option, because nobody wrote the key."""
     try:
         yield
-    except UserError as error:
-        name, space, rest = str(error).partition(" ")
-        if name not in names:
+    except SettingError as error:
+        if error.key not in names:
             raise
-        raise UserError(options.spell(name) + space + rest) from error
+        raise UserError(f"{options.spell(error.key)} {error.reason}") from error
 
 
 def _absolute(source: str) -> str:
     # So that the run can be resumed from another directory.
-    return source if source in RunConfig().corpus or "://" in source else str(Path(source).absolute())
+    return source if source in Settings().corpus or "://" in source else str(Path(source).absolute())

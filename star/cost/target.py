@@ -6,15 +6,16 @@ A backbone is the pattern that is repeated to the target's depth (docs/decisions
 anything is trained, so that limits on them decide what is trained at all.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from star.architecture.genome import canonical, decode, tile
+from star.architecture.genome import DECKS, EMPTY, Space, canonical, decode, tile
 from star.architecture.spec import Dimensions
 from star.cost.cost import memory_bytes, price
 from star.cost.limits import LIMITS, write_limit
-from star.errors import UserError
+from star.errors import SettingError, UserError
 from star.records import Genome
 
 CACHED = 65_536  # genomes whose costs a screen remembers
@@ -75,7 +76,7 @@ class Screen:
         cost = self.cost(genome)
         if cost is None:
             return None
-        return tuple((value_of(cost, name) - limit) / limit for name, limit in self.limits.items())
+        return tuple((_value(cost, name) - limit) / limit for name, limit in self.limits.items())
 
     def refusal(self, genome: Genome) -> str:
         """Why a genome is not trained, in one sentence; empty if it is."""
@@ -83,7 +84,7 @@ class Screen:
         if isinstance(cost, str):
             return cost
         return "; ".join(
-            f"{LIMITS[name]} {value_of(cost, name):,.0f} > {name} {write_exactly(self.limits[name])}"
+            f"{LIMITS[name]} {_value(cost, name):,.0f} > {name} {_exact(self.limits[name])}"
             for name in self._beyond(cost)
         )
 
@@ -95,7 +96,7 @@ class Screen:
         return tuple(f"{LIMITS[name]} > {name} {write_limit(name, self.limits[name])}" for name in self._beyond(cost))
 
     def _beyond(self, cost: TargetCost) -> list[str]:
-        return [name for name, limit in self.limits.items() if value_of(cost, name) > limit]
+        return [name for name, limit in self.limits.items() if _value(cost, name) > limit]
 
     def _examine(self, genome: Genome) -> TargetCost | str:
         try:
@@ -105,9 +106,39 @@ class Screen:
             return str(error)
 
 
-def write_exactly(limit: float) -> str:
+def check_limits(screen: Screen, space: Space, where: str) -> None:
+    """Raise SettingError with the least possible value if a limit lies below what any genome of the space costs, or
+    UserError if no operator of its deck can be built; `where` names the target.
+
+    A sum over slots, of each of which the first of its class may cost more than the others that share with it, is least
+    for one class in all slots; or for empty ones.
+    """
+    costs = [cost for genome in _cheapest(space) if (cost := screen.cost(genome)) is not None]
+    if not costs:
+        raise UserError(f"no operator of deck {space.deck} can be built at {where}")
+    for name, limit in screen.limits.items():
+        least = min(_value(cost, name) for cost in costs)
+        if least > limit:
+            raise SettingError(
+                name,
+                f"{_exact(limit)} is less than any architecture costs at {where}: the least {LIMITS[name]} found is "
+                f"{least:,.0f}",
+            )
+
+
+def _cheapest(space: Space) -> Iterable[Genome]:
+    """One class in all slots, sharing nothing or all of its weights and some of its features; no operator at all if
+    slots may be empty, or if operators evolve, whose costs the deck then does not bound."""
+    if space.levels == "all" or EMPTY in DECKS[space.deck]:
+        yield (EMPTY, 1, 1, 1, 1)
+    for number in DECKS[space.deck]:
+        for strategies in ((1, 1), (2, 1), (2, 2), (2, 3), (2, 4)):
+            yield (number, 1, strategies[0], 1, strategies[1]) * space.num_slots
+
+
+def _exact(limit: float) -> str:
     return f"{limit:,.0f}" if limit >= 1 else f"{limit:g}"
 
 
-def value_of(cost: TargetCost, limit: str) -> float:
+def _value(cost: TargetCost, limit: str) -> float:
     return getattr(cost, LIMITS[limit])

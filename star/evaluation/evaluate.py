@@ -20,9 +20,9 @@ from star.data.synthetic import TASKS
 from star.evaluation.fingerprint import provenance
 from star.evaluation.objectives import OBJECTIVES, Outcome
 from star.model.language_model import LanguageModel
-from star.records import Arrays, Evaluation, Job, Result, Status
+from star.records import Arrays, Evaluation, Fit, Job, Result, Status
 from star.training.latency import measure_latency
-from star.training.loop import Diverged, Fit, Training, Windows, check_corpus, measure
+from star.training.loop import Diverged, Training, Windows, check_corpus, measure
 from star.training.probe import Probe, probe
 
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from star.cost.target import TargetCost
 from star.data.synthetic import MAD, TASKS
 from star.errors import UserError, nearest
-from star.training.latency import Latency
-from star.training.loop import Fit
+from star.records import Fit, Latency
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

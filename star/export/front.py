@@ -6,14 +6,12 @@ from pathlib import Path
 
 from star.architecture.genome import decode, split, to_text
 from star.architecture.structures import specify
-from star.cost.cost import DTYPE_BYTES
 from star.data.files import called
 from star.errors import UserError
-from star.evaluation.objectives import find_objectives
 from star.export.single_file import ExportHeader, export_model
 from star.records import Genome, Individual
-from star.run.plan import target_of, trained_scale
-from star.run.settings import RunConfig, from_toml, read_record
+from star.run.plan import RunPlan, read_plan
+from star.run.settings import read_record
 from star.storage.files import disk_errors_told, write_atomic
 from star.storage.run_directory import RunDirectory
 
@@ -41,14 +39,14 @@ def export_front(run: RunDirectory, out: Path) -> list[str]:
     generation = run.latest_generation()
     if generation is None:
         raise UserError(f"{run.path} has no finished generation yet, so there is no front to export")
-    config = from_toml(run.config_toml).resolved()
-    columns = [objective.column for objective in find_objectives(config.objectives)]
+    plan = read_plan(run)
+    columns = plan.columns
     front = sorted(generation.front, key=lambda one: [one.objectives[column] for column in columns])
     notes = [] if front else [f"The front of generation {generation.number} is empty: no proxy trained."]
     with disk_errors_told(f"write {out}"):
         _prepare(out, {str(one.id) for one in front})
         for individual in front:
-            notes += _export(individual, run, config, out / str(individual.id))
+            notes += _export(individual, run, plan, out / str(individual.id))
         write_atomic(out / "README.md", _readme(run, front, columns, notes).encode())
     return notes
 
@@ -66,23 +64,23 @@ def _prepare(out: Path, keep: set[str]) -> None:
             shutil.rmtree(folder)
 
 
-def _export(individual: Individual, run: RunDirectory, config: RunConfig, out: Path) -> list[str]:
+def _export(individual: Individual, run: RunDirectory, plan: RunPlan, out: Path) -> list[str]:
     weights = run.load_weights(individual.hash) or {}
     header = ExportHeader(
         genome=individual.genome,
-        facts=_facts(individual, run, config),
-        context=config.context,
-        dtype_bytes=DTYPE_BYTES[config.dtype],
+        facts=_facts(individual, run, plan),
+        context=plan.target.context,
+        dtype_bytes=plan.target.dtype_bytes,
     )
-    spec = specify(decode(individual.genome), trained_scale(config).dims)
+    spec = specify(decode(individual.genome), plan.trained.dims)
     export_model(spec, weights, header, out)
     if weights:
         return []
     return [f"Model {individual.id} has code but no weights: {run.path} does not keep those of {individual.hash}."]
 
 
-def _facts(individual: Individual, run: RunDirectory, config: RunConfig) -> tuple[tuple[str, str], ...]:
-    recipe = trained_scale(config).recipe
+def _facts(individual: Individual, run: RunDirectory, plan: RunPlan) -> tuple[tuple[str, str], ...]:
+    config, recipe = plan.settings, plan.trained.recipe
     parents = " and ".join(map(str, individual.parents))
     elsewhere = "" if config.target == config.scale else f" (costs counted at {config.target})"
     measured = ", ".join(f"{name} {format_number(value)}" for name, value in individual.objectives.items())
@@ -93,7 +91,7 @@ def _facts(individual: Individual, run: RunDirectory, config: RunConfig) -> tupl
             f"{individual.generation}{f' of {parents}' if parents else ' by sampling'}",
         ),
         ("measured", measured + elsewhere),
-        *_costs(individual, config),
+        *_costs(individual, plan),
         ("corpus", ", ".join(map(called, config.corpus))),
         (
             "recipe",
@@ -104,11 +102,11 @@ def _facts(individual: Individual, run: RunDirectory, config: RunConfig) -> tupl
     )
 
 
-def _costs(individual: Individual, config: RunConfig) -> list[tuple[str, str]]:
-    """What it takes at a target that is not what was trained."""
-    if config.target == config.scale:
+def _costs(individual: Individual, plan: RunPlan) -> list[tuple[str, str]]:
+    """Return the line on its costs at a target that is another scale than the trained one."""
+    if not plan.is_priced_elsewhere:
         return []
-    cost = target_of(config).count(individual.genome)
+    config, cost = plan.settings, plan.target.count(individual.genome)
     return [
         (
             "target",

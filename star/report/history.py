@@ -10,10 +10,10 @@ from star.architecture.codes import TokenMixing
 from star.architecture.genome import decode, genome_hash
 from star.architecture.spec import Slot
 from star.errors import UserError
-from star.evaluation.objectives import Objective, find_objectives
+from star.evaluation.objectives import Objective
 from star.records import Generation, Individual, Status
 from star.report.front import FrontRow, front_rows
-from star.run.settings import RunConfig, from_toml
+from star.run.plan import RunPlan, read_plan
 from star.storage.run_directory import RunDirectory
 
 
@@ -30,11 +30,14 @@ class History:
     `baselines` those of named architectures among them, by title."""
 
     name: str
-    config: RunConfig
-    objectives: tuple[Objective, ...]
+    plan: RunPlan
     generations: tuple[Generation, ...]
     evaluated: tuple[dict[str, float], ...]
     baselines: dict[str, dict[str, float]]
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        return self.plan.objectives
 
     @property
     def last(self) -> Generation:
@@ -78,15 +81,16 @@ def read_history(run: RunDirectory) -> History:
     generations = run.generations()
     if not generations:
         raise UserError(f"{run.path} has no finished generation yet, so there is nothing to report")
-    config = from_toml(run.config_toml).resolved()
+    plan = read_plan(run)
     ended = {hash: one for hash, one in run.evaluations().items() if one.status is Status.OK}
     return History(
         name=run.path.resolve().name,
-        config=config,
-        objectives=find_objectives(config.objectives),
+        plan=plan,
         generations=tuple(generations),
         evaluated=tuple(one.objectives for one in ended.values()),
-        baselines={title: ended[hash].objectives for hash, title in _named(config.slots).items() if hash in ended},
+        baselines={
+            title: ended[hash].objectives for hash, title in _named(plan.settings.slots).items() if hash in ended
+        },
     )
 
 

@@ -64,7 +64,7 @@ def render(history: History) -> str:
 def class_colors(history: History) -> dict[str, str]:
     """A colour for every class of the run's deck and every other kind of operator that came up: a hue for its token
     mixing, a shade for its place among those."""
-    deck = [DECK[number] for number in DECKS[history.config.deck] if number != EMPTY]
+    deck = [DECK[number] for number in DECKS[history.plan.settings.deck] if number != EMPTY]
     found = {kind for _, counts in history.kinds_by_generation() for kind in counts}
     kinds = dict.fromkeys([*(Kind(liv.name, liv.token_mixing) for liv in deck), *sorted(found)])
     families = {mixing: [kind.name for kind in kinds if kind.token_mixing is mixing] for mixing in HUES}
@@ -76,7 +76,7 @@ def class_colors(history: History) -> dict[str, str]:
 
 
 def _facts(history: History) -> str:
-    last, config = history.last, history.config
+    last, config = history.last, history.plan.settings
     facts = {
         "generation": f"{last.number} of {config.generations}",
         "proxies trained": f"{last.evaluations:,}",
@@ -92,8 +92,8 @@ def _facts(history: History) -> str:
         "tokens a proxy": human(config.tokens, ""),
         "seed": str(config.seed),
     }
-    if config.limits:
-        facts["limits"] = describe_limits(config.limits)
+    if limits := dict(history.plan.limits):
+        facts["limits"] = describe_limits(limits)
         facts["turned away untrained"] = f"{last.turned_away:,}"
     items = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
     return f'<dl class="facts">{items}</dl>'

@@ -9,9 +9,9 @@ import numpy as np
 
 from star.evaluation.objectives import QUALITY
 from star.records import Evaluation, Individual, Result, Status, Task
+from star.run.plan import RunPlan
 from star.run.progress import Progress
 from star.run.proxies import Proxies
-from star.run.settings import RunConfig
 from star.run.summary import Clock
 from star.search.racing import going_on
 from star.storage.run_directory import RunDirectory
@@ -29,8 +29,8 @@ class Arrivals(Proxies):
     result, as an arrival if it stops there, and without one if it goes on.
     """
 
-    def __init__(self, config: RunConfig, run: RunDirectory, clock: Clock, progress: Progress) -> None:
-        super().__init__(config, run, clock, progress)
+    def __init__(self, plan: RunPlan, run: RunDirectory, clock: Clock, progress: Progress) -> None:
+        super().__init__(plan, run, clock, progress)
         self.asks = 0  # proposals that the search was asked for, those included that it could not give
         self.arrivals = 0  # results that it was told
         self._entries = max((one.entry for one in self.results.values()), default=0)  # results and parts recorded
@@ -134,4 +134,4 @@ class Arrivals(Proxies):
         own = reached[bisect_left(reached, number, key=itemgetter(0))]
         judged = [own, *(one for one in reached[-WINDOW:] if one is not own)]
         values = np.array([values for _, values in judged])
-        return bool(going_on(values, values[:0], self.columns.index(QUALITY), self._config.eta)[0])
+        return bool(going_on(values, values[:0], self.columns.index(QUALITY), self._plan.race.eta)[0])

@@ -5,13 +5,12 @@ from collections.abc import Collection, Sequence
 
 from star.architecture.genome import parse
 from star.records import Generation, Individual, Status, Task
-from star.run.plan import space_of
+from star.run.plan import RunPlan
 from star.run.progress import Progress
 from star.run.proxies import Proxies
-from star.run.settings import RunConfig
 from star.run.summary import Clock, Summary
 from star.search.front import front_mask, hypervolume, objective_matrix, reference_box
-from star.search.plan import Plan, Proposal
+from star.search.plan import Proposal
 from star.search.search import Search
 from star.storage.run_directory import RunDirectory
 from star.workers.pool import Pool
@@ -29,13 +28,14 @@ class Evolution:
 
     proxies: type[Proxies] = Proxies
 
-    def __init__(self, config: RunConfig, run: RunDirectory, clock: Clock, progress: Progress) -> None:
-        self._config = config
+    def __init__(self, plan: RunPlan, run: RunDirectory, clock: Clock, progress: Progress) -> None:
+        self._plan = plan
+        self._settings = plan.settings
         self._run = run
         self._progress = progress
         self._warned = 0
         self.latest = self._find_latest(run.generations())  # all of them, so that a torn one is told of
-        self._proxies = self.proxies(config, run, clock, progress)
+        self._proxies = self.proxies(plan, run, clock, progress)
         self._search = self._make_search()
         self._avoided = self.latest.duplicates_avoided if self.latest else 0
         self._refusals: Counter[str] = Counter()  # of this process: for people, no part of the result
@@ -51,7 +51,7 @@ class Evolution:
     def summarise(self, clock: Clock) -> Summary:
         """What the run has come to."""
         known = self._proxies.results.values()
-        return clock.summarise(str(self._run.path), self._config, self.latest, known, self._usual_refusal())
+        return clock.summarise(str(self._run.path), self._plan, self.latest, known, self._usual_refusal())
 
     def _usual_refusal(self) -> str:
         """Why most of the candidates were turned away that this process met; empty if none were."""
@@ -67,7 +67,7 @@ class Evolution:
 
     def _advance(self, pool: Pool) -> None:
         number = self.latest.number + 1 if self.latest else 0
-        proposals = self._ask(self._config.offspring if number else self._config.population)
+        proposals = self._ask(self._settings.offspring if number else self._settings.population)
         tasks = [self._proxies.task(proposal.genome) for proposal in proposals]
         fresh = {task.hash for task in tasks} - self._asked
         elders = {one.id: one for one in (*self._survivors(), *self._front())}
@@ -152,18 +152,10 @@ class Evolution:
         return recorded[-1] if recorded else None
 
     def _make_search(self) -> Search:
-        config, latest = self._config, self.latest
-        plan = Plan(
-            population=config.population,
-            space=space_of(config),
-            num_objectives=len(self._proxies.columns),
-            seed=config.seed,
-            algorithm=config.algorithm,
-            adaptive=config.adaptive,
-        )
-        if latest is None:
-            return Search(plan, self._proxies.screen, tuple(map(parse, config.seed_genomes)))
-        return Search.restore(plan, latest, self._proxies.screen)
+        plan, screen = self._plan.search, self._proxies.screen
+        if self.latest is None:
+            return Search(plan, screen, tuple(map(parse, self._settings.seed_genomes)))
+        return Search.restore(plan, self.latest, screen)
 
     def _without_weights(self) -> list[Individual]:
         """Members of the front whose weights are not on disk."""
@@ -173,7 +165,7 @@ class Evolution:
         """Do what a process left undone that was killed just after it had written a generation."""
         if self._is_last():
             self._run.compact_evaluations(self.latest.number, self._proxies.unsettled())
-        if self._is_last() or self.latest and self._config.warm_weights:  # or who has heirs would depend on it
+        if self._is_last() or self.latest and self._settings.warm_weights:  # or who has heirs would depend on it
             self._prune_weights()
 
     def _prune_weights(self) -> None:
@@ -184,7 +176,7 @@ class Evolution:
         """The front; with warm weights also the population, which may yet have children, and what has landed of the
         next generation."""
         keep = {one.hash for one in self._front()}
-        if self._config.warm_weights and self.latest:
+        if self._settings.warm_weights and self.latest:
             keep |= {one.hash for one in self._survivors()}
             keep |= {hash for hash, one in self._proxies.results.items() if one.generation > self.latest.number}
         return keep
@@ -196,7 +188,7 @@ class Evolution:
         return self.latest.individuals if self.latest else ()
 
     def _is_last(self) -> bool:
-        return self.latest is not None and self.latest.number >= self._config.generations
+        return self.latest is not None and self.latest.number >= self._settings.generations
 
     def _tell_warnings(self) -> None:
         for sentence in self._run.warnings[self._warned :]:

@@ -20,20 +20,20 @@ from star.architecture.genome import to_text
 from star.data.corpus import Corpus, load_corpus
 from star.errors import UserError
 from star.evaluation.evaluate import EvaluationSettings, evaluate
-from star.evaluation.objectives import find_objectives, tasks_of
+from star.evaluation.objectives import tasks_of
+from star.records import Job, Result
 from star.run.evolution import Evolution
-from star.run.plan import check_limits, rung_steps, target_of, trained_scale
+from star.run.plan import RunPlan, plan_run
 from star.run.progress import Progress, Silent
 from star.run.seeds import choose_seeds
-from star.run.settings import RunConfig, from_toml, read_record, to_toml
+from star.run.settings import STEADY, Settings, from_toml, read_record, to_toml
 from star.run.steady import Steady
 from star.run.summary import Clock, Summary
 from star.storage.files import write_atomic
 from star.storage.places import CONFIG, refuse_occupied
 from star.storage.run_directory import RunDirectory
 from star.training.loop import check_corpus
-from star.workers.placement import Placement
-from star.workers.pool import Pool, SerialPool
+from star.workers.pool import Evaluate, Pool, SerialPool
 from star.workers.ray_pool import RayPool
 
 LEAST_CORPUS = 32 << 20  # bytes of text that are read at least, where there are as many
@@ -44,27 +44,49 @@ class Interrupted(Exception):
     """The run was asked to stop, and has; its message says how to go on."""
 
 
-def evolve(config: RunConfig, run: RunDirectory, progress: Progress | None = None) -> Summary:
+Trainer = Callable[[Job, EvaluationSettings, Corpus], Result]
+PoolMaker = Callable[[RunPlan, Evaluate, Corpus], Pool]
+
+
+def make_pool(plan: RunPlan, evaluate: Evaluate, corpus: Corpus) -> Pool:
+    """Start the workers that a plan asks for."""
+    if plan.settings.serial:
+        return SerialPool(evaluate)
+    return RayPool(evaluate, replace(plan.placement, store_bytes=corpus.train.nbytes + corpus.valid.nbytes))
+
+
+def evolve(
+    settings: Settings,
+    run: RunDirectory,
+    progress: Progress | None = None,
+    evaluate: Trainer = evaluate,
+    make_pool: PoolMaker = make_pool,
+) -> Summary:
     """Search from the beginning and record everything in `run`, a directory that does not exist yet or is empty.
 
+    Args:
+        settings: what to search.
+        run: where to record it.
+        progress: is told what happens.
+        evaluate: trains and scores one proxy.
+        make_pool: starts the workers that evaluate.
+
     Raises:
-        UserError: an unknown objective, or none that needs training, a limit that nothing can meet, a seed genome,
-            corpus or directory that cannot be used.
+        UserError: settings, a limit, a seed genome, a corpus or a directory that cannot be used.
         Interrupted: SIGINT or SIGTERM came; `resume` goes on from there.
     """
-    config, progress = config.resolved(), progress or Silent()
-    if not any(one.needs_text or one.tasks for one in find_objectives(config.objectives)):
-        raise UserError("objectives must name quality or a synthetic task: all others are known without any training")
+    plan, progress = plan_run(settings), progress or Silent()
+    plan.check()
     refuse_occupied(run.path)  # before a corpus is read that may be large
-    check_limits(config)
     # As texts: what a name or a run stands for may change later.
-    config = replace(config, seed_genomes=tuple(map(to_text, choose_seeds(config, progress.noted))))
-    corpus = _load_corpus(config)
-    clock, text = Clock(), to_toml(config, _record(corpus))
-    progress.run_started(config.generations, None)
+    seeds = tuple(map(to_text, choose_seeds(plan, progress.noted)))
+    plan = replace(plan, settings=replace(plan.settings, seed_genomes=seeds))
+    corpus = _load_corpus(plan)
+    clock, text = Clock(), to_toml(plan.settings, _record(corpus))
+    progress.run_started(plan.settings.generations, None)
     # The pool first: where nothing can be trained, nothing is left behind.
-    with _interruptible(run), _make_pool(config, corpus) as pool, run.create(text):
-        return _finish(run, _stand(config, run, clock, progress), pool, clock, progress)
+    with _interruptible(run), make_pool(plan, _bind(evaluate, plan, corpus), corpus) as pool, run.create(text):
+        return _finish(run, _open_search(plan, run, clock, progress), pool, clock, progress)
 
 
 def resume(
@@ -72,14 +94,18 @@ def resume(
     extra_generations: int = 0,
     progress: Progress | None = None,
     places: Mapping[str, Any] = MappingProxyType({}),
+    evaluate: Trainer = evaluate,
+    make_pool: PoolMaker = make_pool,
 ) -> Summary:
-    """Go on with the search in `run`, to a result equal to that of a run that was never stopped.
+    """Continue the search in `run`, to a result equal to that of a run that was never stopped.
 
     Args:
         run: the directory of a run, finished or not.
         extra_generations: how many to add to those that the run was to have.
         progress: is told what happens.
-        places: settings of where to train from now on, such as workers and address, by key of the configuration.
+        places: settings of where to train from now on, such as workers and address, by name.
+        evaluate: trains and scores one proxy.
+        make_pool: starts the workers that evaluate.
 
     Raises:
         UserError: no run there, or a corpus that is not the one it began with.
@@ -88,25 +114,25 @@ def resume(
     progress = progress or Silent()
     with run.resume():
         recorded = from_toml(run.config_toml)
-        config = replace(recorded, generations=recorded.generations + extra_generations).resolved()
-        driven = replace(config, **places)
+        settings = replace(recorded, generations=recorded.generations + extra_generations)
+        plan = plan_run(replace(settings, **places))
         record = read_record(run.config_toml)
-        corpus = load_same_corpus(config, record, progress.noted)
+        corpus = load_same_corpus(plan, record, progress.noted)
         clock = Clock()
-        evolution = _stand(driven, run, clock, progress)
-        if evolution.is_finished():
+        search = _open_search(plan, run, clock, progress)
+        if search.is_finished():
             progress.noted(f"{run.path} is finished; star resume {run.path} --generations +N adds more")
-            return evolution.summarise(clock)
-        progress.run_started(config.generations, evolution.latest)
-        with _interruptible(run), _make_pool(driven, corpus) as pool:
+            return search.summarise(clock)
+        progress.run_started(settings.generations, search.latest)
+        with _interruptible(run), make_pool(plan, _bind(evaluate, plan, corpus), corpus) as pool:
             if extra_generations:
-                write_atomic(run.path / CONFIG, to_toml(config, record).encode())
-            return _finish(run, evolution, pool, clock, progress)
+                write_atomic(run.path / CONFIG, to_toml(plan_run(settings).settings, record).encode())
+            return _finish(run, search, pool, clock, progress)
 
 
-def _stand(config: RunConfig, run: RunDirectory, clock: Clock, progress: Progress) -> Evolution:
-    """A search where the record of its run ends."""
-    return (Steady if config.mode == "steady" else Evolution)(config, run, clock, progress)
+def _open_search(plan: RunPlan, run: RunDirectory, clock: Clock, progress: Progress) -> Evolution:
+    """Return a search that stands where the record of its run ends."""
+    return (Steady if plan.settings.mode == STEADY else Evolution)(plan, run, clock, progress)
 
 
 def _finish(run: RunDirectory, evolution: Evolution, pool: Pool, clock: Clock, progress: Progress) -> Summary:
@@ -119,41 +145,32 @@ def _finish(run: RunDirectory, evolution: Evolution, pool: Pool, clock: Clock, p
         return summary
 
 
-def settings_of(config: RunConfig) -> EvaluationSettings:
-    """How the proxies of a run are trained and measured."""
-    objectives = find_objectives(config.objectives)
+def evaluation_settings(plan: RunPlan) -> EvaluationSettings:
+    """Return how the proxies of a run are trained and measured."""
     return EvaluationSettings(
-        scale=trained_scale(config),
-        target=target_of(config),
-        rungs=rung_steps(config),
-        reads_text=any(one.needs_text for one in objectives),
-        measures_latency=any(one.needs_latency for one in objectives),
-        device="cuda" if config.gpus_per_worker else "cpu",
-        tasks=tasks_of(objectives),
+        scale=plan.trained,
+        target=plan.target,
+        rungs=plan.race.steps,
+        reads_text=any(one.needs_text for one in plan.objectives),
+        measures_latency=any(one.needs_latency for one in plan.objectives),
+        device="cuda" if plan.placement.gpus_per_worker else "cpu",
+        tasks=tasks_of(plan.objectives),
     )
 
 
-def load_same_corpus(config: RunConfig, record: dict[str, str], note: Callable[[str], None]) -> Corpus:
-    """The corpus of a run that recorded this; UserError if its text has changed. `note` is told of other versions."""
-    corpus = _load_corpus(config)
+def load_same_corpus(plan: RunPlan, record: dict[str, str], note: Callable[[str], None]) -> Corpus:
+    """Return the corpus of a run that recorded this; `note` is told of other versions of libraries.
+
+    Raises:
+        UserError: the text has changed.
+    """
+    corpus = _load_corpus(plan)
     _compare(record, _record(corpus), note)
     return corpus
 
 
-def _make_pool(config: RunConfig, corpus: Corpus) -> Pool:
-    train = partial(evaluate, settings=settings_of(config), corpus=corpus)
-    if config.serial:
-        return SerialPool(train)
-    placement = Placement(
-        workers=config.workers,
-        address=config.address,
-        timeout=config.timeout,
-        tries=config.tries,
-        worker_memory=config.worker_memory,
-        gpus_per_worker=config.gpus_per_worker,
-        store_bytes=corpus.train.nbytes + corpus.valid.nbytes,
-    )
-    return RayPool(train, placement)
+def _bind(evaluate: Trainer, plan: RunPlan, corpus: Corpus) -> Evaluate:
+    return partial(evaluate, settings=evaluation_settings(plan), corpus=corpus)
 
 
 @contextmanager
@@ -180,9 +197,9 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _load_corpus(config: RunConfig) -> Corpus:
-    corpus = load_corpus(config.corpus, max(LEAST_CORPUS, 2 * config.tokens))
-    check_corpus(corpus, trained_scale(config).recipe)
+def _load_corpus(plan: RunPlan) -> Corpus:
+    corpus = load_corpus(plan.settings.corpus, max(LEAST_CORPUS, 2 * plan.settings.tokens))
+    check_corpus(corpus, plan.trained.recipe)
     return corpus
 
 

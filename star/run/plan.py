@@ -1,95 +1,208 @@
-"""What follows from the settings of a run: scales, target, limits, space of genomes, rungs."""
+"""The plan of a run: its settings resolved once, in parts that each go to one package."""
 
-from collections.abc import Iterable
-from dataclasses import fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from star.architecture.catalogue import find_scale
-from star.architecture.genome import DECKS, EMPTY, Rates, Space
-from star.architecture.scales import Scale
+from star.architecture.catalogue import find_scale, read_scale, scale_text
+from star.architecture.genome import Rates, Space
+from star.architecture.scales import SCALES, Recipe, Scale
 from star.cost.cost import DTYPE_BYTES
 from star.cost.limits import LIMITS
-from star.cost.target import Screen, Target, value_of, write_exactly
-from star.errors import UserError
-from star.records import Genome
-from star.run.settings import RunConfig, find_target
+from star.cost.target import Screen, Target, check_limits
+from star.errors import SettingError, UserError
+from star.evaluation.objectives import Objective, find_objectives
+from star.run.settings import Settings, from_toml
+from star.search.plan import Plan as SearchPlan
+from star.workers.placement import Placement
+
+if TYPE_CHECKING:
+    from star.storage.run_directory import RunDirectory  # loads pyarrow
+
+SLOWEST = 100  # tokens per second; a proxy that is slower counts as hung
+RACED = 100  # training steps; of a shorter proxy the first of three rungs would come after ten steps or fewer
 
 
-def trained_scale(config: RunConfig) -> Scale:
-    """The named scale with this run's number of slots, window, tokens and balance."""
-    config = config.resolved()
-    return replace(_fitted(find_scale(config.scale), config), num_slots=config.slots, recipe=config.recipe)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Race:
+    """Early stopping: the training steps after which proxies are compared, the full training not among them, and the
+    ratio of neighbouring ones."""
+
+    steps: tuple[int, ...]
+    eta: int
 
 
-def rung_steps(config: RunConfig) -> tuple[int, ...]:
-    """The training steps after which a proxy is judged, in order; the full training is no such rung."""
-    config = config.resolved()
-    steps = trained_scale(config).recipe.steps
-    return tuple(steps // config.eta**left for left in range(config.rungs - 1, 0, -1))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPlan:
+    """A run with nothing left open. `settings` are complete: no value of theirs is None, and run.toml holds them."""
+
+    settings: Settings
+    trained: Scale  # what is trained, with the run's slots, window, tokens and balance
+    target: Target  # where costs are priced
+    target_scale: Scale
+    search: SearchPlan  # with the space of genomes and the seed
+    objectives: tuple[Objective, ...]
+    limits: Mapping[str, float]  # the limits that are set, by key
+    race: Race
+    placement: Placement
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the objectives, in their order."""
+        return [one.column for one in self.objectives]
+
+    @property
+    def is_priced_elsewhere(self) -> bool:
+        """Whether costs are those at another scale than the trained one."""
+        return self.settings.target != self.settings.scale
+
+    def screen(self) -> Screen:
+        """Return a new screen, which tells infeasible genomes from others."""
+        return Screen(self.trained.dims, self.target, dict(self.limits))
+
+    def check(self) -> None:
+        """Raise UserError if nothing would be trained, or if no genome can meet the limits."""
+        if not any(one.needs_text or one.tasks for one in self.objectives):
+            raise UserError(
+                "objectives must name quality or a synthetic task: all others are known without any training"
+            )
+        check_limits(self.screen(), self.search.space, self.settings.target)
 
 
-def target_scale(config: RunConfig) -> Scale:
-    """The scale at which costs are counted, with this run's window; its number of slots is its own if it is another
-    scale than the one that is trained."""
-    config = config.resolved()
-    target = _fitted(find_target(config), config)
-    return replace(target, num_slots=config.slots) if config.target == config.scale else target
+def plan_run(settings: Settings) -> RunPlan:
+    """Resolve the settings of a run: whatever is left open follows from the scale and from the other settings.
+
+    Raises:
+        UserError: an unknown scale, target or objective, or settings that exclude each other.
+    """
+    scale_toml = settings.scale_toml or _read_text(settings.scale)
+    scale = read_scale_text(settings.scale, scale_toml)
+    if scale.recipe is None:
+        named = ", ".join(name for name, one in SCALES.items() if one.recipe)
+        raise UserError(
+            f"scale {settings.scale!r} has no recipe: costs can be counted at it, as the target, but nothing can be "
+            f"trained; scales to train at are {named}"
+        )
+    recipe = replace(scale.recipe, tokens=settings.tokens or scale.recipe.tokens, balance=settings.balance)
+    objectives = find_objectives(settings.objectives)
+    target_name = settings.target or settings.scale
+    if settings.target_toml and target_name in SCALES:
+        raise UserError(f"target_toml is the text of a target's file, but target is {settings.target or 'not given'}")
+    target_toml = settings.target_toml or ("" if target_name == settings.scale else _read_text(target_name))
+    target = scale if target_name == settings.scale else read_scale_text(target_name, target_toml)
+    settings = replace(
+        settings,
+        offspring=settings.offspring or max(1, settings.population // 2),
+        slots=settings.slots or scale.num_slots,
+        scale_toml=scale_toml,
+        target=target_name,
+        target_toml=target_toml,
+        context=settings.context or target.dims.seq_len,
+        tokens=recipe.tokens,
+        rungs=settings.rungs or (scale.rungs if _can_race(objectives, recipe) else 1),
+        timeout=max(600.0, recipe.tokens / SLOWEST) if settings.timeout is None else settings.timeout,
+    )
+    _check_sizes(settings, scale, target)
+    _check_race(settings, objectives, recipe)
+    return _assemble(settings, replace(scale, recipe=recipe), target, objectives)
 
 
-def _fitted(scale: Scale, config: RunConfig) -> Scale:
-    return replace(scale, dims=replace(scale.dims, window=config.window or scale.dims.window))
+def read_plan(run: "RunDirectory") -> RunPlan:
+    """Return the plan of a recorded run."""
+    return plan_run(from_toml(run.config_toml))
 
 
-def target_of(config: RunConfig) -> Target:
-    """The target of a run."""
-    config = config.resolved()
-    scale = target_scale(config)
-    return Target(
-        dims=scale.dims,
-        num_slots=0 if config.target == config.scale else scale.num_slots,
-        context=config.context,
-        dtype_bytes=DTYPE_BYTES[config.dtype],
-        batch=config.batch,
+def _assemble(settings: Settings, scale: Scale, target: Scale, objectives: tuple[Objective, ...]) -> RunPlan:
+    def fit(one: Scale, num_slots: int) -> Scale:
+        return replace(one, num_slots=num_slots, dims=replace(one.dims, window=settings.window or one.dims.window))
+
+    is_elsewhere = settings.target != settings.scale
+    target = fit(target, target.num_slots if is_elsewhere else settings.slots)
+    rates = Rates(**{field.name: getattr(settings, field.name) for field in fields(Rates)})
+    steps = scale.recipe.steps
+    return RunPlan(
+        settings=settings,
+        trained=fit(scale, settings.slots),
+        target=Target(
+            dims=target.dims,
+            num_slots=target.num_slots if is_elsewhere else 0,
+            context=settings.context,
+            dtype_bytes=DTYPE_BYTES[settings.dtype],
+            batch=settings.batch,
+        ),
+        target_scale=target,
+        search=SearchPlan(
+            population=settings.population,
+            space=Space(settings.slots, settings.deck, settings.levels, rates),
+            num_objectives=len(objectives),
+            seed=settings.seed,
+            algorithm=settings.algorithm,
+            adaptive=settings.adaptive,
+        ),
+        objectives=objectives,
+        limits={name: getattr(settings, name) for name in LIMITS if getattr(settings, name)},
+        race=Race(
+            steps=tuple(steps // settings.eta**left for left in range(settings.rungs - 1, 0, -1)), eta=settings.eta
+        ),
+        placement=Placement(
+            workers=settings.workers,
+            address=settings.address,
+            timeout=settings.timeout,
+            tries=settings.tries,
+            worker_memory=settings.worker_memory,
+            gpus_per_worker=settings.gpus_per_worker,
+        ),
     )
 
 
-def screen_of(config: RunConfig) -> Screen:
-    """The screen of a run."""
-    return Screen(trained_scale(config).dims, target_of(config), config.limits)
+def _read_text(name: str) -> str:
+    """Return the text of a scale's file; empty for a named scale."""
+    return "" if name in SCALES else scale_text(name)
 
 
-def check_limits(config: RunConfig) -> None:
-    """UserError that names the least possible value if a limit lies below what any genome of the run costs, or if no
-    operator of its deck can be built.
+@lru_cache(maxsize=16)
+def read_scale_text(name: str, text: str) -> Scale:
+    """Return the scale that a text describes, or the named one if the text is empty."""
+    return read_scale(text, name) if text else find_scale(name)
 
-    A sum over slots, of each of which the first of its class may cost more than the others that share with it, is least
-    for one class in all slots; or for empty ones.
-    """
-    config = config.resolved()
-    screen = screen_of(config)
-    costs = [cost for genome in _cheapest(config) if (cost := screen.cost(genome)) is not None]
-    if not costs:
-        raise UserError(f"no operator of deck {config.deck} can be built at {config.scale} and {config.target}")
-    for name, limit in config.limits.items():
-        least = min(value_of(cost, name) for cost in costs)
-        if least > limit:
+
+def _can_race(objectives: tuple[Objective, ...], recipe: Recipe) -> bool:
+    return (
+        any(one.needs_text for one in objectives) and not any(one.tasks for one in objectives) and recipe.steps >= RACED
+    )
+
+
+def _check_sizes(settings: Settings, scale: Scale, target: Scale) -> None:
+    for one in (scale, target):
+        if settings.window > one.dims.seq_len:
+            longest = f"{one.dims.seq_len}, the length of scale {one.name}"
+            raise SettingError("window", f"must be at most {longest}, not {settings.window}")
+    if target.dims.style.positions == "learned" and settings.context > target.dims.seq_len:
+        raise SettingError(
+            "context",
+            f"must be at most {target.dims.seq_len}, the learned positions of target {target.name}, not "
+            f"{settings.context}",
+        )
+    step = scale.recipe.batch_size * scale.recipe.seq_len
+    if settings.tokens < step:
+        raise SettingError(
+            "tokens", f"{settings.tokens} is less than one training step of scale {settings.scale}, {step}"
+        )
+
+
+def _check_race(settings: Settings, objectives: tuple[Objective, ...], recipe: Recipe) -> None:
+    if settings.rungs == 1:
+        return
+    if not any(one.needs_text for one in objectives):
+        raise SettingError("rungs", "needs quality among the objectives, because it decides a race; rungs 1 is no race")
+    for one in objectives:
+        if one.tasks:
             raise UserError(
-                f"{name} {write_exactly(limit)} is less than any architecture costs at {config.target}: the least "
-                f"{LIMITS[name]} found is {least:,.0f}"
+                f"objective {one.name} has no rungs: synthetic tasks are trained to the end; rungs 1 is no race"
             )
-
-
-def _cheapest(config: RunConfig) -> Iterable[Genome]:
-    """One class in all slots, sharing nothing or all of its weights and some of its features; no operator at all if
-    slots may be empty, or if operators evolve, whose costs the deck then does not bound."""
-    if config.levels == "all" or EMPTY in DECKS[config.deck]:
-        yield (EMPTY, 1, 1, 1, 1)
-    for number in DECKS[config.deck]:
-        for strategies in ((1, 1), (2, 1), (2, 2), (2, 3), (2, 4)):
-            yield (number, 1, strategies[0], 1, strategies[1]) * config.slots
-
-
-def space_of(config: RunConfig) -> Space:
-    """The genomes among which a run searches, and how often they change."""
-    config = config.resolved()
-    rates = Rates(**{field.name: getattr(config, field.name) for field in fields(Rates)})
-    return Space(config.slots, config.deck, config.levels, rates)
+    needed = settings.eta ** (settings.rungs - 1)
+    if recipe.steps < needed:
+        raise UserError(
+            f"{settings.rungs} rungs of ratio {settings.eta} need {needed} training steps; a proxy has {recipe.steps}"
+        )

@@ -10,13 +10,13 @@ import numpy as np
 from star.architecture.genome import canonical, decode, genome_hash
 from star.architecture.structures import rules_of
 from star.evaluation.evaluate import derive_seed
-from star.evaluation.objectives import QUALITY, find_objectives
+from star.evaluation.objectives import QUALITY
 from star.records import STORE, Arrays, Evaluation, Genome, Individual, Job, Result, Status, Task
 from star.run.inheritance import inherit
-from star.run.plan import rung_steps, screen_of, trained_scale
+from star.run.plan import RunPlan
 from star.run.progress import Progress
 from star.run.reuse import Reuse
-from star.run.settings import RunConfig, read_record
+from star.run.settings import read_record
 from star.run.summary import Clock
 from star.search.front import front_mask
 from star.search.racing import going_on
@@ -27,28 +27,29 @@ from star.workers.pool import Pool
 class Proxies:
     """Evaluations by hash, as far as they have come. Whatever lands is on disk before anything follows from it."""
 
-    def __init__(self, config: RunConfig, run: RunDirectory, clock: Clock, progress: Progress) -> None:
-        self.columns = [objective.column for objective in find_objectives(config.objectives)]
-        self.screen = screen_of(config)
+    def __init__(self, plan: RunPlan, run: RunDirectory, clock: Clock, progress: Progress) -> None:
+        self.columns = plan.columns
+        self.screen = plan.screen()
         self.results: dict[str, Evaluation] = run.evaluations()
-        self._config = config
+        self._plan = plan
+        self._is_warm = plan.settings.warm_weights
         self._run = run
         self._clock = clock
         self._progress = progress
-        recipe = trained_scale(config).recipe
-        self._stops = rung_steps(config)
+        recipe = plan.trained.recipe
+        self._stops = plan.race.steps
         self._step_tokens = recipe.batch_size * recipe.seq_len
         self._all_tokens = recipe.steps * self._step_tokens
         self._front: list[list[float]] = []  # of the run, for as long as a generation is being trained
         digest = read_record(run.config_toml).get("corpus_digest", "")
-        self._reuse = Reuse(config, digest, self.screen, progress.noted)
+        self._reuse = Reuse(plan, digest, self.screen, progress.noted)
         self._parents: dict[str, Sequence[Individual]] = {}
 
     def task(self, genome: Genome) -> Task:
         """The task of a genome."""
         genome = canonical(genome)
         hash = genome_hash(genome)
-        return Task(genome=genome, hash=hash, seed=derive_seed(self._config.seed, hash))
+        return Task(genome=genome, hash=hash, seed=derive_seed(self._plan.search.seed, hash))
 
     def values(self, one: Individual | Evaluation, rung: int | None = None) -> list[float]:
         """The run's objectives of one; the quality is that at a rung if one is given."""
@@ -100,7 +101,7 @@ class Proxies:
         """Give these their weights, which are lost: those in the store, or else train them to the end."""
         for task in map(self.task, genomes):
             if not self._reuse.take_weights(task, self._weights_path(task)):
-                if self._config.warm_weights:
+                if self._is_warm:
                     self._progress.noted(f"the weights of {task.hash} are lost, and trained again from random ones")
                 pool.submit(Job(task=task))
         while pool.pending:
@@ -132,7 +133,7 @@ class Proxies:
 
     def _inherited(self, task: Task) -> Arrays:
         """What a genome begins with, in a run with warm weights: that of those parents that were trained to the end."""
-        if not self._config.warm_weights:
+        if not self._is_warm:
             return {}
         parents = [one for one in self._parents.get(task.hash, ()) if one.status is Status.OK]
         weights = [self._run.load_weights(one.hash) for one in parents]
@@ -188,7 +189,7 @@ class Proxies:
         self._front.append(self.values(evaluation))
         mask = front_mask(np.array(self._front))
         self._front = [values for values, is_best in zip(self._front, mask, strict=True) if is_best]
-        return self._config.warm_weights or bool(mask[-1])
+        return self._is_warm or bool(mask[-1])
 
     def _save_weights(self, result: Result) -> None:
         self._run.save_weights(result.task.hash, result.weights)
@@ -208,7 +209,7 @@ class Proxies:
         runners = [task for task in tasks if len(self.results[task.hash].rungs) > rung]
         own = np.array([self.values(self.results[task.hash], rung) for task in runners])
         others = np.array([self.values(one, rung) for one in rivals if len(one.rungs) > rung])
-        stays = going_on(own, others, self.columns.index(QUALITY), self._config.eta)
+        stays = going_on(own, others, self.columns.index(QUALITY), self._plan.race.eta)
         for task, goes_on in zip(runners, stays, strict=True):
             if not goes_on:
                 self._progress.evaluated(self.results[task.hash])

@@ -9,10 +9,11 @@ from star.evaluation.evaluate import evaluate
 from star.evaluation.objectives import OBJECTIVES
 from star.records import Arrays, Evaluation, Generation, Individual, Job, Result, Status, Task
 from star.run.evolution import Evolution
-from star.run.evolve import load_same_corpus, settings_of
+from star.run.evolve import evaluation_settings, load_same_corpus
 from star.run.inheritance import inherit
+from star.run.plan import RunPlan, read_plan
 from star.run.progress import Silent
-from star.run.settings import RunConfig, from_toml, read_record
+from star.run.settings import STEADY, read_record
 from star.run.steady import Steady
 from star.run.summary import Clock
 from star.storage import tables
@@ -68,14 +69,15 @@ def replay(run: RunDirectory) -> Replayed:
     whole = record.open().whole()
     if not whole:
         raise UserError(f"{run.path} has no finished generation yet: there is nothing to replay")
-    config = replace(from_toml(record.config_toml).resolved(), generations=whole[-1].number, store="")
-    is_steady = config.mode == "steady"
-    evolution = (Steady if is_steady else Evolution)(config, record, Clock(), Silent())
+    plan = read_plan(record)
+    plan = replace(plan, settings=replace(plan.settings, generations=whole[-1].number, store=""))
+    is_steady = plan.settings.mode == STEADY
+    evolution = (Steady if is_steady else Evolution)(plan, record, Clock(), Silent())
     evolution.finish(_Nobody())
     if record.warnings:
         raise Differs(record.warnings[0])
     results = record.evaluations().values()
-    arrivals = sum(one.arrival > 0 if is_steady else one.generation <= config.generations for one in results)
+    arrivals = sum(one.arrival > 0 if is_steady else one.generation <= plan.settings.generations for one in results)
     return Replayed(evolution.latest.next_id, arrivals, record.compared)
 
 
@@ -85,22 +87,22 @@ def retrain(run: RunDirectory, number: str, note: Callable[[str], None]) -> Retr
     UserError if the run keeps no such individual, nothing was trained of it, the corpus has changed, or it began with
     weights that are gone.
     """
-    config = from_toml(run.open().config_toml).resolved()
+    plan = read_plan(run.open())
     individual = run.find_individual(number)
     if individual.hash not in (history := run.history()):
         raise UserError(f"the evaluation of individual {number} is lost")
     task, then = history[individual.hash]
     if then.status not in TRAINED:
         raise UserError(f"individual {number} is {then.status}: there is no training to compare with")
-    corpus = load_same_corpus(config, read_record(run.config_toml), note)
+    corpus = load_same_corpus(plan, read_record(run.config_toml), note)
     until = len(then.rungs) - 1 if then.status is Status.STOPPED else None
-    job = Job(task=task, until=until, inherited=_inherited(run, config, individual))
-    return Retrained(individual.id, then, evaluate(job, settings_of(config), corpus).evaluation)
+    job = Job(task=task, until=until, inherited=_inherited(run, plan, individual))
+    return Retrained(individual.id, then, evaluate(job, evaluation_settings(plan), corpus).evaluation)
 
 
-def _inherited(run: RunDirectory, config: RunConfig, child: Individual) -> Arrays:
+def _inherited(run: RunDirectory, plan: RunPlan, child: Individual) -> Arrays:
     """The weights that an individual began with."""
-    if not config.warm_weights:
+    if not plan.settings.warm_weights:
         return {}
     parents = [run.find_individual(str(id)) for id in child.parents]
     parents = [one for one in parents if one.status is Status.OK]

@@ -6,10 +6,9 @@ from pathlib import Path
 
 from star.cost.target import Screen, TargetCost
 from star.evaluation.fingerprint import provenance
-from star.evaluation.objectives import QUALITY, find_objectives, tasks_of
+from star.evaluation.objectives import QUALITY, tasks_of
 from star.records import STORE, Evaluation, Result, Status, Task
-from star.run.plan import rung_steps, trained_scale
-from star.run.settings import RunConfig
+from star.run.plan import RunPlan
 from star.storage.store import Store, canonical_text
 from star.storage.tables import SCHEMA_VERSION
 from star.training.loop import curve_marks
@@ -24,17 +23,17 @@ class Reuse:
     GPUs without one here has no store.
     """
 
-    def __init__(self, config: RunConfig, digest: str, screen: Screen, note: Callable[[str], None]) -> None:
-        recipe = trained_scale(config).recipe
+    def __init__(self, plan: RunPlan, digest: str, screen: Screen, note: Callable[[str], None]) -> None:
+        recipe, settings = plan.trained.recipe, plan.settings
         self._screen = screen
         self._steps = recipe.steps
         self._step_tokens = recipe.batch_size * recipe.seq_len
-        self._stops = rung_steps(config)
-        measures = any(objective.needs_latency for objective in find_objectives(config.objectives))
-        self.origin = provenance("cuda" if config.gpus_per_worker else "cpu")
-        has_store = config.store and digest and self.origin and not config.warm_weights and not measures
-        context = describe_training(config, digest, self.origin)
-        self._store = Store(config.store, context, note) if has_store else None
+        self._stops = plan.race.steps
+        measures = any(objective.needs_latency for objective in plan.objectives)
+        self.origin = provenance("cuda" if plan.placement.gpus_per_worker else "cpu")
+        has_store = settings.store and digest and self.origin and not settings.warm_weights and not measures
+        context = describe_training(plan, digest, self.origin)
+        self._store = Store(settings.store, context, note) if has_store else None
 
     def find(self, task: Task, rung: int | None) -> Evaluation | None:
         """What training that proxy up to a rung gives, or to the end if that is None; None if it has to be trained.
@@ -105,15 +104,15 @@ class Reuse:
         return replace(known, objectives=measured | cost.columns(), worker=STORE)
 
 
-def describe_training(config: RunConfig, digest: str, origin: str) -> str:
+def describe_training(plan: RunPlan, digest: str, origin: str) -> str:
     """All that decides what training a genome with a seed gives, as one text: the sizes and the recipe, where the
     race has its rungs, what is trained on, and by what."""
-    scale, objectives = trained_scale(config), find_objectives(config.objectives)
+    scale, objectives = plan.trained, plan.objectives
     return canonical_text(
         {
             "dims": scale.dims,
             "recipe": scale.recipe,
-            "rungs": rung_steps(config),
+            "rungs": plan.race.steps,
             "corpus": digest if any(one.needs_text for one in objectives) else "",
             "tasks": tasks_of(objectives),
             "schema": SCHEMA_VERSION,

@@ -20,38 +20,37 @@ from star.architecture.genome import (
 from star.errors import UserError
 from star.evaluation.objectives import QUALITY
 from star.records import Genome
-from star.run.plan import screen_of, space_of
-from star.run.settings import RunConfig
+from star.run.plan import RunPlan
 from star.storage.run_directory import CONFIG, RunDirectory
 
 EMPTY_SLOT = (EMPTY, 1, 1, 1, 1)
 
 
-def choose_seeds(config: RunConfig, note: Callable[[str], None]) -> list[Genome]:
+def choose_seeds(plan: RunPlan, note: Callable[[str], None]) -> list[Genome]:
     """Those that the first generation takes: of `resolve_seeds` those that may be trained, as many as fit into it.
 
     `note` is given one sentence for each that may not be, and one if there are too many.
     """
-    screen, chosen = screen_of(config), []
-    for genome, name in resolve_seeds(config).items():
+    screen, chosen, population = plan.screen(), [], plan.search.population
+    for genome, name in resolve_seeds(plan).items():
         if refusal := screen.refusal(canonical(genome)):
             note(f"seed genome {name[:60]} is left out: {refusal}")
         else:
             chosen.append(genome)
-    if len(chosen) > config.population:
-        note(f"of {len(chosen)} seed genomes the first {config.population} fit into the population")
-    return chosen[: config.population]
+    if len(chosen) > population:
+        note(f"of {len(chosen)} seed genomes the first {population} fit into the population")
+    return chosen[:population]
 
 
-def resolve_seeds(config: RunConfig) -> dict[Genome, str]:
+def resolve_seeds(plan: RunPlan) -> dict[Genome, str]:
     """The genomes that `seed_genomes` names, as genomes of the run's space, each architecture once, with their names.
 
     A name is one of the catalogue, a .toml file, a genome text, a run directory (its front, best quality first) or
     RUN:ID. UserError if it is none of these, or has no place in the space.
     """
-    space = space_of(config)
+    space = plan.search.space
     found: dict[Genome, tuple[Genome, str]] = {}
-    for name in config.seed_genomes:
+    for name in plan.settings.seed_genomes:
         for genome, called in _find(name, space.num_slots):
             placed = _place(genome, space, name)
             found.setdefault(canonical(placed), (placed, called))

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from star.records import Generation, Individual, Result, Status, Task
 from star.run.arrivals import Arrivals
 from star.run.evolution import Evolution
+from star.run.plan import RunPlan
 from star.run.progress import Progress
-from star.run.settings import RunConfig
 from star.run.summary import Clock
 from star.search.plan import Proposal
 from star.storage.run_directory import RunDirectory
@@ -26,7 +26,7 @@ class Steady(Evolution):
     _proxies: Arrivals
     proxies = Arrivals
 
-    def __init__(self, config: RunConfig, run: RunDirectory, clock: Clock, progress: Progress) -> None:
+    def __init__(self, plan: RunPlan, run: RunDirectory, clock: Clock, progress: Progress) -> None:
         self._recorded: dict[int, Generation] = {}
         self._open: dict[str, tuple[Proposal, Task]] = {}  # asked for and not told, by hash
         self._alive: dict[int, Individual] = {}  # the population, by id
@@ -34,7 +34,7 @@ class Steady(Evolution):
         self._fresh: set[str] = set()  # of these, what nobody had asked for before
         self._settled = 0  # asks that are done with
         self._is_live = False
-        super().__init__(config, run, clock, progress)
+        super().__init__(plan, run, clock, progress)
         self._replay()
         under_way = (task for _, task in self._open.values())
         self._waiting = deque(sorted(under_way, key=self._proxies.turn))  # to be trained before anything else
@@ -149,18 +149,18 @@ class Steady(Evolution):
     def _kept_weights(self) -> set[str]:
         # Those told since the latest view were under way when it was written: their parents were kept then.
         parents = self._proxies.parents_of([*self._open, *(one.hash for one in self._born)])
-        return super()._kept_weights() | (parents if self._config.warm_weights else set())
+        return super()._kept_weights() | (parents if self._settings.warm_weights else set())
 
     def _number(self) -> int:
         """Of the generation that the next one told belongs to."""
         return self.latest.number + 1 if self.latest else 0
 
     def _size(self) -> int:
-        return self._config.offspring if self._number() else self._config.population
+        return self._settings.offspring if self._number() else self._settings.population
 
     def _due(self) -> int:
         """Asks that are done with when that generation is full."""
-        return self._config.population + self._number() * self._config.offspring
+        return self._settings.population + self._number() * self._settings.offspring
 
     def _budget(self) -> int:
-        return self._config.population + self._config.generations * self._config.offspring
+        return self._settings.population + self._settings.generations * self._settings.offspring

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from star.records import STORE, Evaluation, Generation, Status, Timing
-from star.run.settings import RunConfig
+from star.run.plan import RunPlan
 from star.workers.pool import Pool
 
 
@@ -61,7 +61,7 @@ class Clock:
     def summarise(
         self,
         run: str,
-        config: RunConfig,
+        plan: RunPlan,
         generation: Generation,
         evaluations: Collection[Evaluation],
         refusal: str = "",
@@ -70,11 +70,11 @@ class Clock:
         wall = self._look() - self._ready if self._pool else 0.0
         return Summary(
             run=run,
-            target=config.target,
-            context=config.context,
-            dtype=config.dtype,
-            batch=config.batch,
-            limits=config.limits,
+            target=plan.settings.target,
+            context=plan.settings.context,
+            dtype=plan.settings.dtype,
+            batch=plan.settings.batch,
+            limits=dict(plan.limits),
             generation=generation.number,
             evaluations=generation.evaluations,
             stopped=sum(one.status is Status.STOPPED for one in evaluations),

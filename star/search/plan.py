@@ -6,6 +6,8 @@ from typing import Protocol
 from star.architecture.genome import Space
 from star.records import Genome
 
+ALGORITHM_NAMES = ("nsga2", "nsga3", "random", "regularised", "ga")  # the rows of search.algorithms, without pymoo
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:

@@ -2,24 +2,15 @@
 
 import statistics
 import time
-from dataclasses import dataclass
 
 import torch
 
 from star.model.language_model import LanguageModel
+from star.records import Latency
 
 WARM_UP = 2  # tokens and passes that are not measured
 REPEATS = 5  # of the prompt
 STEPS = 16  # tokens
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Latency:
-    """Milliseconds, medians. `prefill_ms` is one pass over a prompt of the whole context, `decode_ms` one token after
-    a cache that is almost full."""
-
-    prefill_ms: float
-    decode_ms: float
 
 
 @torch.no_grad()

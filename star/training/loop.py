@@ -3,7 +3,6 @@
 import json
 import math
 import time
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -13,30 +12,17 @@ from torch import Tensor, nn
 
 from star.architecture.scales import Recipe
 from star.data.corpus import Corpus
-from star.errors import UserError, nearest
+from star.errors import UserError
 from star.model.operators.routed import Routed
-from star.records import Arrays
+from star.records import Arrays, Fit
 from star.training.muon import Muon
 
 CURVE_POINTS = 32
-OPTIMIZERS = ("adamw", "muon")
-BALANCES = ("bias", "loss")
 BALANCE_WEIGHT = 1e-2  # of the auxiliary loss (Fedus et al. 2021, arXiv:2101.03961)
 
 
 class Diverged(RuntimeError):
     """A loss or a gradient became NaN or infinite."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fit:
-    """What training gave. `quality_bpb` is the validation cross entropy in bits per byte, `loss_curve` that
-    of training, as means over up to 32 equal stretches; `seconds` include the measuring."""
-
-    quality_bpb: float
-    loss_curve: tuple[float, ...]
-    tokens: int
-    seconds: float
 
 
 class Source(Protocol):
@@ -200,9 +186,6 @@ def make_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimi
     decay; norms, biases, kernels and rates of recurrences do not: the last two may be stored in two dimensions, but
     mean a few numbers for each channel. What asks for no gradient is left alone.
     """
-    for kind, known in (("optimizer", OPTIMIZERS), ("balance", BALANCES)):
-        if (value := getattr(recipe, kind)) not in known:
-            raise UserError(f"unknown {kind} {value!r}{nearest(value, known)}")
     decaying, plain, orthogonal = [], [], []
     for name, param in model.named_parameters():
         if not param.requires_grad:
