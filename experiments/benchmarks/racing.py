@@ -24,7 +24,8 @@ from rung_ranking import LONGER, RECORD, rank_tables, run
 
 from star.records import Generation, Individual
 from star.run.evolve import evolve, resume
-from star.run.settings import RunConfig, from_toml
+from star.run.plan import plan_run
+from star.run.settings import Settings, from_toml
 from star.search.front import hypervolume, objective_matrix, reference_box
 from star.storage.run_directory import RunDirectory
 
@@ -98,7 +99,7 @@ class Later:
         return f"{self.seed}", sizes, bests, f"{full:.4f}", f"{short:.4f}", f"{short / full:.1%}"
 
 
-def train_longer(pair: Pair, config: RunConfig, path: Path) -> Later:
+def train_longer(pair: Pair, config: Settings, path: Path) -> Later:
     """Train the fronts of both runs again; what was trained before stands in a file of JSON."""
     known: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
     longer = replace(config, tokens=LONGER * config.tokens, rungs=1)
@@ -124,7 +125,7 @@ def setting(text: str) -> tuple[str, int]:
     return key, int(value)
 
 
-def finish(path: Path, config: RunConfig) -> Generation:
+def finish(path: Path, config: Settings) -> Generation:
     """The last generation of a run, which is begun or gone on with if need be."""
     directory = RunDirectory(path)
     if not (path / "run.toml").exists():
@@ -138,7 +139,7 @@ def finish(path: Path, config: RunConfig) -> Generation:
     return latest
 
 
-def race(path: Path, config: RunConfig, budget: float) -> tuple[Generation, ...]:
+def race(path: Path, config: Settings, budget: float) -> tuple[Generation, ...]:
     """The generations of a race that stays within a budget of tokens."""
     number = 0
     while number < MOST and finish(path, replace(config, generations=number)).tokens <= budget:
@@ -146,7 +147,7 @@ def race(path: Path, config: RunConfig, budget: float) -> tuple[Generation, ...]
     return tuple(one for one in RunDirectory(path).open().generations() if one.tokens <= budget)
 
 
-def race_table(pairs: list[Pair], raced: RunConfig) -> Table:
+def race_table(pairs: list[Pair], raced: Settings) -> Table:
     """What the runs came to."""
     return Table(
         "What a race finds with half of the tokens",
@@ -194,7 +195,7 @@ def main() -> None:
     pairs: list[Pair] = []
     laters: list[Later] = []
     for seed in range(given.seeds):
-        plain = RunConfig(seed=seed, store="", **{"generations": 3, "rungs": 1} | dict(given.set)).resolved()
+        plain = plan_run(Settings(seed=seed, store="", **{"generations": 3, "rungs": 1} | dict(given.set))).settings
         full = finish(given.out / f"full-{seed}", plain)
         raced = replace(plain, rungs=given.rungs, eta=given.eta)
         short = race(given.out / f"race-{seed}-{given.rungs}-{given.eta}", raced, SHARE * full.tokens)

@@ -20,14 +20,15 @@ import pyarrow.parquet as pq
 
 from star.architecture.genome import Space, canonical, genome_hash
 from star.data.corpus import Corpus, load_corpus
-from star.evaluation.evaluate import EvaluationSettings, derive_seed, evaluate
+from star.evaluation.evaluate import derive_seed, evaluate
 from star.records import Evaluation, Genome, Job, Status, Task
-from star.run.plan import rung_steps, target_of, trained_scale
-from star.run.settings import RunConfig
+from star.run.evolve import evaluation_settings
+from star.run.plan import plan_run
+from star.run.settings import Settings
 from star.search.front import front_mask
 
 TABLE = Path(__file__).parent / "tables" / "nano.parquet"
-CONFIG = RunConfig(tokens=60_000, rungs=4, eta=3).resolved()
+CONFIG = plan_run(Settings(tokens=60_000, rungs=4, eta=3)).settings
 COLUMNS = ("quality_bpb", "params", "cache_bytes")
 BATCH = 50  # genomes that are drawn at once, and written
 LAYERS = 3  # of non-dominated ones, from which descendants come
@@ -57,7 +58,7 @@ def start() -> None:
 def train(genome: Genome) -> Row:
     """The row of one genome."""
     hash = genome_hash(genome)
-    settings = EvaluationSettings(scale=trained_scale(CONFIG), target=target_of(CONFIG), rungs=rung_steps(CONFIG))
+    settings = evaluation_settings(plan_run(CONFIG))
     task = Task(genome=genome, hash=hash, seed=derive_seed(CONFIG.seed, hash))
     return _row(genome, evaluate(Job(task=task), settings, _corpus).evaluation)
 

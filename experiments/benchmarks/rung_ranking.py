@@ -24,13 +24,14 @@ from scipy.stats import kendalltau
 from star.architecture import catalogue
 from star.architecture.genome import Space, canonical, genome_hash
 from star.data.corpus import load_corpus
-from star.evaluation.evaluate import EvaluationSettings, derive_seed, evaluate
+from star.evaluation.evaluate import derive_seed, evaluate
 from star.records import Evaluation, Genome, Job, Task
-from star.run.plan import rung_steps, space_of, target_of, trained_scale
-from star.run.settings import RunConfig
+from star.run.evolve import evaluation_settings
+from star.run.plan import plan_run
+from star.run.settings import Settings
 
 RECORD = Path(__file__).parent / "tables" / "rungs.parquet"
-CONFIG = RunConfig(rungs=4, eta=3).resolved()
+CONFIG = plan_run(Settings(rungs=4, eta=3)).settings
 LONGER = 4
 SCHEMA = pa.schema(
     [
@@ -48,7 +49,7 @@ Row = dict[str, object]
 
 def genomes(number: int) -> list[Genome]:
     """The named patterns, then uniform samples."""
-    space: Space = space_of(CONFIG)
+    space: Space = plan_run(CONFIG).search.space
     named = map(catalogue.load, catalogue.names())
     patterns = [one.at(CONFIG.slots) for one in named if one.scale is None]
     rng = np.random.default_rng(1)
@@ -73,9 +74,9 @@ def train(task: tuple[str, Genome]) -> Row:
     }
 
 
-def run(source: str, genome: Genome, config: RunConfig, seed: int) -> Evaluation:
+def run(source: str, genome: Genome, config: Settings, seed: int) -> Evaluation:
     """One training of a proxy, measured at each rung."""
-    settings = EvaluationSettings(scale=trained_scale(config), target=target_of(config), rungs=rung_steps(config))
+    settings = evaluation_settings(plan_run(config))
     hash = genome_hash(genome)
     task = Task(genome=genome, hash=hash, seed=derive_seed(seed, hash))
     return evaluate(Job(task=task), settings, load_corpus((source,), 32 << 20)).evaluation
@@ -94,8 +95,11 @@ def rank_tables(rows: list[Row]) -> list[Table]:
 def _rank_table(corpus: object, rows: list[Row]) -> Table:
     own = [row for row in rows if row["corpus"] == corpus]
     full, longer = ([row[name] for row in own] for name in ("quality_bpb", "longer_bpb"))
-    steps = trained_scale(CONFIG).recipe.steps
-    orders = {f"{stop} of {steps} steps": [row["rungs"][i] for row in own] for i, stop in enumerate(rung_steps(CONFIG))}
+    steps = plan_run(CONFIG).trained.recipe.steps
+    orders = {
+        f"{stop} of {steps} steps": [row["rungs"][i] for row in own]
+        for i, stop in enumerate(plan_run(CONFIG).race.steps)
+    }
     cells = [(name, tau(values, full), tau(values, longer)) for name, values in orders.items()]
     size = [-row["params"] for row in own]
     cells += [("the whole proxy", "", tau(full, longer))]

@@ -23,9 +23,9 @@ from measuring.page import ROOT, Page, Table
 from star.cost.target import Screen
 from star.records import Arrays, Evaluation, Generation, Job, Result, Status, Task
 from star.run.evolution import Evolution
-from star.run.plan import screen_of
+from star.run.plan import plan_run
 from star.run.progress import Silent
-from star.run.settings import RunConfig, to_toml
+from star.run.settings import Settings, to_toml
 from star.run.steady import Steady
 from star.run.summary import Clock
 from star.storage.run_directory import RunDirectory
@@ -62,14 +62,16 @@ class Way:
     is_wide: bool = False
     is_recorded: bool = False
 
-    def config(self, workers: int, proxies: int) -> RunConfig:
+    def config(self, workers: int, proxies: int) -> Settings:
         """A run of about as many proxies."""
         population = max(2, workers) if self.is_wide else min(64, proxies // 2)
         offspring = population if self.is_wide else population // 2
         generations = max(1, round((proxies - population) / offspring))
-        return RunConfig(
-            population=population, offspring=offspring, generations=generations, mode=self.mode, rungs=1, store=""
-        ).resolved()
+        return plan_run(
+            Settings(
+                population=population, offspring=offspring, generations=generations, mode=self.mode, rungs=1, store=""
+            )
+        ).settings
 
 
 GENERATIONS, WIDE = Way("generations", "generations"), Way("generations, as wide", "generations", True)
@@ -89,7 +91,7 @@ class Outcome:
 class Unrecorded(RunDirectory):
     """A run of which nothing is written, and whose front never lacks weights."""
 
-    def __init__(self, path: Path, config: RunConfig) -> None:
+    def __init__(self, path: Path, config: Settings) -> None:
         super().__init__(path)
         self._text = to_toml(config)
 
@@ -114,7 +116,7 @@ class Unrecorded(RunDirectory):
 def simulate(way: Way, speeds: Sequence[float], proxies: int, mean: float) -> Outcome:
     """One run of about `proxies` proxies that take `mean` seconds on a worker of speed 1."""
     config = way.config(len(speeds), proxies)
-    screen, rng = screen_of(config), np.random.default_rng(config.seed)
+    screen, rng = plan_run(config).screen(), np.random.default_rng(config.seed)
 
     def duration(job: Job) -> float:
         return mean * math.exp(rng.normal(-(SPREAD**2) / 2, SPREAD))
@@ -124,7 +126,7 @@ def simulate(way: Way, speeds: Sequence[float], proxies: int, mean: float) -> Ou
         run = RunDirectory(path).create(to_toml(config)) if way.is_recorded else Unrecorded(path, config)
         pool = SimulatedPool(lambda job: invent(job, screen), duration, speeds, time.process_time)
         begun = time.process_time()
-        (Steady if config.mode == "steady" else Evolution)(config, run, Clock(), Silent()).finish(pool)
+        (Steady if config.mode == "steady" else Evolution)(plan_run(config), run, Clock(), Silent()).finish(pool)
         taken = time.process_time() - begun
         run.close()
     number = len(pool.spans)

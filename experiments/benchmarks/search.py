@@ -31,8 +31,8 @@ from measuring.page import ROOT, Page
 from record_table import CONFIG, TABLE, Row, read
 
 from star.records import ReferenceBox, Status
-from star.run.plan import rung_steps, space_of, trained_scale
-from star.run.settings import RunConfig
+from star.run.plan import plan_run
+from star.run.settings import Settings
 
 if find_spec("sklearn"):
     from comparing.regressors import regressors
@@ -78,7 +78,7 @@ class Plan:
     """What is run."""
 
     train: Train
-    config: RunConfig
+    config: Settings
     box: ReferenceBox
     trainings: int
     seeds: int
@@ -126,7 +126,7 @@ def reading(plan: Plan, rows: list[Row], is_real: bool) -> str:
     return READING.format(
         slots=plan.config.slots,
         deck=plan.config.deck,
-        genes=space_of(plan.config).length,
+        genes=plan_run(plan.config).search.space.length,
         trainings=plan.trainings,
         full=Ledger(plan.train, plan.config, 1).full,
         uniform=f"{min(len(rows), UNIFORM):,}",
@@ -170,7 +170,7 @@ def main() -> None:
     tables = [result_table(outcomes), pair_table(outcomes), speed_table(outcomes)]
     if not given.real:
         note("cross-validation")
-        stops = [f"{step} steps" for step in (*rung_steps(config), trained_scale(config).recipe.steps)]
+        stops = [f"{step} steps" for step in (*plan_run(config).race.steps, plan_run(config).trained.recipe.steps)]
         others = {} if given.quick else regressors()
         tables += error_tables(trainer.data, stops, others, 2 if given.quick else FOLDS)
     path = PAGE if given.write else given.out

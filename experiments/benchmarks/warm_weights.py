@@ -22,13 +22,12 @@ from scipy.stats import kendalltau
 
 from star.architecture.genome import canonical, decode, genome_hash
 from star.data.corpus import Corpus, load_corpus
-from star.evaluation.evaluate import EvaluationSettings, derive_seed, evaluate
-from star.evaluation.objectives import find_objectives
+from star.evaluation.evaluate import derive_seed, evaluate
 from star.records import Arrays, Genome, Individual, Job, Result, Status, Task
 from star.run.inheritance import inherit
-from star.run.plan import space_of, target_of, trained_scale
-from star.run.settings import RunConfig
-from star.search.plan import Plan, Proposal
+from star.run.plan import plan_run
+from star.run.settings import Settings
+from star.search.plan import Proposal
 from star.search.search import Search
 
 
@@ -48,25 +47,24 @@ def read_corpus() -> Corpus:
     return load_corpus(("stdlib",), 1 << 25)
 
 
-def train(work: tuple[Job, RunConfig]) -> Result:
+def train(work: tuple[Job, Settings]) -> Result:
     """One job, at the scale of a run."""
     job, config = work
-    return evaluate(job, EvaluationSettings(scale=trained_scale(config), target=target_of(config)), read_corpus())
+    return evaluate(job, evaluation_settings(plan_run(config)), read_corpus())
 
 
-def make_task(genome: Genome, config: RunConfig) -> Task:
+def make_task(genome: Genome, config: Settings) -> Task:
     genome = canonical(genome)
     hash = genome_hash(genome)
     return Task(genome=genome, hash=hash, seed=derive_seed(config.seed, hash))
 
 
 def breed(
-    config: RunConfig, number: int, pool: ProcessPoolExecutor
+    config: Settings, number: int, pool: ProcessPoolExecutor
 ) -> tuple[list[Proposal], dict[int, tuple[Genome, Arrays]]]:
     """Children of a population that was trained, and of each survivor by id the genome and the weights."""
-    columns = [objective.column for objective in find_objectives(config.objectives)]
-    plan = Plan(population=config.population, space=space_of(config), num_objectives=len(columns), seed=config.seed)
-    search = Search(plan)
+    columns = plan_run(config).columns
+    search = Search(plan_run(config).search)
     proposals = search.ask(config.population)
     results = list(pool.map(train, [(Job(task=make_task(one.genome, config)), config) for one in proposals]))
     search.tell([individual(one, result, columns) for one, result in zip(proposals, results, strict=True)])
@@ -93,7 +91,7 @@ def individual(proposal: Proposal, result: Result, columns: Sequence[str]) -> In
     )
 
 
-def measure(config: RunConfig, number: int, longer: int, pool: ProcessPoolExecutor) -> list[Child]:
+def measure(config: Settings, number: int, longer: int, pool: ProcessPoolExecutor) -> list[Child]:
     """The children that none of the three trainings failed for."""
     children, weights = breed(config, number, pool)
     tasks = [make_task(child.genome, config) for child in children]
@@ -132,7 +130,8 @@ def main() -> None:
     arguments = parser.parse_args()
     sizes = (6, 6, 8_192) if arguments.quick else (arguments.parents, arguments.children, arguments.tokens)
     parents, number, tokens = sizes
-    config = RunConfig(scale=arguments.scale, population=parents, tokens=tokens, seed=arguments.seed).resolved()
+    settings = Settings(scale=arguments.scale, population=parents, tokens=tokens, seed=arguments.seed, rungs=1)
+    config = plan_run(settings).settings
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         children = measure(config, number, arguments.longer, pool)
     print(f"| child | slots inherited | cold | warm | cold on {arguments.longer} times {config.tokens:,} tokens |")

@@ -13,24 +13,24 @@ from pymoo.operators.sampling.rnd import IntegerRandomSampling
 
 from comparing.ledger import Ledger
 from comparing.setting import COLUMNS
-from star.run.plan import space_of
-from star.run.settings import RunConfig
+from star.run.plan import plan_run
+from star.run.settings import Settings
 
 FAILED = 1e30  # an objective of what failed: pymoo has no other word for it
 
 
-def search_randomly(ledger: Ledger, config: RunConfig) -> None:
+def search_randomly(ledger: Ledger, config: Settings) -> None:
     """Every integer uniform between its bounds, until the budget is spent."""
-    low, high = space_of(config).bounds()
+    low, high = plan_run(config).search.space.bounds()
     rng = np.random.default_rng([config.seed, 1])  # not the draws of star's samples
     while True:
         ledger.score(rng.integers(low, high + 1).tolist())
 
 
-def search_with_pymoo(ledger: Ledger, config: RunConfig) -> None:
+def search_with_pymoo(ledger: Ledger, config: Settings) -> None:
     """NSGA-II as pymoo's manual sets it up for integers: IntegerRandomSampling, then simulated binary crossover and
     polynomial mutation on floats, rounded; eta 3, duplicates of integers eliminated, as many offspring as parents."""
-    low, high = space_of(config).bounds()
+    low, high = plan_run(config).search.space.bounds()
     algorithm = NSGA2(
         pop_size=config.population,
         sampling=IntegerRandomSampling(),

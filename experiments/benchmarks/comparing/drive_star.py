@@ -11,6 +11,7 @@ from comparing.trials import configure, nothing
 from star.architecture.genome import to_text
 from star.records import Job, Result
 from star.run.evolution import Evolution
+from star.run.plan import plan_run
 from star.run.progress import Silent
 from star.run.settings import to_toml
 from star.run.summary import Clock
@@ -28,7 +29,7 @@ def drive(folder: Path, trials: int) -> None:
 
     is_there = (run.path / "run.toml").exists()
     with run.resume() if is_there else run.create(to_toml(config, {"corpus_digest": ""})):
-        Evolution(config, run, Clock(), Silent()).finish(SerialPool(evaluate))
+        Evolution(plan_run(config), run, Clock(), Silent()).finish(SerialPool(evaluate))
 
 
 if __name__ == "__main__":

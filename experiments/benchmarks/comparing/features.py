@@ -7,8 +7,8 @@ import numpy as np
 from star.architecture.codes import Structure
 from star.architecture.genome import DECKS, decode
 from star.records import Genome
-from star.run.plan import target_of
-from star.run.settings import RunConfig
+from star.run.plan import plan_run
+from star.run.settings import Settings
 
 KINDS = {structure: i for i, structure in enumerate(Structure)}
 
@@ -23,11 +23,11 @@ class Features:
     costs       logarithms of parameters and cache
     """
 
-    def __init__(self, config: RunConfig) -> None:
-        config = config.resolved()
+    def __init__(self, config: Settings) -> None:
+        config = plan_run(config).settings
         self._classes = {number: i for i, number in enumerate(DECKS[config.deck])}
         self._num_slots = config.slots
-        self._target = target_of(config)
+        self._target = plan_run(config).target
         self.vector = lru_cache(65_536)(self._vector)
         lengths = [len(self._classes), 2 * len(KINDS) + 1, config.slots * len(self._classes), 2 * config.slots + 2, 2]
         ends = np.cumsum(lengths).tolist()

@@ -10,8 +10,8 @@ from comparing.setting import COLUMNS
 from star.architecture.genome import canonical, genome_hash
 from star.evaluation.evaluate import derive_seed
 from star.records import Genome, Job, ReferenceBox, Result, Status, Task
-from star.run.plan import rung_steps, trained_scale
-from star.run.settings import RunConfig
+from star.run.plan import plan_run
+from star.run.settings import Settings
 from star.search.front import front_mask, hypervolume
 
 Train = Callable[[Job], Result]
@@ -37,13 +37,13 @@ class Ledger:
     """Trains for a searcher until the budget of tokens is spent, which is that of so many full trainings; each counts
     as long as it is. A searcher that trains one architecture twice pays twice."""
 
-    def __init__(self, train: Train, config: RunConfig, trainings: int) -> None:
-        config = config.resolved()
-        recipe = trained_scale(config).recipe
+    def __init__(self, train: Train, config: Settings, trainings: int) -> None:
+        config = plan_run(config).settings
+        recipe = plan_run(config).trained.recipe
         self._train = train
         self._seed = config.seed
         self._step = recipe.batch_size * recipe.seq_len
-        self._stops = (*rung_steps(config), recipe.steps)
+        self._stops = (*plan_run(config).race.steps, recipe.steps)
         self.full = recipe.steps * self._step
         self.budget = trainings * self.full
         self.tokens = 0

@@ -6,16 +6,16 @@ from optuna.trial import TrialState
 
 from comparing.ledger import Ledger
 from comparing.setting import COLUMNS
-from star.run.plan import space_of
-from star.run.settings import RunConfig
+from star.run.plan import plan_run
+from star.run.settings import Settings
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def search_with_optuna(ledger: Ledger, config: RunConfig) -> None:
+def search_with_optuna(ledger: Ledger, config: Settings) -> None:
     """One suggest_int a gene. The sampler's defaults but for the population: uniform crossover with probability 0.9,
     mutation of one gene in as many as there are."""
-    low, high = (bound.tolist() for bound in space_of(config).bounds())
+    low, high = (bound.tolist() for bound in plan_run(config).search.space.bounds())
     sampler = NSGAIISampler(population_size=config.population, seed=config.seed)
     study = optuna.create_study(directions=["minimize"] * len(COLUMNS), sampler=sampler)
     while True:

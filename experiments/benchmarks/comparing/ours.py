@@ -7,8 +7,9 @@ from dataclasses import replace
 from comparing.ledger import Ledger
 from star.records import Arrays, Evaluation, Generation, Task
 from star.run.evolution import Evolution
+from star.run.plan import plan_run
 from star.run.progress import Silent
-from star.run.settings import RunConfig, to_toml
+from star.run.settings import Settings, to_toml
 from star.run.steady import Steady
 from star.run.summary import Clock
 from star.storage.run_directory import RunDirectory
@@ -38,10 +39,10 @@ class MemoryRun(RunDirectory):
         return self._arrays.get(("state", hash))
 
 
-def search_with_star(ledger: Ledger, config: RunConfig) -> None:
+def search_with_star(ledger: Ledger, config: Settings) -> None:
     """The algorithm, rates and rungs that the configuration says, until the budget is spent."""
     config = replace(config, serial=True, store="", generations=10**6)
     with tempfile.TemporaryDirectory() as folder, MemoryRun(f"{folder}/run") as run:
         run.create(to_toml(config, {"corpus_digest": ""}))
         loop = Steady if config.mode == "steady" else Evolution
-        loop(config, run, Clock(), Silent()).finish(SerialPool(ledger))
+        loop(plan_run(config), run, Clock(), Silent()).finish(SerialPool(ledger))

@@ -7,9 +7,9 @@ from importlib.util import find_spec
 from comparing.bare import search_randomly, search_with_pymoo
 from comparing.ledger import Ledger
 from comparing.ours import search_with_star
-from star.run.settings import RunConfig
+from star.run.settings import Settings
 
-Search = Callable[[Ledger, RunConfig], None]
+Search = Callable[[Ledger, Settings], None]
 OURS, RACING = "star nsga2", "star nsga2, racing"
 BASELINES = ("random integers", "pymoo nsga2", "optuna nsga2")
 
@@ -25,7 +25,7 @@ class Searcher:
     rungs: int = 1
     population: int = 0  # that of all others if 0
 
-    def configure(self, config: RunConfig) -> RunConfig:
+    def configure(self, config: Settings) -> Settings:
         """The configuration of this searcher."""
         population = self.population or config.population
         return replace(

@@ -9,8 +9,8 @@ from comparing.features import Features
 from comparing.setting import COLUMNS
 from comparing.surrogate import Process
 from star.records import Evaluation, Genome, Job, ReferenceBox, Result, Status
-from star.run.plan import rung_steps, trained_scale
-from star.run.settings import RunConfig
+from star.run.plan import plan_run
+from star.run.settings import Settings
 from star.search.front import reference_box
 
 
@@ -48,13 +48,13 @@ class TableTrainer:
     """Answers a job as a training would, at once. Costs are exact; the quality of a genome that is not in the table is
     the mean of a process fitted to it, without noise."""
 
-    def __init__(self, rows: list[Row], config: RunConfig, uniform: int) -> None:
-        recipe = trained_scale(config).recipe
+    def __init__(self, rows: list[Row], config: Settings, uniform: int) -> None:
+        recipe = plan_run(config).trained.recipe
         self._features = Features(config)
         self.data = data_of(rows, self._features, uniform)
         self.process = Process(self.data.features, self.data.qualities, self.data.blocks)
         self._known = {row.genome: (*row.rungs, row.objectives[0]) for row in rows if row.status == Status.OK}
-        self._stops = (*rung_steps(config), recipe.steps)
+        self._stops = (*plan_run(config).race.steps, recipe.steps)
         self._step = recipe.batch_size * recipe.seq_len
 
     def qualities(self, genome: Genome) -> tuple[float, ...]:

@@ -10,8 +10,9 @@ import numpy as np
 from comparing.setting import COLUMNS, CONFIG, WORKERS
 from star.records import Evaluation, Job, Result, Status
 from star.run.evolution import Evolution
+from star.run.plan import plan_run
 from star.run.progress import Silent
-from star.run.settings import RunConfig, to_toml
+from star.run.settings import Settings, to_toml
 from star.run.summary import Clock
 from star.storage.run_directory import RunDirectory
 from star.workers.placement import Placement
@@ -27,7 +28,7 @@ def nothing(job: Job) -> Result:
     return Result(task=job.task, evaluation=evaluation, weights={"none": np.zeros(1)})
 
 
-def configure(trials: int) -> RunConfig:
+def configure(trials: int) -> Settings:
     """The run that has so many, whole generations of them."""
     assert trials % CONFIG.population == 0, trials
     return replace(CONFIG, generations=trials // CONFIG.population - 1)
@@ -39,7 +40,7 @@ def time_run(pool: Pool, trials: int) -> float:
     with tempfile.TemporaryDirectory() as folder, RunDirectory(Path(folder) / "run") as run:
         run.create(to_toml(config, {"corpus_digest": ""}))
         started = perf_counter()
-        Evolution(config, run, Clock(), Silent()).finish(pool)
+        Evolution(plan_run(config), run, Clock(), Silent()).finish(pool)
         return (perf_counter() - started) / trials
 
 
