@@ -106,22 +106,22 @@ class Screen:
             return str(error)
 
 
-def check_limits(screen: Screen, space: Space, where: str) -> None:
+def check_limits(screen: Screen, space: Space, scale: str, target: str) -> None:
     """Raise SettingError with the least possible value if a limit lies below what any genome of the space costs, or
-    UserError if no operator of its deck can be built; `where` names the target.
+    UserError if no operator of its deck can be built at the trained scale and at the target.
 
     A sum over slots, of each of which the first of its class may cost more than the others that share with it, is least
     for one class in all slots; or for empty ones.
     """
     costs = [cost for genome in _cheapest(space) if (cost := screen.cost(genome)) is not None]
     if not costs:
-        raise UserError(f"no operator of deck {space.deck} can be built at {where}")
+        raise UserError(f"no operator of deck {space.deck} can be built at {scale} and {target}")
     for name, limit in screen.limits.items():
         least = min(_value(cost, name) for cost in costs)
         if least > limit:
             raise SettingError(
                 name,
-                f"{_exact(limit)} is less than any architecture costs at {where}: the least {LIMITS[name]} found is "
+                f"{_exact(limit)} is less than any architecture costs at {target}: the least {LIMITS[name]} found is "
                 f"{least:,.0f}",
             )
 

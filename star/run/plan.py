@@ -67,7 +67,7 @@ class RunPlan:
             raise UserError(
                 "objectives must name quality or a synthetic task: all others are known without any training"
             )
-        check_limits(self.screen(), self.search.space, self.settings.target)
+        check_limits(self.screen(), self.search.space, self.settings.scale, self.settings.target)
 
 
 def plan_run(settings: Settings) -> RunPlan:
@@ -76,6 +76,9 @@ def plan_run(settings: Settings) -> RunPlan:
     Raises:
         UserError: an unknown scale, target or objective, or settings that exclude each other.
     """
+    for key, name in (("target", settings.target), ("scale", settings.scale)):
+        if getattr(settings, f"{key}_toml") and (name is None or name in SCALES):
+            raise UserError(f"{key}_toml is the text of a {key}'s file, but {key} is {name or 'not given'}")
     scale_toml = settings.scale_toml or _read_text(settings.scale)
     scale = read_scale_text(settings.scale, scale_toml)
     if scale.recipe is None:
@@ -87,8 +90,6 @@ def plan_run(settings: Settings) -> RunPlan:
     recipe = replace(scale.recipe, tokens=settings.tokens or scale.recipe.tokens, balance=settings.balance)
     objectives = find_objectives(settings.objectives)
     target_name = settings.target or settings.scale
-    if settings.target_toml and target_name in SCALES:
-        raise UserError(f"target_toml is the text of a target's file, but target is {settings.target or 'not given'}")
     target_toml = settings.target_toml or ("" if target_name == settings.scale else _read_text(target_name))
     target = scale if target_name == settings.scale else read_scale_text(target_name, target_toml)
     settings = replace(

@@ -13,7 +13,7 @@ from star.architecture.genome import decode, parse, tile, to_text
 from star.cli.drawing import Fold, draw, fold
 from star.cost.cost import price
 from star.cost.design import design, to_toml
-from star.run.settings import RunConfig
+from star.run.settings import Settings
 from star.storage.run_directory import RunDirectory
 
 TEXT = "11111-91111"
@@ -21,7 +21,7 @@ TEXT = "11111-91111"
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return write_run(tmp_path_factory.mktemp("runs") / "one", RunConfig(population=8, generations=1, slots=4))
+    return write_run(tmp_path_factory.mktemp("runs") / "one", Settings(population=8, generations=1, slots=4))
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +200,7 @@ def test_a_drawing_of_some_slots_leaves_out_the_columns_of_others():
 
 def test_an_individual_is_priced_where_its_run_counted_it(star, tmp_path):
     """Params, cache and memory of the front, again: at the target's depth, context, batch and number format."""
-    config = RunConfig(
+    config = Settings(
         population=6, generations=1, scale="nano", target="125m", context=3000, batch=3, dtype="fp8", tokens=2048
     )
     run = write_run(tmp_path / "run", config, failing=0)

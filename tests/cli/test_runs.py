@@ -13,7 +13,7 @@ from star.architecture.genome import decode, parse
 from star.cli.results import front_table, read_front
 from star.records import Evaluation, Result, Status
 from star.run.evolve import Interrupted
-from star.run.settings import RunConfig, from_toml
+from star.run.settings import Settings, from_toml
 from star.storage.run_directory import RunDirectory
 
 SUMMARY = {
@@ -38,13 +38,13 @@ TINY += ["--serial", "--json"]
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """The directory of an invented run."""
-    return write_run(tmp_path_factory.mktemp("runs") / "run", RunConfig(population=6, generations=2), weights=True).path
+    return write_run(tmp_path_factory.mktemp("runs") / "run", Settings(population=6, generations=2), weights=True).path
 
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
     """The directory of an invented run whose genomes have decks of their own."""
-    config = RunConfig(population=6, generations=2, deck="extended", levels="all")
+    config = Settings(population=6, generations=2, deck="extended", levels="all")
     return write_run(tmp_path_factory.mktemp("runs") / "own", config, weights=True, failing=0.2).path
 
 
@@ -156,7 +156,7 @@ def test_options_win_over_the_configuration_file(star, tmp_path, monkeypatch):
     assert (code, out) == (130, "") and err.splitlines()[-1] == "star: interrupted; go on with: star resume"
     expected = {"population": 8, "seed": 6, "corpus": ("/b", "/c"), "objectives": ("quality", "cache")}
     expected |= {"deck": "extended", "levels": "all", "window": 7, "operator_mutation": 0.5}
-    assert seen == [RunConfig(**expected, workers=3, context=9)]
+    assert seen == [Settings(**expected, workers=3, context=9)]
 
 
 def test_synthetic_tasks_stand_where_quality_stood(star, tmp_path, monkeypatch):

@@ -16,8 +16,8 @@ from star.cost.cost import price
 from star.cost.limits import LIMITS, describe_limits, read_limit, write_limit
 from star.cost.target import Screen, Target
 from star.errors import UserError
-from star.run.plan import check_limits, target_of, target_scale
-from star.run.settings import RunConfig, from_toml, to_toml
+from star.run.plan import plan_run
+from star.run.settings import Settings, from_toml, to_toml
 from star.units import read_amount, write_amount
 
 SPACES = {
@@ -35,27 +35,27 @@ def file(tmp_path):
 
 
 def test_a_pattern_is_repeated_to_the_depth_of_the_target(file):
-    config = RunConfig(target=str(file), context=100, dtype="int8", batch=3)
-    target, scale = target_of(config), catalogue.find_scale(file)
+    config = Settings(target=str(file), context=100, dtype="int8", batch=3)
+    target, scale = plan_run(config).target, catalogue.find_scale(file)
     genome = parse("11111-91111-91212-52111")
     cost = price(decode(tile(genome, 11)), scale.dims, 100, 1)
     assert target.count(genome)[:3] == (cost.params, cost.cache_bytes, cost.flops_per_token)
     assert target.count(genome).memory_bytes == cost.params + 3 * cost.cache_bytes
-    assert target_scale(config).num_slots == scale.num_slots == 11
+    assert plan_run(config).target_scale.num_slots == scale.num_slots == 11
 
 
 def test_where_the_target_is_the_scale_itself_a_backbone_stays_as_it_is():
     genome = parse("11111-91111")
-    for config in (RunConfig(), RunConfig(target="nano"), RunConfig(slots=2)):
+    for config in (Settings(), Settings(target="nano"), Settings(slots=2)):
         cost = price(decode(genome), SCALES["nano"].dims)
-        assert target_of(config).count(genome)[:3] == (cost.params, cost.cache_bytes, cost.flops_per_token)
+        assert plan_run(config).target.count(genome)[:3] == (cost.params, cost.cache_bytes, cost.flops_per_token)
     deep = price(decode(tile(genome, 12)), SCALES["micro"].dims)
-    assert target_of(RunConfig(target="micro")).count(genome).params == deep.params
+    assert plan_run(Settings(target="micro")).target.count(genome).params == deep.params
 
 
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES.keys())
 def test_equal_architectures_cost_the_same(file, space):
-    target, rng = target_of(RunConfig(target=str(file))), np.random.default_rng(0)
+    target, rng = plan_run(Settings(target=str(file))).target, np.random.default_rng(0)
     for _ in range(20):
         genome = space.sample(rng)
         spelled = tile(genome, space.num_slots)
@@ -68,12 +68,16 @@ def test_half_bytes_are_counted_and_rounded_up():
     whole, half = (Target(dims=dims, context=5, dtype_bytes=size).count(parse("11111")) for size in (1, 0.5))
     assert half.params == whole.params
     assert half.memory_bytes == math.ceil(whole.params / 2) + math.ceil(whole.cache_bytes / 2)
-    costs = {dtype: target_of(RunConfig(dtype=dtype)).count(parse("11111")).memory_bytes for dtype in ("int4", "fp8")}
-    assert costs["fp8"] == 2 * costs["int4"] == target_of(RunConfig(dtype="int8")).count(parse("11111")).memory_bytes
+    costs = {
+        dtype: plan_run(Settings(dtype=dtype)).target.count(parse("11111")).memory_bytes for dtype in ("int4", "fp8")
+    }
+    assert (
+        costs["fp8"] == 2 * costs["int4"] == plan_run(Settings(dtype="int8")).target.count(parse("11111")).memory_bytes
+    )
 
 
 def test_a_screen_tells_how_far_beyond_a_genome_is():
-    genome, target = parse("11111"), target_of(RunConfig())
+    genome, target = parse("11111"), plan_run(Settings()).target
     cost = target.count(genome)
     screen = Screen(SCALES["nano"].dims, target, {"max_params": cost.params / 2, "max_cache": cost.cache_bytes * 2.0})
     assert screen.violations(genome) == (1.0, -0.5) and screen.cost(genome) == cost
@@ -83,7 +87,7 @@ def test_a_screen_tells_how_far_beyond_a_genome_is():
 
 
 def test_reasons_name_no_single_genome():
-    target = target_of(RunConfig())
+    target = plan_run(Settings()).target
     screen = Screen(SCALES["nano"].dims, target, {"max_params": 1500.0, "max_flops": 2e3, "max_cache": 1e9})
     for genome in (parse("11111"), parse("21111-91111")):
         assert screen.reasons(genome) == ("params > max_params 1.5k", "flops_per_token > max_flops 2k")
@@ -92,10 +96,10 @@ def test_reasons_name_no_single_genome():
 
 
 def test_learned_positions_end_with_their_table():
-    assert RunConfig(target="gpt-2-124m", context=1024).resolved().context == 1024
-    assert RunConfig(target="gpt-2-124m").resolved().context == 1024
+    assert plan_run(Settings(target="gpt-2-124m", context=1024)).settings.context == 1024
+    assert plan_run(Settings(target="gpt-2-124m")).settings.context == 1024
     with pytest.raises(UserError, match="^context must be at most 1024, the learned positions of target gpt-2-124m, "):
-        RunConfig(target="gpt-2-124m", context=32_768)
+        Settings(target="gpt-2-124m", context=32_768)
 
 
 def test_what_cannot_be_built_at_the_scale_or_the_target_is_refused():
@@ -111,8 +115,8 @@ def test_what_cannot_be_built_at_the_scale_or_the_target_is_refused():
 @pytest.mark.parametrize("levels", ["backbone", "all"])
 @pytest.mark.parametrize("limit", LIMITS)
 def test_only_limits_that_nothing_meets_are_refused_at_once(file, deck, levels, limit):
-    config = RunConfig(target=str(file), slots=4, deck=deck, levels=levels, dtype="int4", batch=2)
-    rng, target = np.random.default_rng(1), target_of(config)
+    config = Settings(target=str(file), slots=4, deck=deck, levels=levels, dtype="int4", batch=2)
+    rng, target = np.random.default_rng(1), plan_run(config).target
     space = Space(4, deck, levels)
     least = min(getattr(target.count(space.sample(rng)), LIMITS[limit]) for _ in range(300))
     check_limits(replace(config, **{limit: float(least) or 1.0}))
@@ -128,7 +132,7 @@ def test_only_limits_that_nothing_meets_are_refused_at_once(file, deck, levels, 
 
 
 def test_a_limit_below_the_embedding_alone_is_refused():
-    config = RunConfig(target="125m", deck="extended", max_params=30e6)
+    config = Settings(target="125m", deck="extended", max_params=30e6)
     embedding = price((), SCALES["125m"].dims).params
     with pytest.raises(UserError, match=f"at 125m: the least params found is {embedding:,}$"):
         check_limits(config)
@@ -137,27 +141,27 @@ def test_a_limit_below_the_embedding_alone_is_refused():
 def test_a_target_that_holds_none_of_the_operators_is_refused(monkeypatch):
     monkeypatch.setattr(Screen, "cost", lambda self, genome: None)
     with pytest.raises(UserError, match="no operator of deck paper can be built at nano and micro"):
-        check_limits(RunConfig(target="micro"))
+        check_limits(Settings(target="micro"))
 
 
 def test_the_text_of_a_targets_file_is_kept(file):
-    config = RunConfig(target=str(file)).resolved()
+    config = plan_run(Settings(target=str(file))).settings
     assert (config.target_toml, config.context) == (SMALL, 64)
     file.write_text(SMALL.replace("d_model = 64", "d_model = 96"))
-    assert target_of(config).dims.d_model == 64 and target_of(RunConfig(target=str(file))).dims.d_model == 96
+    assert plan_run(config).target.dims.d_model == 64 and plan_run(Settings(target=str(file))).target.dims.d_model == 96
     file.unlink()
-    assert from_toml(to_toml(config)) == config == config.resolved()
-    assert target_of(from_toml(to_toml(config))).dims.d_model == 64
+    assert from_toml(to_toml(config)) == config == plan_run(config).settings
+    assert plan_run(from_toml(to_toml(config))).target.dims.d_model == 64
     assert SMALL in to_toml(config), "for people to read"
     with pytest.raises(UserError, match="small.toml"):
-        RunConfig(target=str(file))
+        Settings(target=str(file))
 
 
 def test_a_model_of_the_catalogue_is_a_target():
-    config = RunConfig(target="llama-3.2-1b", context=32_768, dtype="int4")
-    assert config.resolved().target_toml == catalogue.scale_text("llama-3.2-1b")
+    config = Settings(target="llama-3.2-1b", context=32_768, dtype="int4")
+    assert plan_run(config).settings.target_toml == catalogue.scale_text("llama-3.2-1b")
     llama = catalogue.load("llama-3.2-1b")
-    assert target_of(config).count(llama.genome).params == llama.published["params"]
+    assert plan_run(config).target.count(llama.genome).params == llama.published["params"]
 
 
 @pytest.mark.parametrize(

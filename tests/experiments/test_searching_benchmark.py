@@ -26,20 +26,20 @@ from comparing.validation import cross_predict, errors, extrapolate, rung_agreem
 
 from star.architecture.genome import canonical, decode, genome_hash  # noqa: E402
 from star.records import Job, Status, Task  # noqa: E402
-from star.run.plan import rung_steps, space_of, target_of, trained_scale  # noqa: E402
+from star.run.plan import plan_run
 from star.search.front import hypervolume  # noqa: E402
 
 ROWS, UNIFORM = 80, 50
 CONFIG = replace(record_table.CONFIG, population=8, offspring=4)
 TRAININGS = 30
-STEPS = (*rung_steps(CONFIG), trained_scale(CONFIG).recipe.steps)
+STEPS = (*plan_run(CONFIG).race.steps, plan_run(CONFIG).trained.recipe.steps)
 STEP_TOKENS = 8 * 128
 WITHOUT_EXTRA = [name for name in SEARCHERS if not name.startswith("optuna")]
 
 
 def invent(genome, rng):
     """A row whose quality follows from the kinds of operators and from costs, but for a little noise."""
-    slots, cost = decode(genome), target_of(CONFIG).count(genome)
+    slots, cost = decode(genome), plan_run(CONFIG).target.count(genome)
     kinds = [slot.liv.structure for slot in slots]
     quality = 3 + 0.05 * kinds.count("attention") - 0.04 * kinds.count("convolution") - 1e-6 * cost.params
     quality += 0.03 * sum(slot.liv.differential for slot in slots[:2]) + 0.002 * rng.standard_normal()
@@ -50,7 +50,7 @@ def invent(genome, rng):
 
 @pytest.fixture(scope="module")
 def rows():
-    rng, space = np.random.default_rng(0), space_of(CONFIG)
+    rng, space = np.random.default_rng(0), plan_run(CONFIG).search.space
     found = [invent(canonical(space.sample(rng)), rng) for _ in range(ROWS - 1)]
     failed = replace(found[0], genome=canonical(space.sample(rng)), status="diverged", objectives=(np.nan,) * 3)
     return [*found[:30], failed, *found[30:]]
@@ -83,7 +83,7 @@ def test_features_of_a_genome_written_out():
     assert sorted(kinds) == sorted([2, 5, 1, 3] + [0] * (len(kinds) - 4)) and kinds[-1] == 3
     assert [int(row.argmax()) + 1 for row in places.reshape(8, 17)] == [1, 1, 14, 9, 9, 9, 9, 9]
     assert sharing.tolist() == [0, 1, 0, 0, 0, 0, 0, 0] + [0] * 8 + [1, 0]
-    cost = target_of(CONFIG).count(genome)
+    cost = plan_run(CONFIG).target.count(genome)
     assert np.exp(costs) == pytest.approx([cost.params, cost.cache_bytes])
 
 
@@ -125,7 +125,7 @@ def test_what_is_in_the_table_is_answered_as_recorded(rows, trainer):
 
 def test_what_failed_is_answered_by_the_process(rows, trainer):
     (failed,) = [row.genome for row in rows if row.status != "ok"]
-    one, cost = trainer(make_job(failed)).evaluation, target_of(CONFIG).count(failed)
+    one, cost = trainer(make_job(failed)).evaluation, plan_run(CONFIG).target.count(failed)
     predicted = trainer.process.predict(Features(CONFIG).matrix([failed]))[0, -1]
     expected = dict(zip(COLUMNS, (cost.cache_bytes, cost.params, predicted), strict=True))
     assert one.status is Status.OK and one.objectives == pytest.approx(expected)
@@ -224,7 +224,7 @@ def test_the_box_is_that_of_the_samples(rows, box):
 
 
 def test_all_have_the_same_genomes():
-    low, high = space_of(CONFIG).bounds()
+    low, high = plan_run(CONFIG).search.space.bounds()
     assert list(zip(low.tolist(), high.tolist(), strict=True)) == BOUNDS
 
 

@@ -38,7 +38,7 @@ from star.export.source import Definition, Reference, collect, format_imports
 from star.export.standalone import read_safetensors
 from star.model.language_model import LanguageModel
 from star.model.operators.liv import MIXERS
-from star.run.settings import RunConfig, to_toml
+from star.run.settings import Settings, to_toml
 from star.storage.run_directory import RunDirectory
 
 DIMS = Dimensions(d_model=32, head_dim=8, vocab_size=256, seq_len=48)
@@ -307,7 +307,7 @@ def test_wrong_weights_are_refused_in_one_line(exported, tmp_path, monkeypatch, 
         assert words in capsys.readouterr().err
 
 
-CONFIG = RunConfig(population=8, generations=2, slots=3, corpus=("stdlib",))
+CONFIG = Settings(population=8, generations=2, slots=3, corpus=("stdlib",))
 
 
 def front_of(run):

@@ -25,10 +25,10 @@ from star.report.front import front_rows
 from star.report.history import read_history
 from star.report.page import HUES, class_colors, render, write_report
 from star.report.panels import make_panels, staircase
-from star.run.settings import RunConfig, to_toml
+from star.run.settings import Settings, to_toml
 from star.storage.run_directory import RunDirectory
 
-CONFIG = RunConfig(population=16, generations=3, slots=5)
+CONFIG = Settings(population=16, generations=3, slots=5)
 COLUMNS = ("quality_bpb", "params", "cache_bytes")
 VOID = {"meta", "path", "circle", "polyline", "rect"}
 

@@ -23,7 +23,7 @@ from star.errors import UserError
 from star.evaluation.evaluate import evaluate
 from star.records import Evaluation, Individual, Job, Result, Status
 from star.run.evolve import Interrupted, evolve, resume
-from star.run.plan import space_of
+from star.run.plan import plan_run
 from star.run.progress import Silent
 from star.run.proxies import longest_first
 from star.run.settings import from_toml
@@ -88,7 +88,9 @@ def searched(evaluation: Evaluation) -> dict[str, float]:
 
 def naive(config, corpus, train) -> tuple[tuple[Individual, ...], dict[str, Evaluation]]:
     """The search as a plain loop: the last population, and all proxies that it took."""
-    search = Search(Plan(population=config.population, space=space_of(config), num_objectives=3, seed=config.seed))
+    search = Search(
+        Plan(population=config.population, space=plan_run(config).search.space, num_objectives=3, seed=config.seed)
+    )
     known: dict[str, Evaluation] = {}
     for number in range(config.generations + 1):
         born = []
@@ -138,7 +140,7 @@ def test_a_run_is_the_plain_loop(tmp_path, config, space):
     assert (summary.hypervolume, summary.failures) == (last.hypervolume, last.failures)
     assert summary.repaired == last.repaired and (last.repaired > 0) == ("levels" in space)
     assert witness.numbers == [0, 1, 2, 3] and witness.workers == summary.workers == 1
-    assert from_toml(run.config_toml) == config.resolved()
+    assert from_toml(run.config_toml) == plan_run(config).settings
     for number, proposals, _ in witness.proxies:
         assert proposals == (config.offspring if number else config.population)
 
@@ -182,11 +184,11 @@ def test_workers_that_come_late_are_counted_from_then(monkeypatch, tmp_path, con
     for then, workers, seconds in ((11.0, 2, 10.0), (16.0, 4, 20.0)):
         now[0], pool.num_workers = then, workers
         clock.landed(Evaluation(hash="", status=Status.OK, seconds=seconds, train_seconds=5.0))
-    summary = clock.summarise("run", config.resolved(), generation, [])
+    summary = clock.summarise("run", plan_run(config).settings, generation, [])
     assert (summary.workers, summary.wall_seconds, summary.startup_seconds) == (4, 15.0, 1.0)
     assert summary.worker_utilisation == 30.0 / (2 * 10 + 4 * 5) and summary.overhead_seconds == 5.0
     pool.num_workers = 1
-    assert clock.summarise("run", config.resolved(), generation, []).workers == 4
+    assert clock.summarise("run", plan_run(config).settings, generation, []).workers == 4
 
 
 def test_seeds_decide(tmp_path, config, invented):
@@ -510,4 +512,4 @@ def test_where_to_train_is_chosen_anew_and_not_recorded(tmp_path, config, invent
     resume(run, 1, places={"workers": 3, "address": "auto", "serial": False})
     resume(run, 1)
     assert chosen == [(3, "auto", False), (0, "", True)]
-    assert from_toml(run.config_toml) == replace(config, generations=7).resolved()
+    assert from_toml(run.config_toml) == plan_run(replace(config, generations=7)).settings

@@ -22,7 +22,7 @@ from support.tiny import CONFIG, contents, invent, outcomes, write_text
 import star.run.evolve as room
 from star.records import Status
 from star.run.evolve import evolve
-from star.run.settings import RunConfig
+from star.run.settings import Settings
 from star.storage.run_directory import RunDirectory
 
 KILLS = 5
@@ -59,7 +59,7 @@ def same(run: RunDirectory, whole: RunDirectory) -> bool:
     return contents(run) == contents(whole) and outcomes(run) == outcomes(whole)
 
 
-def kill_at_random(folder: Path, processes, config: RunConfig, wanted: int) -> None:
+def kill_at_random(folder: Path, processes, config: Settings, wanted: int) -> None:
     """At least so many kills, over as many runs as that takes, each of which ends as one that nobody touched."""
     rng = random.Random(0)
     whole = RunDirectory(folder / "whole")

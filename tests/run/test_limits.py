@@ -19,7 +19,7 @@ from star.errors import UserError
 from star.records import Status
 from star.report.history import read_history
 from star.run.evolve import Interrupted, evolve, resume
-from star.run.plan import screen_of, space_of, target_of
+from star.run.plan import plan_run
 from star.run.progress import Silent
 from star.run.settings import from_toml, to_toml
 from star.search.plan import Plan
@@ -50,7 +50,7 @@ def trained(monkeypatch):
 
 def quantile(config, share):
     """The memory that this share of random genomes does not exceed."""
-    space, target, rng = space_of(config), target_of(config), np.random.default_rng(5)
+    space, target, rng = plan_run(config).search.space, plan_run(config).target, np.random.default_rng(5)
     return float(np.quantile([target.count(space.sample(rng)).memory_bytes for _ in range(1000)], share))
 
 
@@ -156,7 +156,7 @@ def test_nothing_beyond_a_limit_is_trained_or_reaches_the_front(tmp_path, config
     limit = quantile(config, share)
     config = replace(config, max_memory=limit)
     run = run_in(tmp_path / "run", config)
-    target, last = target_of(config), run.latest_generation()
+    target, last = plan_run(config).target, run.latest_generation()
     assert trained and all(target.count(genome).memory_bytes <= limit for genome in trained)
     assert last.front and all(target.count(one.genome).memory_bytes <= limit for one in last.front)
     ended = run.evaluations().values()
@@ -177,7 +177,7 @@ def test_a_limit_that_none_of_the_first_draws_meets(tmp_path, config, trained):
     assert first.front == () and first.evaluations == 0 and first.hypervolume == 0 and first.reference is None
     assert {one.status for one in first.individuals} == {Status.INFEASIBLE}
     assert last.front and last.hypervolume > 0 and last.reference
-    assert all(target_of(config).count(one.genome).memory_bytes <= least for one in last.front)
+    assert all(plan_run(config).target.count(one.genome).memory_bytes <= least for one in last.front)
     assert read_history(run).front and len(read_history(run).evaluated) <= last.evaluations
 
 
@@ -269,7 +269,7 @@ def test_a_limit_that_nothing_meets_leaves_nothing(tmp_path, config):
 
 def test_infeasible_individuals_are_those_of_the_screen(tmp_path, config, trained):
     config = replace(config, max_memory=quantile(config, 0.001), generations=1)
-    run, screen = run_in(tmp_path / "run", config), screen_of(config)
+    run, screen = run_in(tmp_path / "run", config), plan_run(config).screen()
     for one in run.generations()[0].individuals:
         assert (one.status is Status.INFEASIBLE) == bool(screen.refusal(canonical(one.genome)))
 
@@ -287,7 +287,7 @@ def test_what_the_commands_tell_of_a_target(star, finished):
     generation = RunDirectory(finished).latest_generation()
     assert found["limits"] == {"max_memory": config.max_memory} and found["turned_away"] == generation.turned_away
     assert found["evaluations"] == generation.evaluations
-    rows, target = json.loads(star("front", finished, "--json")[1]), target_of(config)
+    rows, target = json.loads(star("front", finished, "--json")[1]), plan_run(config).target
     members = {one.id: one for one in generation.front}
     assert {row["id"] for row in rows} == set(members)
     for row in rows:

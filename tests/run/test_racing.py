@@ -14,8 +14,8 @@ import star.run.evolve as room
 from star.errors import UserError
 from star.records import Status
 from star.run.evolve import evolve
-from star.run.plan import rung_steps, trained_scale
-from star.run.settings import RunConfig
+from star.run.plan import plan_run
+from star.run.settings import Settings
 from star.search.racing import MARGIN, going_on
 from star.storage.run_directory import RunDirectory
 
@@ -84,9 +84,9 @@ def test_nobody_to_judge():
 
 @pytest.mark.parametrize(("tokens", "rungs", "eta", "steps"), [(320, 3, 3, (1, 3)), (640, 4, 2, (2, 5, 10))])
 def test_rungs_divide_the_training(tokens, rungs, eta, steps):
-    assert rung_steps(replace(CONFIG, tokens=tokens, rungs=rungs, eta=eta)) == steps
-    assert rung_steps(RunConfig(rungs=3)) == (13, 39) and trained_scale(RunConfig()).recipe.steps == 117
-    assert rung_steps(RunConfig(rungs=1)) == ()
+    assert plan_run(replace(CONFIG, tokens=tokens, rungs=rungs, eta=eta)).race.steps == steps
+    assert plan_run(Settings(rungs=3)).race.steps == (13, 39) and plan_run(Settings()).trained.recipe.steps == 117
+    assert plan_run(Settings(rungs=1)).race.steps == ()
 
 
 def test_a_race_needs_steps_and_quality():
@@ -111,7 +111,7 @@ def test_a_race_spends_less_and_tells_how_much(raced):
     stopped = [one for one in evaluations if one.status is Status.STOPPED]
     assert stopped and {len(one.rungs) for one in stopped} == {1, 2}
     tokens = TINY.recipe.batch_size * TINY.recipe.seq_len
-    assert all(one.tokens == rung_steps(config)[len(one.rungs) - 1] * tokens for one in stopped)
+    assert all(one.tokens == plan_run(config).race.steps[len(one.rungs) - 1] * tokens for one in stopped)
     assert last.tokens == sum(one.tokens for one in evaluations) < 0.9 * 320 * len(evaluations)
     assert last.evaluations == len(evaluations)
     assert not list((run.path / "paused").iterdir()), "what nobody goes on with is not kept"

@@ -12,10 +12,10 @@ from star.architecture import catalogue
 from star.architecture.genome import Space, canonical, genome_hash, parse, split, tile, to_text
 from star.errors import UserError
 from star.run.evolve import evolve, resume
-from star.run.plan import screen_of, space_of, target_of
+from star.run.plan import plan_run
 from star.run.progress import Silent
 from star.run.seeds import choose_seeds, resolve_seeds
-from star.run.settings import RunConfig, from_toml
+from star.run.settings import Settings, from_toml
 from star.search.plan import Plan
 from star.search.search import Search
 from star.storage.run_directory import RunDirectory
@@ -28,8 +28,8 @@ NEW = "12123,3211,1214,3214/11111"  # grouped-query attention with short convolu
 def runs(tmp_path_factory):
     """Directories of invented runs, over plain backbones and over decks of their own."""
     folder = tmp_path_factory.mktemp("runs")
-    plain = write_run(folder / "plain", RunConfig(population=6, generations=1))
-    own = write_run(folder / "own", RunConfig(population=6, generations=1, deck="extended", levels="all"))
+    plain = write_run(folder / "plain", Settings(population=6, generations=1))
+    own = write_run(folder / "own", Settings(population=6, generations=1, deck="extended", levels="all"))
     return {"plain": plain.path, "own": own.path}
 
 
@@ -40,7 +40,7 @@ def config(tmp_path, monkeypatch):
 
 
 def seeds(*names, **settings):
-    return list(resolve_seeds(RunConfig(seed_genomes=names, **settings)))
+    return list(resolve_seeds(Settings(seed_genomes=names, **settings)))
 
 
 def front_of(path):
@@ -71,8 +71,8 @@ def test_a_run_stands_for_its_front_and_one_of_it_for_itself(runs, slots):
 @pytest.mark.parametrize("slots", [2, 3, 8])
 @pytest.mark.parametrize("settings", [{"deck": "extended"}, {"deck": "extended", "levels": "all"}, {"levels": "all"}])
 def test_what_is_found_is_a_genome_of_the_space_and_stays_so(name, slots, settings):
-    config = RunConfig(seed_genomes=(name,), slots=slots, **settings)
-    space = space_of(config)
+    config = Settings(seed_genomes=(name,), slots=slots, **settings)
+    space = plan_run(config).search.space
     try:
         ((genome, called),) = resolve_seeds(config).items()
     except UserError as refusal:
@@ -157,7 +157,7 @@ def test_a_run_begins_with_its_seeds_and_resumes_without_what_they_came_from(tmp
     run, config = RunDirectory(tmp_path / "run"), replace(config, seed_genomes=named, population=16)
     evolve(config, run)
     written = from_toml(run.config_toml).seed_genomes
-    expected = list(resolve_seeds(config.resolved()))
+    expected = list(resolve_seeds(plan_run(config).settings))
     assert [parse(text) for text in written] == expected and len(written) > 3
     first = {one.hash: one for one in run.generations()[0].individuals}
     born = [hash for hash, one in run.evaluations().items() if one.generation == 0]
@@ -189,7 +189,7 @@ def test_more_seeds_than_places_are_told_of(tmp_path, config):
 
 def test_seeds_beyond_a_limit_give_their_places_to_others(tmp_path, config):
     texts = ("11111", "21111", "41111", "51111", "91111")
-    costs = {text: target_of(config).count(tile(parse(text), 4)).params for text in texts}
+    costs = {text: plan_run(config).target.count(tile(parse(text), 4)).params for text in texts}
     limit = float(sorted(costs.values())[2])
     config = replace(config, seed_genomes=tuple(costs), max_params=limit, population=2, offspring=2)
     run, notes = RunDirectory(tmp_path / "run"), Notes()
@@ -216,11 +216,11 @@ def test_seeds_beyond_a_limit_give_their_places_to_others(tmp_path, config):
 def test_a_seed_that_cannot_be_built_at_the_target_is_left_out(tmp_path, runs):
     path = tmp_path / "six.toml"
     path.write_text("[scale]\nslots = 4\nd_model = 48\nhead_dim = 8\nvocab_size = 256\nseq_len = 64\n")
-    notes, config = [], RunConfig(target=str(path), seed_genomes=("31111", "11111"), slots=4)
+    notes, config = [], Settings(target=str(path), seed_genomes=("31111", "11111"), slots=4)
     assert choose_seeds(config, notes.append) == [tile(parse("11111"), 4)]
-    assert notes == [f"seed genome 31111 is left out: {screen_of(config).refusal(tile(parse('31111'), 4))}"]
+    assert notes == [f"seed genome 31111 is left out: {plan_run(config).screen().refusal(tile(parse('31111'), 4))}"]
     assert "SA-3" in notes[0]
-    config = RunConfig(max_params=1.0, seed_genomes=(str(runs["plain"]),))
+    config = Settings(max_params=1.0, seed_genomes=(str(runs["plain"]),))
     notes.clear()
     assert choose_seeds(config, notes.append) == []
     assert all(note.startswith(f"seed genome {runs['plain']}:"[:72]) for note in notes) and len(notes) > 1

@@ -11,8 +11,8 @@ from star.architecture.genome import DECKS, LEVELS, Rates
 from star.architecture.scales import SCALES
 from star.errors import UserError
 from star.run import settings as room
-from star.run.plan import rung_steps, target_scale, trained_scale
-from star.run.settings import RunConfig, from_toml, read_record, to_toml
+from star.run.plan import plan_run
+from star.run.settings import Settings, from_toml, read_record, to_toml
 from star.training.loop import BALANCES
 
 STEP = SCALES["nano"].recipe.batch_size * SCALES["nano"].recipe.seq_len
@@ -20,7 +20,7 @@ SCALE_NAMES = ("nano", "micro", "125m", "1b")
 NAMES = st.text(st.characters(codec="utf-8"), max_size=12)
 LISTS = st.lists(NAMES, min_size=1, max_size=4, unique=True).map(tuple)
 CONFIGS = st.builds(
-    RunConfig,
+    Settings,
     population=st.integers(2, 10**6),
     offspring=st.none() | st.integers(1, 10**6),
     generations=st.integers(0, 10**6),
@@ -56,64 +56,64 @@ CONFIGS = st.builds(
 @given(CONFIGS, st.dictionaries(st.sampled_from(["torch", "corpus_digest"]), NAMES))
 def test_text_and_back(config, record):
     assert from_toml(to_toml(config)) == config
-    text = to_toml(config.resolved(), record)  # as a run writes it
-    assert from_toml(text) == config.resolved()
+    text = to_toml(plan_run(config).settings, record)  # as a run writes it
+    assert from_toml(text) == plan_run(config).settings
     assert read_record(text) == record
 
 
 def test_a_race_is_the_default_where_it_was_measured():
-    assert (RunConfig().resolved().rungs, RunConfig(rungs=1).resolved().rungs) == (3, 1)
-    assert rung_steps(RunConfig()) == (13, 39)
+    assert (plan_run(Settings()).settings.rungs, plan_run(Settings(rungs=1)).settings.rungs) == (3, 1)
+    assert plan_run(Settings()).race.steps == (13, 39)
     for unfit in ({"objectives": ("params", "cache")}, {"objectives": ("quality", "mqar")}, {"tokens": 99 * 1024}):
-        assert RunConfig(**unfit).resolved().rungs == 1
-    assert RunConfig(tokens=100 * 1024).resolved().rungs == 3
-    assert {name for name in SCALE_NAMES if RunConfig(scale=name).resolved().rungs > 1} == {"nano"}
+        assert plan_run(Settings(**unfit)).settings.rungs == 1
+    assert plan_run(Settings(tokens=100 * 1024)).settings.rungs == 3
+    assert {name for name in SCALE_NAMES if plan_run(Settings(scale=name)).settings.rungs > 1} == {"nano"}
     assert from_toml("seed = 1\n[record]\ntorch = 'any'").rungs == 1, (
         "a run from before there were races goes on as it was"
     )
     with pytest.raises(UserError, match="need 400 training steps; a proxy has 117"):
-        RunConfig(eta=20).resolved()
+        plan_run(Settings(eta=20)).settings
 
 
 @given(CONFIGS)
 def test_resolved_leaves_nothing_open(config):
-    resolved = config.resolved()
-    assert all(getattr(resolved, field.name) is not None for field in fields(RunConfig))
-    assert resolved.resolved() == resolved == from_toml(to_toml(resolved))
-    given = {field.name: getattr(config, field.name) for field in fields(RunConfig)}
+    resolved = plan_run(config).settings
+    assert all(getattr(resolved, field.name) is not None for field in fields(Settings))
+    assert plan_run(resolved).settings == resolved == from_toml(to_toml(resolved))
+    given = {field.name: getattr(config, field.name) for field in fields(Settings)}
     assert replace(resolved, **{name: value for name, value in given.items() if value is not None}) == resolved
 
 
 def test_defaults_follow_the_scale():
-    resolved = RunConfig(scale="micro", target="1b", population=10).resolved()
+    resolved = plan_run(Settings(scale="micro", target="1b", population=10)).settings
     micro, target = SCALES["micro"], SCALES["1b"]
     assert (resolved.offspring, resolved.slots, resolved.tokens) == (5, micro.num_slots, micro.recipe.tokens)
     assert resolved.context == target.dims.seq_len
-    assert trained_scale(resolved) == micro
-    assert target_scale(resolved) == target, "a pattern is repeated to the target's own depth"
-    assert target_scale(RunConfig(scale="micro", slots=3)).num_slots == 3
-    assert trained_scale(RunConfig(slots=3, tokens=5000)).num_slots == 3
-    assert trained_scale(RunConfig(slots=3, tokens=5000)).recipe.tokens == 5000
+    assert plan_run(resolved).trained == micro
+    assert plan_run(resolved).target_scale == target, "a pattern is repeated to the target's own depth"
+    assert plan_run(Settings(scale="micro", slots=3)).target_scale.num_slots == 3
+    assert plan_run(Settings(slots=3, tokens=5000)).trained.num_slots == 3
+    assert plan_run(Settings(slots=3, tokens=5000)).trained.recipe.tokens == 5000
 
 
 def test_the_window_and_the_balance_reach_the_scales():
-    plain = RunConfig(target="1b")
-    assert (trained_scale(plain).dims.band, target_scale(plain).dims.band) == (32, 1024)
+    plain = Settings(target="1b")
+    assert (plan_run(plain).trained.dims.band, plan_run(plain).target_scale.dims.band) == (32, 1024)
     config = replace(plain, window=48, balance="loss")
-    assert (trained_scale(config).dims.band, target_scale(config).dims.band) == (48, 48)
-    assert trained_scale(config).recipe == replace(SCALES["nano"].recipe, balance="loss")
+    assert (plan_run(config).trained.dims.band, plan_run(config).target_scale.dims.band) == (48, 48)
+    assert plan_run(config).trained.recipe == replace(SCALES["nano"].recipe, balance="loss")
 
 
 def test_words_and_rates_are_those_of_the_rooms_that_know_their_meaning():
     assert (room._WORDS["deck"], room._WORDS["levels"], room._WORDS["balance"]) == (tuple(DECKS), LEVELS, BALANCES)
-    assert {name: getattr(RunConfig(), name) for name in room._RATES} == {
+    assert {name: getattr(Settings(), name) for name in room._RATES} == {
         field.name: field.default for field in fields(Rates)
     }
 
 
 def test_a_default_time_limit_never_ends_a_slow_scale():
     for name, scale in SCALES.items():
-        assert RunConfig(scale=name).resolved().timeout >= scale.recipe.tokens / 100
+        assert plan_run(Settings(scale=name)).settings.timeout >= scale.recipe.tokens / 100
 
 
 @pytest.mark.parametrize(
@@ -189,6 +189,6 @@ def test_a_record_is_a_table():
 @example("seed = " + 5000 * "[")
 def test_no_text_does_worse_than_a_refusal(text):
     try:
-        assert isinstance(from_toml(text), RunConfig)
+        assert isinstance(from_toml(text), Settings)
     except UserError as error:
         assert "\n" not in str(error)

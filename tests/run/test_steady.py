@@ -16,7 +16,7 @@ from star.records import Individual, Job, Status
 from star.run import arrivals
 from star.run.arrivals import LEAST
 from star.run.evolve import evolve, resume
-from star.run.plan import rung_steps, space_of, trained_scale
+from star.run.plan import plan_run
 from star.run.progress import Silent
 from star.run.replay import Differs, replay
 from star.search.plan import Plan
@@ -139,7 +139,7 @@ def killed_at(touch: int, path: Path):
 def test_one_worker_is_the_plain_loop(tmp_path, config, trained):
     """Two are under way at any time: the oldest is told, another is asked for."""
     run = run_in(tmp_path / "run", config)
-    space = space_of(config)
+    space = plan_run(config).search.space
     search = Search(Plan(population=config.population, space=space, num_objectives=3, seed=config.seed))
     flight, known, number = deque(), {}, 0
     for told in range(budget(config)):
@@ -329,8 +329,8 @@ def test_the_race_stops_only_who_is_behind(tmp_path, config, trained):
         costs = {name: value for name, value in one.objectives.items() if name != "quality_bpb"}
         better = [rival for rival in reached if rival.rungs[0] < one.rungs[0]]
         assert any(all(rival.objectives[name] <= cost for name, cost in costs.items()) for rival in better)
-    steps = trained_scale(config).recipe.steps
-    (rung,) = rung_steps(config)
+    steps = plan_run(config).trained.recipe.steps
+    (rung,) = plan_run(config).race.steps
     assert {one.tokens for one in stopped} == {rung * 256 // steps} and run.latest_generation().tokens == sum(
         one.tokens for one in rows
     )

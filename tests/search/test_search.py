@@ -20,8 +20,8 @@ from support.searching import SIZES, SPACES, ask, make, measure, record
 from star.architecture.genome import Rates, Space, canonical, parse, split, to_text
 from star.errors import UserError
 from star.records import Status
-from star.run.plan import space_of
-from star.run.settings import RunConfig
+from star.run.plan import plan_run
+from star.run.settings import Settings
 from star.search import sieve
 from star.search.algorithms import ALGORITHMS
 from star.search.front import front_mask, hypervolume, objective_matrix, reference_box
@@ -277,9 +277,11 @@ def test_lower_levels_evolve():
 
 
 def test_the_space_of_a_run_is_as_configured():
-    assert space_of(RunConfig(slots=5)) == Space(5) and space_of(RunConfig()) == Space(8)
-    config = RunConfig(slots=6, deck="extended", levels="all", backbone_mutation=0.3, featurizer_crossover=1)
-    assert space_of(config) == Space(6, "extended", "all", Rates(backbone_mutation=0.3, featurizer_crossover=1))
+    assert plan_run(Settings(slots=5)).search.space == Space(5) and plan_run(Settings()).search.space == Space(8)
+    config = Settings(slots=6, deck="extended", levels="all", backbone_mutation=0.3, featurizer_crossover=1)
+    assert plan_run(config).search.space == Space(
+        6, "extended", "all", Rates(backbone_mutation=0.3, featurizer_crossover=1)
+    )
 
 
 def test_an_exhausted_space_ends_in_fewer_proposals_and_a_warning(caplog):

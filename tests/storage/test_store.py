@@ -30,7 +30,7 @@ from star.evaluation.evaluate import evaluate
 from star.model.language_model import LanguageModel
 from star.records import STORE, Evaluation, Job, Result, Status, Task
 from star.run.evolve import Interrupted, evolve, resume
-from star.run.plan import rung_steps, screen_of, trained_scale
+from star.run.plan import plan_run
 from star.run.progress import Silent
 from star.run.replay import replay
 from star.run.reuse import Reuse, curve_length, describe_training
@@ -401,12 +401,12 @@ def corpus(tmp_path_factory):
 
 
 def reuse_at(path: Path, **settings) -> Reuse:
-    config = replace(RACE, store=str(path), **settings).resolved()
-    return Reuse(config, "digest", screen_of(config), lambda sentence: pytest.fail(sentence))
+    config = plan_run(replace(RACE, store=str(path), **settings)).settings
+    return Reuse(config, "digest", plan_run(config).screen(), lambda sentence: pytest.fail(sentence))
 
 
 def settings_of(config):
-    return replace(SETTINGS, scale=trained_scale(config), rungs=rung_steps(config))
+    return replace(SETTINGS, scale=plan_run(config).trained, rungs=plan_run(config).race.steps)
 
 
 def keep(reuse: Reuse, task: Task, evaluation: Evaluation, before: Evaluation | None, rung: int | None) -> None:
@@ -491,8 +491,8 @@ def test_costs_are_those_of_the_run_that_asks(tmp_path_factory, genome):
     keep(reuse_at(path), task, trained, None, None)
     assert [unpack_evaluations(file.read_bytes())[0][1] for file in files(path)] == [entry(task)]
     for target in ("nano", "1b"):
-        config = replace(RACE, target=target, dtype="int8").resolved()
-        if (cost := screen_of(config).cost(task.genome)) is not None:
+        config = plan_run(replace(RACE, target=target, dtype="int8")).settings
+        if (cost := plan_run(config).screen().cost(task.genome)) is not None:
             found = reuse_at(path, target=target, dtype="int8").find(task, None)
             assert found.objectives == {"quality_bpb": 2.0} | cost.columns()
 

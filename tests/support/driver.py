@@ -11,14 +11,14 @@ from pathlib import Path
 
 import star.run.evolve as room
 from star.run.evolve import evolve, resume
-from star.run.settings import RunConfig
+from star.run.settings import Settings
 from star.storage.run_directory import RunDirectory
 from support.tiny import CONFIG, invent
 
 TOUCHES = {"open", "os.rename", "os.remove", "os.mkdir"}
 
 
-def drive(path: Path, config: RunConfig) -> None:
+def drive(path: Path, config: Settings) -> None:
     """Begin the run, or go on with it."""
     run = RunDirectory(path)
     if (path / "run.toml").exists():
@@ -27,7 +27,7 @@ def drive(path: Path, config: RunConfig) -> None:
         evolve(config, run)
 
 
-def drive_until(touch: int, path: Path, config: RunConfig) -> None:
+def drive_until(touch: int, path: Path, config: Settings) -> None:
     """The same with invented results, by a process that kills itself just before it touches the disk for the
     `touch`-th time."""
     touched = 0

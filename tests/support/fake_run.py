@@ -11,18 +11,18 @@ from star.architecture.spec import ModelSpec
 from star.evaluation.objectives import find_objectives
 from star.model.language_model import LanguageModel
 from star.records import Evaluation, Generation, Individual, Status, Task
-from star.run.plan import space_of, target_of, trained_scale
-from star.run.settings import RunConfig, to_toml
+from star.run.plan import plan_run
+from star.run.settings import Settings, to_toml
 from star.storage.run_directory import RunDirectory
 
 
 def write_run(
-    path: Path, config: RunConfig, weights: bool = False, failing: float = 0.05, named: tuple[str, ...] = ()
+    path: Path, config: Settings, weights: bool = False, failing: float = 0.05, named: tuple[str, ...] = ()
 ) -> RunDirectory:
     """Evolve by rank alone, every proxy failing with probability `failing`; `weights` are untrained ones, and
     architectures of the catalogue, `named`, are evaluated besides."""
-    config = config.resolved()
-    rng, space = np.random.default_rng(config.seed), space_of(config)
+    config = plan_run(config).settings
+    rng, space = np.random.default_rng(config.seed), plan_run(config).search.space
     columns = [objective.column for objective in find_objectives(config.objectives)]
     run = RunDirectory(path).create(to_toml(config, {"star": "0.1.0", "corpus_digest": "c0ffee"}))
     for name in named:
@@ -57,7 +57,7 @@ def write_run(
         )
     if weights:
         for one in alive:
-            model = LanguageModel(ModelSpec(decode(one.genome), trained_scale(config).dims))
+            model = LanguageModel(ModelSpec(decode(one.genome), plan_run(config).trained.dims))
             run.save_weights(one.hash, {name: tensor.numpy() for name, tensor in model.weights().items()})
     run.close()
     return run
@@ -67,7 +67,7 @@ def _born(
     id: int,
     generation: int,
     alive: list[Individual],
-    config: RunConfig,
+    config: Settings,
     space: Space,
     rng: np.random.Generator,
     failing: float,
@@ -91,9 +91,9 @@ def _born(
     )
 
 
-def _objectives(genome: tuple[int, ...], config: RunConfig, rng: np.random.Generator) -> dict[str, float]:
+def _objectives(genome: tuple[int, ...], config: Settings, rng: np.random.Generator) -> dict[str, float]:
     slots = decode(genome)
-    cost = target_of(config).count(genome)
+    cost = plan_run(config).target.count(genome)
     kinds = [slot.liv.token_mixing for slot in slots]
     variety = len(set(kinds)) + 2 * kinds.count(1) / len(kinds)
     quality = 3.3 - 0.1 * variety - 0.02 * np.log1p(cost.cache_bytes) - 0.04 * np.log(cost.params)

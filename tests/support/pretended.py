@@ -11,7 +11,7 @@ import numpy as np
 import star.run.evolve as room
 from star.records import Evaluation, Job, Result, Status
 from star.run.reuse import curve_length
-from star.run.settings import RunConfig
+from star.run.settings import Settings
 from support.driver import TOUCHES, drive
 from support.tiny import ORIGIN
 
@@ -48,13 +48,13 @@ def pretend(job: Job, settings, corpus) -> Result:
     return Result(task=task, origin=ORIGIN, evaluation=evaluation, weights={"w": rng.random(4, dtype=np.float32)})
 
 
-def drive_pretended(path: Path, config: RunConfig) -> None:
+def drive_pretended(path: Path, config: Settings) -> None:
     """Begin the run, or go on with it."""
     room.evaluate = pretend
     drive(path, config)
 
 
-def die_pretended(touch: int, path: Path, config: RunConfig) -> None:
+def die_pretended(touch: int, path: Path, config: Settings) -> None:
     """The same by a process that kills itself just before it touches anything beginning with that path, the store's
     among it, for the `touch`-th time."""
     touched = 0

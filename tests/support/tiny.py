@@ -1,31 +1,40 @@
 """A scale so small that a proxy takes a tenth of a second, a text to train it on, and what to compare of runs."""
 
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 
+from star.architecture.catalogue import read_scale
 from star.architecture.genome import canonical, genome_hash
-from star.architecture.scales import SCALES, Scale
-from star.architecture.spec import Dimensions
 from star.cost.target import Target
 from star.data.corpus import Corpus, load_corpus
 from star.evaluation.evaluate import EvaluationSettings, derive_seed
 from star.evaluation.fingerprint import provenance
 from star.records import Evaluation, Genome, Job, Result, Status, Task
-from star.run.settings import RunConfig
+from star.run.settings import Settings
 from star.storage.run_directory import RunDirectory
 
-TINY = Scale(
-    name="tiny",
-    num_slots=3,
-    dims=Dimensions(d_model=16, head_dim=4, vocab_size=256, seq_len=16),
-    recipe=replace(SCALES["nano"].recipe, tokens=64, batch_size=2, seq_len=16, valid_tokens=64),
-)
-SCALES[TINY.name] = TINY
-CONFIG = RunConfig(scale=TINY.name, population=6, offspring=5, generations=3, serial=True, store="")
+TINY_TOML = """\
+[scale]
+slots = 3
+d_model = 16
+head_dim = 4
+vocab_size = 256
+seq_len = 16
+
+[recipe]
+tokens = 64
+batch_size = 2
+seq_len = 16
+valid_tokens = 64
+optimizer = "muon"
+learning_rate = 2e-2
+matrix_learning_rate = 4e-2
+"""
+TINY = read_scale(TINY_TOML, "tiny")
+CONFIG = Settings(scale="tiny", scale_toml=TINY_TOML, population=6, offspring=5, generations=3, serial=True, store="")
 ORIGIN = provenance("cpu")
 COLUMNS = ("quality_bpb", "params", "cache_bytes")
 SETTINGS = EvaluationSettings(scale=TINY, target=Target(dims=TINY.dims, context=16, dtype_bytes=2))
