@@ -1,0 +1,87 @@
+"""What follows from settings: defaults that depend on the scale, and what no run can be made of."""
+
+from dataclasses import fields, replace
+
+import pytest
+from hypothesis import given
+from support.settings import SCALE_NAMES, any_settings
+
+from star.architecture.scales import SCALES
+from star.errors import UserError
+from star.run.plan import plan_run
+from star.run.settings import Settings, from_toml, to_toml
+
+STEP = SCALES["nano"].recipe.batch_size * SCALES["nano"].recipe.seq_len
+
+
+def test_a_race_is_the_default_where_it_was_measured():
+    assert (plan_run(Settings()).settings.rungs, plan_run(Settings(rungs=1)).settings.rungs) == (3, 1)
+    assert plan_run(Settings()).race.steps == (13, 39)
+    for unfit in ({"objectives": ("params", "cache")}, {"objectives": ("quality", "mqar")}, {"tokens": 99 * 1024}):
+        assert plan_run(Settings(**unfit)).settings.rungs == 1
+    assert plan_run(Settings(tokens=100 * 1024)).settings.rungs == 3
+    assert {name for name in SCALE_NAMES if plan_run(Settings(scale=name)).settings.rungs > 1} == {"nano"}
+    assert from_toml("seed = 1\n[record]\ntorch = 'any'").rungs == 1, (
+        "a run from before there were races goes on as it was"
+    )
+    with pytest.raises(UserError, match="need 400 training steps; a proxy has 117"):
+        plan_run(Settings(eta=20))
+
+
+@given(any_settings())
+def test_resolved_leaves_nothing_open(config):
+    resolved = plan_run(config).settings
+    assert all(getattr(resolved, field.name) is not None for field in fields(Settings))
+    assert plan_run(resolved).settings == resolved == from_toml(to_toml(resolved))
+    given = {field.name: getattr(config, field.name) for field in fields(Settings)}
+    assert replace(resolved, **{name: value for name, value in given.items() if value is not None}) == resolved
+
+
+def test_defaults_follow_the_scale():
+    resolved = plan_run(Settings(scale="micro", target="1b", population=10)).settings
+    micro, target = SCALES["micro"], SCALES["1b"]
+    assert (resolved.offspring, resolved.slots, resolved.tokens) == (5, micro.num_slots, micro.recipe.tokens)
+    assert resolved.context == target.dims.seq_len
+    assert plan_run(resolved).trained == micro
+    assert plan_run(resolved).target_scale == target, "a pattern is repeated to the target's own depth"
+    assert plan_run(Settings(scale="micro", slots=3)).target_scale.num_slots == 3
+    assert plan_run(Settings(slots=3, tokens=5000)).trained.num_slots == 3
+    assert plan_run(Settings(slots=3, tokens=5000)).trained.recipe.tokens == 5000
+
+
+def test_the_window_and_the_balance_reach_the_scales():
+    plain = Settings(target="1b")
+    assert (plan_run(plain).trained.dims.band, plan_run(plain).target_scale.dims.band) == (32, 1024)
+    config = replace(plain, window=48, balance="loss")
+    assert (plan_run(config).trained.dims.band, plan_run(config).target_scale.dims.band) == (48, 48)
+    assert plan_run(config).trained.recipe == replace(SCALES["nano"].recipe, balance="loss")
+
+
+def test_a_default_time_limit_never_ends_a_slow_scale():
+    for name, scale in SCALES.items():
+        assert plan_run(Settings(scale=name)).settings.timeout >= scale.recipe.tokens / 100
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (f"tokens = {STEP - 1}", f"tokens {STEP - 1} is less than one training step of scale nano, {STEP}"),
+        ("scale = 'nanno'", "unknown scale 'nanno'; did you mean 'nano'?"),
+        ("target = '125'", "unknown scale '125'; did you mean '125m'?"),
+        ("window = 129", "window must be at most 128, the length of scale nano, not 129"),
+        (
+            "scale = '1b'\ntarget = 'micro'\nwindow = 257",
+            "window must be at most 256, the length of scale micro, not 257",
+        ),
+        ("objectives = ['qualty']", "unknown objective 'qualty'; did you mean 'quality'?"),
+        ("target_toml = 'x'", "target_toml is the text of a target's file, but target is not given"),
+        ("scale_toml = 'x'", "scale_toml is the text of a scale's file, but scale is nano"),
+        ("rungs = 2\nobjectives = ['params', 'cache', 'mqar']", "rungs needs quality among the objectives"),
+    ],
+)
+def test_refusals(text, sentence):
+    settings = from_toml(text)
+    with pytest.raises(UserError) as refusal:
+        plan_run(settings)
+    assert sentence in str(refusal.value)
+    assert "\n" not in str(refusal.value)
