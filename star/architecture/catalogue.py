@@ -39,7 +39,7 @@ from star.architecture.genome import DECK, decode, join, parse, split, tile
 from star.architecture.scales import SCALES, Recipe, Scale
 from star.architecture.spec import MOST_SLOTS, Dimensions, LivSpec, Style, Variant
 from star.architecture.structures import check_size, check_variant
-from star.architecture.toml_table import check_key, has_only_small_numbers, parse_table, read_record
+from star.architecture.toml_table import check_key, parse_table, read_record
 from star.errors import UserError, located
 from star.records import Genome
 
@@ -150,9 +150,7 @@ def _text(path: Path) -> str:
 
 
 def _table(text: str, where: str) -> dict[str, Any]:
-    table = parse_table(text, where)
-    if not has_only_small_numbers(table):
-        raise UserError(f"{where} holds a whole number that is too large: 64 bits are the most")
+    table = parse_table(text, where, has_small_numbers=True)
     with located(where):
         for key, value in table.items():
             check_key(key, (*_TEXTS, *_TABLES))

@@ -15,26 +15,31 @@ LARGEST = 2**63
 T = TypeVar("T")
 
 
-def parse_table(text: str, where: str) -> dict[str, Any]:
+def parse_table(text: str, where: str, has_small_numbers: bool = False) -> dict[str, Any]:
     """Return the table that a TOML text spells.
 
     Raises:
-        UserError: not TOML, nested too deeply, or with a whole number beyond 64 bits; it begins with `where`.
+        UserError: not TOML, nested too deeply, or with a whole number of thousands of digits, or of more than 64 bits
+            if the table `has_small_numbers`; the sentence begins with `where`.
     """
     try:
-        return tomllib.loads(text)
+        table = tomllib.loads(text)
+        is_small = not has_small_numbers or _is_small(table)
     except RecursionError as error:
         raise UserError(f"{where} is nested too deeply") from error
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{where} is not a TOML file: {error}") from error
-    except ValueError as error:  # a whole number with thousands of digits
-        raise UserError(f"{where} holds a whole number that is too large: 64 bits are the most") from error
+    except ValueError:  # of a whole number with thousands of digits
+        is_small = False
+    if not is_small:
+        raise UserError(f"{where} holds a whole number that is too large: 64 bits are the most")
+    return table
 
 
-def has_only_small_numbers(value: Any) -> bool:
+def _is_small(value: Any) -> bool:
     """Whether every whole number inside a TOML value fits into 64 bits."""
     if isinstance(value, dict | list):
-        return all(map(has_only_small_numbers, value.values() if isinstance(value, dict) else value))
+        return all(map(_is_small, value.values() if isinstance(value, dict) else value))
     return not isinstance(value, int) or abs(value) < LARGEST
 
 

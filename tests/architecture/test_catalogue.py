@@ -242,7 +242,7 @@ WRONG = [  # a published model, what is changed in its file, what is said of tha
     ("llama-3-8b", "norm_eps = 1e-5", "norm_eps = 0", "norm_eps must be positive, at most 2,147,483,647, not 0.0"),
     ("llama-3-8b", "tied = false", "tied = 0", "tied in [style] must be true or false, not 0"),
     ("llama-3-8b", "tied = false", 'norm = "batch"', "norm must be one of rms, layer, not 'batch'"),
-    ("llama-3-8b", "tied = false", "parallel = 2", "parallel in [style] must be a list, not 2"),
+    ("llama-3-8b", "tied = false", "parallel = 2", "parallel in [style] must be a list of whole numbers, not 2"),
     ("llama-3-8b", "tied = false", "parallel = [0]", "parallel must hold numbers of slots from 1 to 10,000, not [0]"),
     ("llama-3-8b", "tied = false", "rotary = 1.5", "rotary must lie between 0 and 1, not 1.5"),
     ("llama-3-8b", "tied = false", "logit_cap = nan", "logit_cap must be positive, or 0 for none, at most 2,147"),
