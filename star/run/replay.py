@@ -9,7 +9,7 @@ from star.evaluation.evaluate import evaluate
 from star.evaluation.objectives import OBJECTIVES
 from star.records import Arrays, Evaluation, Generation, Individual, Job, Result, Status, Task
 from star.run.evolution import Evolution
-from star.run.evolve import evaluation_settings, load_same_corpus
+from star.run.evolve import Trainer, evaluation_settings, load_same_corpus
 from star.run.inheritance import inherit
 from star.run.plan import RunPlan, read_plan
 from star.run.progress import Silent
@@ -81,7 +81,9 @@ def replay(run: RunDirectory) -> Replayed:
     return Replayed(evolution.latest.next_id, arrivals, record.compared)
 
 
-def retrain(run: RunDirectory, number: str, note: Callable[[str], None]) -> Retrained:
+def retrain(
+    run: RunDirectory, number: str, note: Callable[[str], None], evaluate: Trainer = evaluate
+) -> Retrained:
     """Train one individual again as its record says. `note` is told of other versions of libraries.
 
     UserError if the run keeps no such individual, nothing was trained of it, the corpus has changed, or it began with

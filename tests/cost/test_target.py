@@ -99,7 +99,7 @@ def test_learned_positions_end_with_their_table():
     assert plan_run(Settings(target="gpt-2-124m", context=1024)).settings.context == 1024
     assert plan_run(Settings(target="gpt-2-124m")).settings.context == 1024
     with pytest.raises(UserError, match="^context must be at most 1024, the learned positions of target gpt-2-124m, "):
-        Settings(target="gpt-2-124m", context=32_768)
+        plan_run(Settings(target="gpt-2-124m", context=32_768))
 
 
 def test_what_cannot_be_built_at_the_scale_or_the_target_is_refused():
@@ -119,13 +119,13 @@ def test_only_limits_that_nothing_meets_are_refused_at_once(file, deck, levels, 
     rng, target = np.random.default_rng(1), plan_run(config).target
     space = Space(4, deck, levels)
     least = min(getattr(target.count(space.sample(rng)), LIMITS[limit]) for _ in range(300))
-    check_limits(replace(config, **{limit: float(least) or 1.0}))
+    plan_run(replace(config, **{limit: float(least) or 1.0})).check()
     if limit == "max_cache":  # which operators without memory meet, whatever it is
-        check_limits(replace(config, max_cache=1e-9))
+        plan_run(replace(config, max_cache=1e-9)).check()
         return
     sentence = f"^{limit} 1e-09 is less than any .* the least {LIMITS[limit]} found is"
     with pytest.raises(UserError, match=sentence) as told:
-        check_limits(replace(config, **{limit: 1e-9, "deck": "paper", "levels": "backbone"}))
+        plan_run(replace(config, **{limit: 1e-9, "deck": "paper", "levels": "backbone"})).check()
     found = float(str(told.value).rsplit(" ", 1)[1].replace(",", ""))
     assert deck == "extended" or levels == "all" or found <= least
     assert found > 0
@@ -135,13 +135,13 @@ def test_a_limit_below_the_embedding_alone_is_refused():
     config = Settings(target="125m", deck="extended", max_params=30e6)
     embedding = price((), SCALES["125m"].dims).params
     with pytest.raises(UserError, match=f"at 125m: the least params found is {embedding:,}$"):
-        check_limits(config)
+        plan_run(config).check()
 
 
 def test_a_target_that_holds_none_of_the_operators_is_refused(monkeypatch):
     monkeypatch.setattr(Screen, "cost", lambda self, genome: None)
     with pytest.raises(UserError, match="no operator of deck paper can be built at nano and micro"):
-        check_limits(Settings(target="micro"))
+        plan_run(Settings(target="micro")).check()
 
 
 def test_the_text_of_a_targets_file_is_kept(file):
@@ -261,7 +261,7 @@ def test_what_is_written_is_read_again(value, kind):
 def test_a_file_says_limits_in_words_or_numbers(name, text, value):
     for written in (f'"{text}"', str(value), str(int(value))):
         config = from_toml(f"{name} = {written}")
-        assert config.limits == {name: value} and from_toml(to_toml(config)) == config
+        assert plan_run(config).limits == {name: value} and from_toml(to_toml(config)) == config
 
 
 @pytest.mark.parametrize(
@@ -285,5 +285,5 @@ def test_a_file_says_limits_in_words_or_numbers(name, text, value):
 )
 def test_refusals(text, sentence):
     with pytest.raises(UserError) as refusal:
-        from_toml(text)
+        plan_run(from_toml(text))
     assert sentence in str(refusal.value) and "\n" not in str(refusal.value)

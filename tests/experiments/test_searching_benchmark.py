@@ -26,7 +26,7 @@ from comparing.validation import cross_predict, errors, extrapolate, rung_agreem
 
 from star.architecture.genome import canonical, decode, genome_hash  # noqa: E402
 from star.records import Job, Status, Task  # noqa: E402
-from star.run.plan import plan_run
+from star.run.plan import plan_run  # noqa: E402
 from star.search.front import hypervolume  # noqa: E402
 
 ROWS, UNIFORM = 80, 50

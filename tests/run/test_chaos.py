@@ -15,12 +15,11 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 from support.cluster import NODE, call, make_cluster, result_of
+from support.runs import Driver
 from support.tiny import CONFIG, write_text
 
-import star.run.evolve as room
 from star.evaluation import evaluate as evaluation
 from star.records import Evaluation, Job, Result, Status
-from star.run.evolve import evolve
 from star.run.progress import Silent
 from star.storage.run_directory import RunDirectory
 
@@ -128,19 +127,17 @@ def drive_through_chaos(folder: str) -> dict:
     folder = Path(folder)
     cluster, (victim, _) = make_cluster({}, {}, {})
     havoc = Havoc(cluster, victim, folder)
-    room.evaluate = plague
     config = replace(RACE, serial=False, address=cluster.address, timeout=12.0, tries=3, worker_memory=2e9)
-    evolve(replace(config, corpus=(write_text(folder),)), RunDirectory(folder / "chaos"), havoc)
+    Driver(plague).run_in(folder / "chaos", replace(config, corpus=(write_text(folder),)), havoc)
     return havoc.end()
 
 
 @pytest.mark.ray
-def test_nothing_of_what_happens_shows_in_the_end(tmp_path, monkeypatch):
+def test_nothing_of_what_happens_shows_in_the_end(tmp_path):
     harm = result_of(call(drive_through_chaos, tmp_path))
     assert harm["removed"] == harm["added"] == 1 and harm["killed"] == KILLS, harm
-    chaos, calm = RunDirectory(tmp_path / "chaos"), RunDirectory(tmp_path / "calm")
-    monkeypatch.setattr(room, "evaluate", foretell)
-    evolve(replace(RACE, corpus=(str(tmp_path / "text.txt"),)), calm)
+    chaos = RunDirectory(tmp_path / "chaos")
+    calm = Driver(foretell).run_in(tmp_path / "calm", replace(RACE, corpus=(str(tmp_path / "text.txt"),)))
 
     generations = [
         [(path / f"{number:04d}.parquet").read_bytes() for number in range(2)]

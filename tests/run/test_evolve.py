@@ -1,6 +1,5 @@
 """A run ends as a loop of five lines would, however often it is stopped and wherever its proxies are trained."""
 
-import os
 import random
 import signal
 import time
@@ -14,9 +13,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.runs import Driver, Witness, in_pool
 from support.tiny import COLUMNS, CONFIG, SETTINGS, contents, invent, make_task, outcomes, rows_of, write_text
 
-import star.run.evolve as room
 from star.architecture.genome import parse
 from star.data.corpus import load_corpus
 from star.errors import UserError
@@ -24,7 +23,6 @@ from star.evaluation.evaluate import evaluate
 from star.records import Evaluation, Individual, Job, Result, Status
 from star.run.evolve import Interrupted, evolve, resume
 from star.run.plan import plan_run
-from star.run.progress import Silent
 from star.run.proxies import longest_first
 from star.run.settings import from_toml
 from star.run.summary import Clock, covered
@@ -36,49 +34,17 @@ from star.workers.pool import SerialPool
 OWN = {"deck": "extended", "levels": "all"}
 
 
-class Witness(Silent):
-    """Writes down what it is told, and sends this process a signal at the chosen evaluation."""
-
-    def __init__(self, stop_at: int = 0, by: int = signal.SIGINT) -> None:
-        self.stop_at, self.by = stop_at, by
-        self.evaluations: list[Evaluation] = []
-        self.numbers: list[int] = []
-        self.proxies: list[tuple[int, int, int]] = []
-        self.notes: list[str] = []
-        self.workers = 0
-
-    def workers_ready(self, num_workers, startup_seconds):
-        self.workers = num_workers
-
-    def generation_started(self, number, proposals, proxies):
-        self.proxies.append((number, proposals, proxies))
-
-    def evaluated(self, evaluation):
-        self.evaluations.append(evaluation)
-        if len(self.evaluations) == self.stop_at:
-            os.kill(os.getpid(), self.by)
-
-    def generation_finished(self, generation, refusal):
-        self.numbers.append(generation.number)
-
-    def noted(self, sentence):
-        self.notes.append(sentence)
-
-
 @pytest.fixture
 def config(tmp_path):
     return replace(CONFIG, corpus=(write_text(tmp_path),), generations=5)
 
 
 @pytest.fixture
-def invented(monkeypatch):
-    monkeypatch.setattr(room, "evaluate", invent)
+def driver():
+    return Driver(invent)
 
 
-def run_in(path: Path, config, progress=None) -> RunDirectory:
-    run = RunDirectory(path)
-    evolve(config, run, progress)
-    return run
+run_in = Driver().run_in
 
 
 def searched(evaluation: Evaluation) -> dict[str, float]:
@@ -174,8 +140,8 @@ def test_covered_counts_each_second_once(intervals):
     assert covered(intervals) == len({second for begin, end in intervals for second in range(begin, end)})
 
 
-def test_workers_that_come_late_are_counted_from_then(monkeypatch, tmp_path, config, invented):
-    generation = run_in(tmp_path / "run", replace(config, generations=0)).latest_generation()
+def test_workers_that_come_late_are_counted_from_then(monkeypatch, tmp_path, config, driver):
+    generation = driver.run_in(tmp_path / "run", replace(config, generations=0)).latest_generation()
     now, pool = [0.0], SimpleNamespace(num_workers=2)
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     clock = Clock()
@@ -191,17 +157,17 @@ def test_workers_that_come_late_are_counted_from_then(monkeypatch, tmp_path, con
     assert clock.summarise("run", plan_run(config).settings, generation, []).workers == 4
 
 
-def test_seeds_decide(tmp_path, config, invented):
-    one = run_in(tmp_path / "one", config)
-    same = run_in(tmp_path / "same", config)
-    other = run_in(tmp_path / "other", replace(config, seed=1))
+def test_seeds_decide(tmp_path, config, driver):
+    one = driver.run_in(tmp_path / "one", config)
+    same = driver.run_in(tmp_path / "same", config)
+    other = driver.run_in(tmp_path / "other", replace(config, seed=1))
     assert contents(one) == contents(same)
     assert contents(one)["generations/0005.parquet"] != contents(other)["generations/0005.parquet"]
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_order_in_which_proxies_end_does_not_show(tmp_path, config, invented, monkeypatch, seed):
-    in_order = run_in(tmp_path / "in_order", config)
+def test_the_order_in_which_proxies_end_does_not_show(tmp_path, config, driver, monkeypatch, seed):
+    in_order = driver.run_in(tmp_path / "in_order", config)
     rng = random.Random(seed)
 
     class Shuffled(SerialPool):
@@ -211,8 +177,7 @@ def test_the_order_in_which_proxies_end_does_not_show(tmp_path, config, invented
             self._waiting.rotate(rng.randrange(len(self._waiting)))
             return super().take()
 
-    monkeypatch.setattr(room, "SerialPool", Shuffled)
-    shuffled = run_in(tmp_path / "shuffled", config)
+    shuffled = Driver(invent, in_pool(Shuffled)).run_in(tmp_path / "shuffled", config)
     assert contents(shuffled) == contents(in_order)
     assert outcomes(shuffled) == outcomes(in_order)
 
@@ -228,7 +193,7 @@ def test_ray_gives_what_one_process_gives(tmp_path, config):
     assert outcomes(ray) == outcomes(serial)
 
 
-def test_nothing_is_trained_twice(tmp_path, config, monkeypatch):
+def test_nothing_is_trained_twice(tmp_path, config):
     """One slot has few architectures, so that the search comes back to ones that had died out."""
     trained = Counter()
 
@@ -236,8 +201,8 @@ def test_nothing_is_trained_twice(tmp_path, config, monkeypatch):
         trained[job.task.hash] += 1
         return invent(job, settings, corpus)
 
-    monkeypatch.setattr(room, "evaluate", count)
-    run = run_in(tmp_path / "run", replace(config, slots=1, generations=12, population=4, offspring=4))
+    driver = Driver(count)
+    run = driver.run_in(tmp_path / "run", replace(config, slots=1, generations=12, population=4, offspring=4))
     last = run.latest_generation()
     retrained = {hash for hash, times in trained.items() if times > 1}
     assert retrained <= {one.hash for one in last.front}, "for lost weights, at the end"
@@ -248,9 +213,9 @@ def test_nothing_is_trained_twice(tmp_path, config, monkeypatch):
 
 
 @pytest.mark.parametrize("algorithm", ["regularised", "ga"])
-def test_the_front_has_each_architecture_once(tmp_path, config, invented, algorithm):
+def test_the_front_has_each_architecture_once(tmp_path, config, driver, algorithm):
     """Also one that left the population and was found again."""
-    run = run_in(tmp_path / "run", replace(config, slots=1, generations=12, algorithm=algorithm))
+    run = driver.run_in(tmp_path / "run", replace(config, slots=1, generations=12, algorithm=algorithm))
     front = run.latest_generation().front
     assert {one.hash for one in front} == non_dominated(run.evaluations().values())
     assert len({one.hash for one in front}) == len(front)
@@ -262,8 +227,8 @@ def test_the_longest_proxies_begin_first():
     assert sorted(tasks, key=longest_first) == tasks[::-1]
 
 
-def test_failures_never_reach_the_front(tmp_path, config, invented):
-    run = run_in(tmp_path / "run", config)
+def test_failures_never_reach_the_front(tmp_path, config, driver):
+    run = driver.run_in(tmp_path / "run", config)
     failed = {hash for hash, evaluation in run.evaluations().items() if evaluation.status is not Status.OK}
     assert failed and run.latest_generation().failures == {"diverged": len(failed)}
     for generation in run.generations():
@@ -272,31 +237,31 @@ def test_failures_never_reach_the_front(tmp_path, config, invented):
 
 
 @pytest.mark.parametrize(("by", "space"), [(signal.SIGINT, {}), (signal.SIGTERM, {}), (signal.SIGINT, OWN)])
-def test_a_stopped_run_ends_like_one_that_was_not(tmp_path, config, invented, by, space):
+def test_a_stopped_run_ends_like_one_that_was_not(tmp_path, config, driver, by, space):
     config = replace(config, **space)
-    whole = run_in(tmp_path / "whole", config)
+    whole = driver.run_in(tmp_path / "whole", config)
     run = RunDirectory(tmp_path / "stopped")
     before = signal.getsignal(signal.SIGTERM)
     assert before is not signal.default_int_handler
     witnesses = [Witness(stop_at=4, by=by)]
     with pytest.raises(Interrupted, match=f"go on with: star resume {run.path}"):
-        evolve(config, run, witnesses[0])
+        driver.evolve(config, run, witnesses[0])
     for stop_at in (1, 7, 3):
         witnesses.append(Witness(stop_at, by))
         with pytest.raises(Interrupted):
-            resume(run, progress=witnesses[-1])
+            driver.resume(run, progress=witnesses[-1])
     assert signal.getsignal(signal.SIGTERM) is before
     witnesses.append(Witness())
-    summary = resume(run, progress=witnesses[-1])
+    summary = driver.resume(run, progress=witnesses[-1])
     assert contents(run) == contents(whole)
     assert outcomes(run) == outcomes(whole)
     landed = [evaluation.hash for witness in witnesses for evaluation in witness.evaluations]
     assert len(landed) == len(set(landed)) == summary.evaluations, "what had landed was trained again"
 
 
-def test_killed_before_gathering_and_again_in_the_next_generation(tmp_path, config, invented, monkeypatch):
+def test_killed_before_gathering_and_again_in_the_next_generation(tmp_path, config, driver, monkeypatch):
     """Single files of two generations then lie side by side, in an order of neither."""
-    whole = run_in(tmp_path / "whole", config)
+    whole = driver.run_in(tmp_path / "whole", config)
     run, gather = RunDirectory(tmp_path / "killed"), RunDirectory.compact_evaluations
 
     def die(self, number, *rest):
@@ -306,23 +271,23 @@ def test_killed_before_gathering_and_again_in_the_next_generation(tmp_path, conf
 
     monkeypatch.setattr(RunDirectory, "compact_evaluations", die)
     with pytest.raises(Interrupted):
-        evolve(config, run)
+        driver.evolve(config, run)
     monkeypatch.setattr(RunDirectory, "compact_evaluations", gather)
     with pytest.raises(Interrupted):
-        resume(run, progress=Witness(stop_at=3))
+        driver.resume(run, progress=Witness(stop_at=3))
     singles = {path.stem for path in (run.path / "evaluations").iterdir() if len(path.stem) == 16}
     born = {hash: run.evaluations()[hash].generation for hash in sorted(singles)}
     assert set(born.values()) == {2, 3} and list(born.values()) != sorted(born.values())
-    resume(run)
+    driver.resume(run)
     assert contents(run) == contents(whole)
     assert outcomes(run) == outcomes(whole)
 
 
 @pytest.mark.parametrize("at", [2, 5])
 def test_killed_between_gathering_and_deleting_each_evaluation_still_has_one_row(
-    tmp_path, config, invented, monkeypatch, at
+    tmp_path, config, driver, monkeypatch, at
 ):
-    whole = run_in(tmp_path / "whole", config)
+    whole = driver.run_in(tmp_path / "whole", config)
     run, unlink = RunDirectory(tmp_path / "killed"), Path.unlink
 
     def die(self, missing_ok=False):
@@ -332,16 +297,16 @@ def test_killed_between_gathering_and_deleting_each_evaluation_still_has_one_row
 
     monkeypatch.setattr(Path, "unlink", die)
     with pytest.raises(Interrupted):
-        evolve(config, run)
+        driver.evolve(config, run)
     monkeypatch.setattr(Path, "unlink", unlink)
     assert max(rows_of(run).values()) == 2
-    resume(run)
+    driver.resume(run)
     assert rows_of(run) == rows_of(whole) and set(rows_of(run).values()) == {1}
     assert contents(run) == contents(whole)
 
 
-def test_every_evaluation_tells_which_generation_asked_for_it(tmp_path, config, invented):
-    run = run_in(tmp_path / "run", config)
+def test_every_evaluation_tells_which_generation_asked_for_it(tmp_path, config, driver):
+    run = driver.run_in(tmp_path / "run", config)
     born = Counter(evaluation.generation for evaluation in run.evaluations().values())
     for generation in run.generations():
         assert generation.evaluations == sum(born[number] for number in range(generation.number + 1))
@@ -350,35 +315,34 @@ def test_every_evaluation_tells_which_generation_asked_for_it(tmp_path, config, 
 
 
 @pytest.mark.parametrize("torn", ["generations/0000.parquet", "evaluations/generation-0000.parquet"])
-def test_the_hypervolume_does_not_need_the_first_generation(tmp_path, config, invented, torn):
-    longer = run_in(tmp_path / "longer", config)
-    run = run_in(tmp_path / "run", replace(config, generations=2))
+def test_the_hypervolume_does_not_need_the_first_generation(tmp_path, config, driver, torn):
+    longer = driver.run_in(tmp_path / "longer", config)
+    run = driver.run_in(tmp_path / "run", replace(config, generations=2))
     victim = run.path / torn
     victim.write_bytes(victim.read_bytes()[:-40])
     witness = Witness()
-    resume(run, 3, witness)
+    driver.resume(run, 3, witness)
     assert any(f"{victim.name} is torn" in note for note in witness.notes)
     assert run.latest_generation().hypervolume == longer.latest_generation().hypervolume
 
 
-def test_more_generations_are_those_of_a_longer_run(tmp_path, config, invented):
-    longer = run_in(tmp_path / "longer", config)
-    run = run_in(tmp_path / "run", replace(config, generations=2))
+def test_more_generations_are_those_of_a_longer_run(tmp_path, config, driver):
+    longer = driver.run_in(tmp_path / "longer", config)
+    run = driver.run_in(tmp_path / "run", replace(config, generations=2))
     with pytest.raises(Interrupted):
-        resume(run, 3, Witness(stop_at=2))
+        driver.resume(run, 3, Witness(stop_at=2))
     assert from_toml(run.config_toml).generations == 5, "a plain resume goes on to the new end"
-    assert resume(run).generation == 5
+    assert driver.resume(run).generation == 5
     assert contents(run) == contents(longer)
     assert run.config_toml == longer.config_toml
 
 
-def test_a_finished_run_says_so_and_trains_nothing(tmp_path, config, invented, monkeypatch):
+def test_a_finished_run_says_so_and_trains_nothing(tmp_path, config, driver, monkeypatch):
     run = RunDirectory(tmp_path / "run")
-    summary = evolve(config, run)
+    summary = driver.evolve(config, run)
     before = contents(run, "generations", "weights", "evaluations")
-    monkeypatch.setattr(room, "_make_pool", None)
     witness = Witness()
-    again = resume(run, progress=witness)
+    again = Driver(invent, in_pool(None)).resume(run, progress=witness)
     assert "is finished" in witness.notes[0]
     seconds = ("startup_seconds", "wall_seconds", "training_seconds", "overhead_seconds")
     assert again == replace(summary, **dict.fromkeys(("workers", "worker_utilisation", *seconds), 0))
@@ -396,8 +360,8 @@ def test_lost_weights_of_the_front_are_trained_again(tmp_path, config):
     assert contents(run) == before
 
 
-def test_weights_that_cannot_be_made_again_are_told_of(tmp_path, config, invented, monkeypatch):
-    run = run_in(tmp_path / "run", config)
+def test_weights_that_cannot_be_made_again_are_told_of(tmp_path, config, driver):
+    run = driver.run_in(tmp_path / "run", config)
     before = contents(run)
     lost = sorted((run.path / "weights").iterdir())[0]
     lost.unlink()
@@ -406,29 +370,27 @@ def test_weights_that_cannot_be_made_again_are_told_of(tmp_path, config, invente
         evaluation = Evaluation(hash=job.task.hash, status=Status.OUT_OF_MEMORY, error="too large for this machine")
         return Result(task=job.task, evaluation=evaluation)
 
-    monkeypatch.setattr(room, "evaluate", fail)
     witness = Witness()
-    resume(run, progress=witness)
+    Driver(fail).resume(run, progress=witness)
     sentence = f"the weights of {lost.stem} could not be made again, out_of_memory: too large for this machine"
     assert sentence in witness.notes
-    monkeypatch.setattr(room, "evaluate", invent)
-    resume(run)
+    driver.resume(run)
     assert contents(run) == before, "later, where there is room"
 
 
-def test_a_torn_generation_is_told_of_and_made_again(tmp_path, config, invented):
-    run = run_in(tmp_path / "run", config)
+def test_a_torn_generation_is_told_of_and_made_again(tmp_path, config, driver):
+    run = driver.run_in(tmp_path / "run", config)
     before, counted = contents(run), outcomes(run)
     newest = run.path / "generations" / "0005.parquet"
     newest.write_bytes(newest.read_bytes()[:-40])
     witness = Witness()
-    resume(run, progress=witness)
+    driver.resume(run, progress=witness)
     assert any("0005.parquet is torn" in note for note in witness.notes)
     (run.path / "generations" / "0005.parquet.torn").unlink()
     assert contents(run) == before and outcomes(run) == counted
 
 
-def test_what_was_given_up_stays_given_up(tmp_path, config, monkeypatch):
+def test_what_was_given_up_stays_given_up(tmp_path, config):
     """A pool has tried it often enough: however often the run is resumed, a poison genome kills no more workers."""
     deaths = Counter()
 
@@ -439,19 +401,19 @@ def test_what_was_given_up_stays_given_up(tmp_path, config, monkeypatch):
             return Result(task=job.task, evaluation=evaluation)
         return invent(job, settings, corpus)
 
-    monkeypatch.setattr(room, "evaluate", die)
+    driver = Driver(die)
     run = RunDirectory(tmp_path / "run")
     with pytest.raises(Interrupted):
-        evolve(config, run, Witness(stop_at=9))
-    resume(run)
+        driver.evolve(config, run, Witness(stop_at=9))
+    driver.resume(run)
     assert deaths and set(deaths.values()) == {1}
     crashed = [one for one in run.evaluations().values() if one.status is Status.CRASHED]
     assert len(crashed) == run.latest_generation().failures["crashed"] == len(deaths)
     assert all(one.retries == {"died": 2} for one in crashed)
 
 
-def test_cheap_refusals_come_before_the_corpus_is_read(tmp_path, config, monkeypatch):
-    monkeypatch.setattr(room, "load_corpus", None)
+def test_cheap_refusals_come_before_the_corpus_is_read(tmp_path, config):
+    config = replace(config, corpus=("nowhere",))
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "cat.png").touch()
     with pytest.raises(UserError, match="not empty"):
@@ -460,56 +422,57 @@ def test_cheap_refusals_come_before_the_corpus_is_read(tmp_path, config, monkeyp
         evolve(replace(config, objectives=("quallity",)), RunDirectory(tmp_path / "new"))
 
 
-def test_refusals(tmp_path, config, invented):
-    run = run_in(tmp_path / "run", config)
+def test_refusals(tmp_path, config, driver):
+    run = driver.run_in(tmp_path / "run", config)
     with pytest.raises(UserError, match="holds a run already; go on with it by `star resume"):
-        evolve(config, RunDirectory(run.path))
+        driver.evolve(config, RunDirectory(run.path))
     with pytest.raises(UserError, match="unknown objective 'quallity'; did you mean 'quality'"):
-        evolve(replace(config, objectives=("quallity",)), RunDirectory(tmp_path / "new"))
+        driver.evolve(replace(config, objectives=("quallity",)), RunDirectory(tmp_path / "new"))
     with pytest.raises(UserError, match="does not exist"):
-        evolve(replace(config, corpus=("nowhere.txt",)), RunDirectory(tmp_path / "new"))
+        driver.evolve(replace(config, corpus=("nowhere.txt",)), RunDirectory(tmp_path / "new"))
     short = tmp_path / "short.txt"
     short.write_text("too short")
     with pytest.raises(UserError, match="too short"):
-        evolve(replace(config, corpus=(str(short),)), RunDirectory(tmp_path / "new"))
+        driver.evolve(replace(config, corpus=(str(short),)), RunDirectory(tmp_path / "new"))
     assert not (tmp_path / "new").exists(), "a run that cannot begin leaves nothing"
     Path(config.corpus[0]).write_text("another text altogether\n" * 200)
     with pytest.raises(UserError, match="the corpus is not the one that this run began with"):
-        resume(RunDirectory(run.path))
+        driver.resume(RunDirectory(run.path))
 
 
-def test_other_versions_are_told_of(tmp_path, config, invented, monkeypatch):
-    run = run_in(tmp_path / "run", replace(config, generations=1))
-    monkeypatch.setattr(room, "version", lambda name: "9.9" if name == "torch" else version(name))
+def test_other_versions_are_told_of(tmp_path, config, driver, monkeypatch):
+    run = driver.run_in(tmp_path / "run", replace(config, generations=1))
+    then = f'torch = "{version("torch")}"'
+    (run.path / "run.toml").write_text(run.config_toml.replace(then, 'torch = "9.9"'))
     witness = Witness()
-    resume(run, 1, witness)
-    assert len(witness.notes) == 1 and "torch" in witness.notes[0] and "going on with 9.9" in witness.notes[0]
+    driver.resume(run, 1, witness)
+    assert len(witness.notes) == 1 and "begun with torch 9.9" in witness.notes[0]
 
 
-def test_what_cannot_be_placed_leaves_everything_as_it_was(tmp_path, config, invented):
+def test_what_cannot_be_placed_leaves_everything_as_it_was(tmp_path, config, driver):
     """Neither a run that was never begun, nor more generations than were to be."""
     wrong = {"serial": False, "address": "127.0.0.1:1"}
     with pytest.raises(UserError, match="nothing answers"):
-        evolve(replace(config, **wrong), RunDirectory(tmp_path / "new"))
+        driver.evolve(replace(config, **wrong), RunDirectory(tmp_path / "new"))
     assert not (tmp_path / "new").exists()
-    run = run_in(tmp_path / "run", config)
+    run = driver.run_in(tmp_path / "run", config)
     before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
     for places, words in ((wrong, "nothing answers"), ({"address": "auto"}, "serial")):
         with pytest.raises(UserError, match=words):
-            resume(run, 2, places=places)
+            driver.resume(run, 2, places=places)
     assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
 
 
-def test_where_to_train_is_chosen_anew_and_not_recorded(tmp_path, config, invented, monkeypatch):
-    run = run_in(tmp_path / "run", config)
+def test_where_to_train_is_chosen_anew_and_not_recorded(tmp_path, config, driver, monkeypatch):
+    run = driver.run_in(tmp_path / "run", config)
     chosen = []
 
-    def note_choice(config, corpus):
-        chosen.append((config.workers, config.address, config.serial))
-        return SerialPool(lambda job: invent(job, SETTINGS, corpus))
+    def note_choice(plan, evaluate, corpus):
+        chosen.append((plan.placement.workers, plan.placement.address, plan.settings.serial))
+        return SerialPool(evaluate)
 
-    monkeypatch.setattr(room, "_make_pool", note_choice)
-    resume(run, 1, places={"workers": 3, "address": "auto", "serial": False})
-    resume(run, 1)
+    driver = Driver(invent, note_choice)
+    driver.resume(run, 1, places={"workers": 3, "address": "auto", "serial": False})
+    driver.resume(run, 1)
     assert chosen == [(3, "auto", False), (0, "", True)]
     assert from_toml(run.config_toml) == plan_run(replace(config, generations=7)).settings

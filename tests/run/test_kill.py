@@ -17,9 +17,9 @@ import psutil
 import pytest
 from support.driver import drive, drive_until
 from support.paths import TESTS, importing
+from support.runs import Driver
 from support.tiny import CONFIG, contents, invent, outcomes, write_text
 
-import star.run.evolve as room
 from star.records import Status
 from star.run.evolve import evolve
 from star.run.settings import Settings
@@ -92,22 +92,22 @@ def test_killed_fifty_times_in_a_race(tmp_path, processes, text):
 
 
 @pytest.mark.parametrize("config", [replace(CONFIG, population=3), replace(RACE, population=2)], ids=["plain", "race"])
-def test_killed_before_every_single_touch_of_the_disk(tmp_path, processes, text, monkeypatch, config):
+def test_killed_before_every_single_touch_of_the_disk(tmp_path, processes, text, config):
     config = replace(config, corpus=(text,), offspring=2, generations=1)
-    monkeypatch.setattr(room, "evaluate", invent)
+    driver = Driver(invent)
     whole = RunDirectory(tmp_path / "whole")
-    evolve(config, whole)
+    driver.evolve(config, whole)
     touch = 0
     while True:
         touch += 1
         run = RunDirectory(tmp_path / f"run{touch}")
-        driver = processes.Process(target=drive_until, args=(touch, run.path, config))
-        driver.start()
-        driver.join()
-        if driver.exitcode == 0:
+        process = processes.Process(target=drive_until, args=(touch, run.path, config))
+        process.start()
+        process.join()
+        if process.exitcode == 0:
             break
-        assert driver.exitcode == -signal.SIGKILL
-        drive(run.path, config)
+        assert process.exitcode == -signal.SIGKILL
+        drive(run.path, config, driver)
         assert same(run, whole), touch
     assert touch > 50, "there should have been so many at least"
 

@@ -8,17 +8,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support.runs import Driver
 from support.searching import SIZES, ask, make, measure, record
 from support.targets import SMALL
 from support.tiny import CONFIG, contents, invent, outcomes, write_text
 
-import star.run.evolve as room
 from star.architecture.genome import Space, canonical, decode
 from star.cost.limits import write_limit
 from star.errors import UserError
 from star.records import Status
 from star.report.history import read_history
-from star.run.evolve import Interrupted, evolve, resume
+from star.run.evolve import Interrupted, evolve
 from star.run.plan import plan_run
 from star.run.progress import Silent
 from star.run.settings import from_toml, to_toml
@@ -36,28 +36,24 @@ def config(tmp_path):
 
 
 @pytest.fixture
-def trained(monkeypatch):
+def trained():
     """Genomes that were trained, and how often."""
-    found = Counter()
+    return Counter()
 
+
+@pytest.fixture
+def driver(trained):
     def count(job, settings, corpus):
-        found[job.task.genome] += 1
+        trained[job.task.genome] += 1
         return invent(job, settings, corpus)
 
-    monkeypatch.setattr(room, "evaluate", count)
-    return found
+    return Driver(count)
 
 
 def quantile(config, share):
     """The memory that this share of random genomes does not exceed."""
     space, target, rng = plan_run(config).search.space, plan_run(config).target, np.random.default_rng(5)
     return float(np.quantile([target.count(space.sample(rng)).memory_bytes for _ in range(1000)], share))
-
-
-def run_in(path, config, progress=None):
-    run = RunDirectory(path)
-    evolve(config, run, progress)
-    return run
 
 
 def total(genome):
@@ -151,11 +147,11 @@ def test_what_cannot_be_built_is_the_worst_of_all():
 
 
 @pytest.mark.parametrize(("share", "space"), [(0.3, {}), (0.01, {}), (0.01, {"deck": "extended", "levels": "all"})])
-def test_nothing_beyond_a_limit_is_trained_or_reaches_the_front(tmp_path, config, trained, share, space):
+def test_nothing_beyond_a_limit_is_trained_or_reaches_the_front(tmp_path, config, trained, share, space, driver):
     config = replace(config, **space)
     limit = quantile(config, share)
     config = replace(config, max_memory=limit)
-    run = run_in(tmp_path / "run", config)
+    run = driver.run_in(tmp_path / "run", config)
     target, last = plan_run(config).target, run.latest_generation()
     assert trained and all(target.count(genome).memory_bytes <= limit for genome in trained)
     assert last.front and all(target.count(one.genome).memory_bytes <= limit for one in last.front)
@@ -168,11 +164,11 @@ def test_nothing_beyond_a_limit_is_trained_or_reaches_the_front(tmp_path, config
             assert one.error.startswith("memory_bytes ") and f"> max_memory {limit:,.0f}" in one.error
 
 
-def test_a_limit_that_none_of_the_first_draws_meets(tmp_path, config, trained):
+def test_a_limit_that_none_of_the_first_draws_meets(tmp_path, config, trained, driver):
     config = replace(config, slots=8, generations=12)
     least = quantile(config, 0) * 0.86
     config = replace(config, max_memory=least)
-    run = run_in(tmp_path / "run", config)
+    run = driver.run_in(tmp_path / "run", config)
     first, *_, last = run.generations()
     assert first.front == () and first.evaluations == 0 and first.hypervolume == 0 and first.reference is None
     assert {one.status for one in first.individuals} == {Status.INFEASIBLE}
@@ -181,11 +177,11 @@ def test_a_limit_that_none_of_the_first_draws_meets(tmp_path, config, trained):
     assert read_history(run).front and len(read_history(run).evaluated) <= last.evaluations
 
 
-def test_what_cannot_be_built_at_the_target_is_never_trained(tmp_path, config, trained):
+def test_what_cannot_be_built_at_the_target_is_never_trained(tmp_path, config, trained, driver):
     path = tmp_path / "six.toml"
     path.write_text(SMALL.replace("d_model = 64", "d_model = 48"))  # six heads, which no four divide
     config = replace(config, target=str(path), generations=2)
-    run = run_in(tmp_path / "run", config)
+    run = driver.run_in(tmp_path / "run", config)
     names = {slot.liv.name for genome in trained for slot in decode(genome)}
     assert len(names) > 5 and not names & {"SA-3", "SA-3-Diff"}
     assert run.latest_generation().turned_away > 0 and run.latest_generation().front
@@ -199,20 +195,20 @@ class Lines(Silent):
         self.refusals.append(refusal)
 
 
-def test_the_usual_reason_is_told_and_no_part_of_the_result(tmp_path, config, trained):
+def test_the_usual_reason_is_told_and_no_part_of_the_result(tmp_path, config, trained, driver):
     config = replace(config, max_memory=quantile(config, 0.2), max_params=1e12)
     run, lines = RunDirectory(tmp_path / "run"), Lines()
-    summary = evolve(config, run, lines)
+    summary = driver.evolve(config, run, lines)
     reason = f"memory_bytes > max_memory {write_limit('max_memory', config.max_memory)}"
     assert summary.turned_away_mostly == reason and set(lines.refusals) == {reason}
-    assert resume(run).turned_away_mostly == "", "a process that turned nothing away knows of no reason"
+    assert driver.resume(run).turned_away_mostly == "", "a process that turned nothing away knows of no reason"
     six = tmp_path / "six.toml"
     six.write_text(SMALL.replace("d_model = 64", "d_model = 48"))
     config = replace(config, target=str(six), max_memory=0.0)
-    found = evolve(config, RunDirectory(tmp_path / "six")).turned_away_mostly
+    found = driver.evolve(config, RunDirectory(tmp_path / "six")).turned_away_mostly
     assert found.startswith("SA-3")
     free = replace(config, target=None, max_params=0.0)
-    assert evolve(free, RunDirectory(tmp_path / "free"), lines).turned_away_mostly == lines.refusals[-1] == ""
+    assert driver.evolve(free, RunDirectory(tmp_path / "free"), lines).turned_away_mostly == lines.refusals[-1] == ""
 
 
 def test_a_generation_that_stays_short_says_why(star, tmp_path, config, trained):
@@ -238,26 +234,26 @@ class Stop(Silent):
 
 
 @pytest.mark.parametrize(("share", "edited"), [(0.2, "deleted"), (0.002, "changed")])
-def test_a_stopped_run_ends_alike_whatever_became_of_the_targets_file(tmp_path, config, trained, share, edited):
+def test_a_stopped_run_ends_alike_whatever_became_of_the_targets_file(tmp_path, config, trained, share, edited, driver):
     config = replace(config, slots=6)
     config = replace(config, max_memory=quantile(config, share), max_flops=1e6)
-    whole = run_in(tmp_path / "whole", config)
+    whole = driver.run_in(tmp_path / "whole", config)
     run = RunDirectory(tmp_path / "stopped")
     with pytest.raises(Interrupted):
-        evolve(config, run, Stop(2))
+        driver.evolve(config, run, Stop(2))
     file = tmp_path / "small.toml"
     file.unlink() if edited == "deleted" else file.write_text(SMALL.replace("d_model = 64", "d_model = 128"))
     for after in (3, 1):
         with pytest.raises(Interrupted):
-            resume(run, progress=Stop(after))
-    summary = resume(run)
+            driver.resume(run, progress=Stop(after))
+    summary = driver.resume(run)
     assert contents(run) == contents(whole) and outcomes(run) == outcomes(whole)
     assert summary.turned_away == whole.latest_generation().turned_away > 0
-    assert (summary.target, summary.dtype, summary.limits) == (str(file), "int4", config.limits)
+    assert (summary.target, summary.dtype, summary.limits) == (str(file), "int4", plan_run(config).limits)
 
 
-def test_without_limits_nothing_is_turned_away(tmp_path, config, trained):
-    last = run_in(tmp_path / "run", replace(config, target=None)).latest_generation()
+def test_without_limits_nothing_is_turned_away(tmp_path, config, trained, driver):
+    last = driver.run_in(tmp_path / "run", replace(config, target=None)).latest_generation()
     assert last.turned_away == 0 and last.evaluations == len(trained)
 
 
@@ -267,17 +263,17 @@ def test_a_limit_that_nothing_meets_leaves_nothing(tmp_path, config):
     assert not (tmp_path / "run").exists()
 
 
-def test_infeasible_individuals_are_those_of_the_screen(tmp_path, config, trained):
+def test_infeasible_individuals_are_those_of_the_screen(tmp_path, config, trained, driver):
     config = replace(config, max_memory=quantile(config, 0.001), generations=1)
-    run, screen = run_in(tmp_path / "run", config), plan_run(config).screen()
+    run, screen = driver.run_in(tmp_path / "run", config), plan_run(config).screen()
     for one in run.generations()[0].individuals:
         assert (one.status is Status.INFEASIBLE) == bool(screen.refusal(canonical(one.genome)))
 
 
 @pytest.fixture
-def finished(tmp_path, config, trained):
+def finished(tmp_path, config, trained, driver):
     config = replace(config, max_memory=quantile(config, 0.2), batch=2, context=100)
-    return run_in(tmp_path / "run", config).path
+    return driver.run_in(tmp_path / "run", config).path
 
 
 def test_what_the_commands_tell_of_a_target(star, finished):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.runs import Driver
 from support.tiny import CONFIG, TINY, contents, invent, write_text
 
-import star.run.evolve as room
 from star.errors import UserError
 from star.records import Status
 from star.run.evolve import evolve
@@ -91,17 +91,17 @@ def test_rungs_divide_the_training(tokens, rungs, eta, steps):
 
 def test_a_race_needs_steps_and_quality():
     with pytest.raises(UserError, match="3 rungs of ratio 3 need 9 training steps; a proxy has 2"):
-        replace(CONFIG, rungs=3)
+        plan_run(replace(CONFIG, rungs=3))
     with pytest.raises(UserError, match="rungs needs quality among the objectives"):
-        replace(CONFIG, tokens=320, rungs=3, objectives=("params", "cache"))
+        plan_run(replace(CONFIG, tokens=320, rungs=3, objectives=("params", "cache")))
 
 
 @pytest.fixture
-def raced(tmp_path, monkeypatch):
-    monkeypatch.setattr(room, "evaluate", invent)
+def raced(tmp_path):
+    driver = Driver(invent)
     config = replace(CONFIG, corpus=(write_text(tmp_path),), tokens=320, rungs=3, population=20, offspring=12)
     run = RunDirectory(tmp_path / "run")
-    evolve(config, run)
+    driver.evolve(config, run)
     return run, config
 
 
@@ -128,14 +128,13 @@ def test_who_was_stopped_is_never_on_the_front_and_ranks_behind(raced):
 
 def test_those_that_went_on_have_the_quality_of_a_full_training(raced, tmp_path):
     run, config = raced
-    whole = RunDirectory(tmp_path / "whole")
-    evolve(replace(config, rungs=1), whole)
+    whole = Driver(invent).run_in(tmp_path / "whole", replace(config, rungs=1))
     full, quality = whole.evaluations(), "quality_bpb"
     both = [one for hash, one in run.evaluations().items() if one.status is Status.OK and hash in full]
     assert both and all(one.objectives[quality] == full[one.hash].objectives[quality] for one in both)
 
 
-def test_retries_and_seconds_of_all_parts_are_added(tmp_path, monkeypatch):
+def test_retries_and_seconds_of_all_parts_are_added(tmp_path):
     """However often a proxy paused: of what every part of it took, nothing is forgotten."""
 
     def faulty(job, settings, corpus):
@@ -144,9 +143,9 @@ def test_retries_and_seconds_of_all_parts_are_added(tmp_path, monkeypatch):
         own = {"seconds": 2.0, "train_seconds": 1.0, "retries": {cause: 1}}
         return replace(result, evaluation=replace(result.evaluation, **own))
 
-    monkeypatch.setattr(room, "evaluate", faulty)
+    driver = Driver(faulty)
     run = RunDirectory(tmp_path / "run")
-    evolve(replace(CONFIG, corpus=(write_text(tmp_path),), tokens=320, rungs=3, population=20), run)
+    driver.evolve(replace(CONFIG, corpus=(write_text(tmp_path),), tokens=320, rungs=3, population=20), run)
     evaluations = run.evaluations().values()
     for one in evaluations:
         if one.status in (Status.OK, Status.STOPPED):

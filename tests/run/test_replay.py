@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 from support.pretended import pretend
+from support.runs import Driver
 from support.tiny import CONFIG, contents, invent, write_text
 
-import star.run.evolve as room
 from star.records import Status
 from star.run.evolve import evolve
+from star.run.replay import retrain
 from star.storage.run_directory import RunDirectory
 
 FOLDERS = ("generations", "weights", "evaluations")
@@ -22,12 +23,8 @@ def config(request, tmp_path):
 
 
 @pytest.fixture
-def recorded(tmp_path, config, monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.setattr(room, "evaluate", invent)
-        run = RunDirectory(tmp_path / "run")
-        evolve(config, run)
-    return run
+def recorded(tmp_path, config):
+    return Driver(invent).run_in(tmp_path / "run", config)
 
 
 def rewrite(run, hash, **changes):
@@ -105,17 +102,15 @@ def test_one_proxy_comes_out_as_recorded(star, tmp_path, extra):
     assert code == 1 and json.loads(out)["differences"] == {"quality_bpb": [value + 0.5, value]}
 
 
-def test_one_that_diverged_after_a_rung_comes_out_as_recorded(star, tmp_path, monkeypatch):
+def test_one_that_diverged_after_a_rung_comes_out_as_recorded(tmp_path):
     """What is recorded of it besides is of the part before, which it passed."""
-    monkeypatch.setattr(room, "evaluate", pretend)
-    run = RunDirectory(tmp_path / "run")
-    evolve(replace(CONFIG, corpus=(write_text(tmp_path),), **RACE | {"population": 60, "generations": 0}), run)
-    monkeypatch.setattr("star.run.replay.evaluate", pretend)
+    config = replace(CONFIG, corpus=(write_text(tmp_path),), **RACE | {"population": 60, "generations": 0})
+    run = Driver(pretend).run_in(tmp_path / "run", config)
     known = run.evaluations()
     diverged = [one for one in run.latest_generation().individuals if one.status is Status.DIVERGED]
     assert {len(known[one.hash].rungs) for one in diverged} == {0, 1}
     for one in diverged:
-        assert star("replay", run.path, one.id)[0] == 0
+        assert not retrain(run, str(one.id), pytest.fail, pretend).differences()
 
 
 def test_refusals(star, refused, recorded, tmp_path):

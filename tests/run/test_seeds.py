@@ -5,15 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from support.fake_run import write_run
+from support.runs import Driver, Witness
 from support.tiny import CONFIG, contents, invent, write_text
 
-import star.run.evolve as room
 from star.architecture import catalogue
 from star.architecture.genome import Space, canonical, genome_hash, parse, split, tile, to_text
 from star.errors import UserError
-from star.run.evolve import evolve, resume
 from star.run.plan import plan_run
-from star.run.progress import Silent
 from star.run.seeds import choose_seeds, resolve_seeds
 from star.run.settings import Settings, from_toml
 from star.search.plan import Plan
@@ -22,6 +20,8 @@ from star.storage.run_directory import RunDirectory
 
 OWN = "12123,1211,1214,1214+11142,1231,1231/11111-21111"  # grouped-query attention and SwiGLU
 NEW = "12123,3211,1214,3214/11111"  # grouped-query attention with short convolutions of some features: in no table
+
+DRIVER = Driver(invent)
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +34,12 @@ def runs(tmp_path_factory):
 
 
 @pytest.fixture
-def config(tmp_path, monkeypatch):
-    monkeypatch.setattr(room, "evaluate", invent)
+def config(tmp_path):
     return replace(CONFIG, corpus=(write_text(tmp_path),), slots=4, generations=2)
 
 
 def seeds(*names, **settings):
-    return list(resolve_seeds(Settings(seed_genomes=names, **settings)))
+    return list(resolve_seeds(plan_run(Settings(seed_genomes=names, **settings))))
 
 
 def front_of(path):
@@ -74,14 +73,14 @@ def test_what_is_found_is_a_genome_of_the_space_and_stays_so(name, slots, settin
     config = Settings(seed_genomes=(name,), slots=slots, **settings)
     space = plan_run(config).search.space
     try:
-        ((genome, called),) = resolve_seeds(config).items()
+        ((genome, called),) = resolve_seeds(plan_run(config)).items()
     except UserError as refusal:
         assert ("holds" if "levels" in settings else "in no deck") in str(refusal)
         assert "levels" in settings and slots < 8 or name == NEW
         return
     assert called == name and space.repair(genome) == genome and len(genome) == space.length
     again = replace(config, seed_genomes=(to_text(genome),))
-    assert list(resolve_seeds(again)) == [genome] == [parse(to_text(genome))], "what is stored is what was found"
+    assert list(resolve_seeds(plan_run(again))) == [genome] == [parse(to_text(genome))], "what is stored is what was found"
 
 
 @pytest.mark.parametrize(
@@ -155,9 +154,9 @@ def test_an_infeasible_seed_is_kept_untrained():
 def test_a_run_begins_with_its_seeds_and_resumes_without_what_they_came_from(tmp_path, config, runs):
     named = ("transformer-pp", f"{runs['plain']}", "lfm2-like")
     run, config = RunDirectory(tmp_path / "run"), replace(config, seed_genomes=named, population=16)
-    evolve(config, run)
+    DRIVER.evolve(config, run)
     written = from_toml(run.config_toml).seed_genomes
-    expected = list(resolve_seeds(plan_run(config).settings))
+    expected = list(resolve_seeds(plan_run(config)))
     assert [parse(text) for text in written] == expected and len(written) > 3
     first = {one.hash: one for one in run.generations()[0].individuals}
     born = [hash for hash, one in run.evaluations().items() if one.generation == 0]
@@ -167,23 +166,15 @@ def test_a_run_begins_with_its_seeds_and_resumes_without_what_they_came_from(tmp
     whole = contents(run)
     for path in (run.path / "generations").iterdir():
         path.unlink()
-    resume(run)
+    DRIVER.resume(run)
     assert contents(run) == whole
 
 
-class Notes(Silent):
-    def __init__(self):
-        self.found = []
-
-    def noted(self, sentence):
-        self.found.append(sentence)
-
-
 def test_more_seeds_than_places_are_told_of(tmp_path, config):
-    notes, texts = Notes(), ("11111", "21111", "31111", "41111", "51111", "61111", "71111")
+    notes, texts = Witness(), ("11111", "21111", "31111", "41111", "51111", "61111", "71111")
     run = RunDirectory(tmp_path / "run")
-    evolve(replace(config, seed_genomes=texts), run, notes)
-    assert notes.found == ["of 7 seed genomes the first 6 fit into the population"]
+    DRIVER.evolve(replace(config, seed_genomes=texts), run, notes)
+    assert notes.notes == ["of 7 seed genomes the first 6 fit into the population"]
     assert len(from_toml(run.config_toml).seed_genomes) == 6
 
 
@@ -192,13 +183,13 @@ def test_seeds_beyond_a_limit_give_their_places_to_others(tmp_path, config):
     costs = {text: plan_run(config).target.count(tile(parse(text), 4)).params for text in texts}
     limit = float(sorted(costs.values())[2])
     config = replace(config, seed_genomes=tuple(costs), max_params=limit, population=2, offspring=2)
-    run, notes = RunDirectory(tmp_path / "run"), Notes()
-    evolve(config, run, notes)
+    run, notes = RunDirectory(tmp_path / "run"), Witness()
+    DRIVER.evolve(config, run, notes)
     fitting, beyond = [], []
     for text, cost in costs.items():
         (beyond if cost > limit else fitting).append(text)
     assert len(beyond) == 2 and len(fitting) == 3
-    assert notes.found == [
+    assert notes.notes == [
         *(f"seed genome {text} is left out: params {costs[text]:,} > max_params {limit:,.0f}" for text in beyond),
         "of 3 seed genomes the first 2 fit into the population",
     ]
@@ -208,21 +199,21 @@ def test_seeds_beyond_a_limit_give_their_places_to_others(tmp_path, config):
     whole = contents(run)
     for path in (run.path / "generations").iterdir():
         path.unlink()
-    notes.found.clear()
-    resume(run, progress=notes)
-    assert contents(run) == whole and notes.found == [], "what the file holds is not chosen from again"
+    notes.notes.clear()
+    DRIVER.resume(run, progress=notes)
+    assert contents(run) == whole and notes.notes == [], "what the file holds is not chosen from again"
 
 
 def test_a_seed_that_cannot_be_built_at_the_target_is_left_out(tmp_path, runs):
     path = tmp_path / "six.toml"
     path.write_text("[scale]\nslots = 4\nd_model = 48\nhead_dim = 8\nvocab_size = 256\nseq_len = 64\n")
     notes, config = [], Settings(target=str(path), seed_genomes=("31111", "11111"), slots=4)
-    assert choose_seeds(config, notes.append) == [tile(parse("11111"), 4)]
+    assert choose_seeds(plan_run(config), notes.append) == [tile(parse("11111"), 4)]
     assert notes == [f"seed genome 31111 is left out: {plan_run(config).screen().refusal(tile(parse('31111'), 4))}"]
     assert "SA-3" in notes[0]
     config = Settings(max_params=1.0, seed_genomes=(str(runs["plain"]),))
     notes.clear()
-    assert choose_seeds(config, notes.append) == []
+    assert choose_seeds(plan_run(config), notes.append) == []
     assert all(note.startswith(f"seed genome {runs['plain']}:"[:72]) for note in notes) and len(notes) > 1
 
 

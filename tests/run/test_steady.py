@@ -6,16 +6,16 @@ import sys
 from collections import Counter, deque
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
+from support.runs import Driver, in_pool
 from support.tiny import CONFIG, SETTINGS, contents, invent, make_task, outcomes, rows_of, write_text
 
-import star.run.evolve as room
 from star.records import Individual, Job, Status
 from star.run import arrivals
 from star.run.arrivals import LEAST
-from star.run.evolve import evolve, resume
 from star.run.plan import plan_run
 from star.run.progress import Silent
 from star.run.replay import Differs, replay
@@ -43,26 +43,26 @@ def config(tmp_path):
 
 
 @pytest.fixture
-def trained(monkeypatch):
+def trained():
     """How often each part of each training was done, by invention."""
-    counts = Counter()
+    return Counter()
 
+
+@pytest.fixture
+def driver(trained):
     def count(job, settings, corpus):
-        counts[job.task.hash, job.until] += 1
+        trained[job.task.hash, job.until] += 1
         return invent(job, settings, corpus)
 
-    monkeypatch.setattr(room, "evaluate", count)
-    return counts
+    return Driver(count)
 
 
 class Scrambled(SerialPool):
     """Its results arrive in a random order, and the number of its workers changes all the time."""
 
-    seed = 0
-
-    def __init__(self, evaluate):
+    def __init__(self, evaluate, seed):
         super().__init__(evaluate)
-        self.rng = random.Random(self.seed)
+        self.rng = random.Random(seed)
         self.num_workers = 3
         self.submitted = set()
         self.has_starved = False
@@ -83,17 +83,8 @@ class Scrambled(SerialPool):
         return result
 
 
-@pytest.fixture
-def scrambled(monkeypatch):
-    monkeypatch.setattr(Scrambled, "seed", 0)
-    monkeypatch.setattr(room, "SerialPool", Scrambled)
-    return Scrambled
-
-
-def run_in(path: Path, config, progress=None) -> RunDirectory:
-    run = RunDirectory(path)
-    evolve(config, run, progress)
-    return run
+def scramble(driver: Driver, seed: float) -> Driver:
+    return replace(driver, make_pool=in_pool(partial(Scrambled, seed=seed)))
 
 
 def order(run: RunDirectory) -> dict[str, tuple[int, int]]:
@@ -136,9 +127,9 @@ def killed_at(touch: int, path: Path):
         state["on"] = False
 
 
-def test_one_worker_is_the_plain_loop(tmp_path, config, trained):
+def test_one_worker_is_the_plain_loop(tmp_path, config, trained, driver):
     """Two are under way at any time: the oldest is told, another is asked for."""
-    run = run_in(tmp_path / "run", config)
+    run = driver.run_in(tmp_path / "run", config)
     space = plan_run(config).search.space
     search = Search(Plan(population=config.population, space=space, num_objectives=3, seed=config.seed))
     flight, known, number = deque(), {}, 0
@@ -172,25 +163,25 @@ def test_one_worker_is_the_plain_loop(tmp_path, config, trained):
 
 
 @pytest.mark.parametrize("extra", [{}, RACE | {"population": 20, "offspring": 12}])
-def test_one_worker_repeats_itself(tmp_path, config, trained, extra):
+def test_one_worker_repeats_itself(tmp_path, config, trained, extra, driver):
     config = replace(config, **extra)
-    one, other = run_in(tmp_path / "one", config), run_in(tmp_path / "other", config)
+    one, other = driver.run_in(tmp_path / "one", config), driver.run_in(tmp_path / "other", config)
     assert contents(one) == contents(other) and outcomes(one) == outcomes(other) and order(one) == order(other)
     check_record(one, config)
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("extra", [{}, RACE, {"slots": 1, "generations": 6}, {"max_params": 9_000.0}])
-def test_any_order_is_a_record(tmp_path, config, trained, scrambled, extra, seed):
-    scrambled.seed = seed
+def test_any_order_is_a_record(tmp_path, config, trained, extra, seed, driver):
+    driver = scramble(driver, seed)
     config = replace(config, **extra)
-    run = run_in(tmp_path / "run", config)
+    run = driver.run_in(tmp_path / "run", config)
     check_record(run, config)
     assert set(trained.values()) == {1}
     before = contents(run)
     for path in (run.path / "generations").iterdir():
         path.unlink()
-    resume(run)
+    driver.resume(run)
     assert contents(run) == before, "generations follow from the record of evaluations"
 
 
@@ -199,12 +190,12 @@ def test_any_order_is_a_record(tmp_path, config, trained, scrambled, extra, seed
     [{}, {"rungs": 3, "eta": 2, "tokens": 256, "store": "shared"}, {"warm_weights": True}],
     ids=["plain", "race", "warm"],
 )
-def test_killed_before_every_single_touch_of_the_disk(tmp_path, config, trained, monkeypatch, extra):
+def test_killed_before_every_single_touch_of_the_disk(tmp_path, config, trained, monkeypatch, extra, driver):
     monkeypatch.setattr(arrivals, "LEAST", 2)
     config = replace(config, population=3, offspring=1, generations=1, **extra)
     if config.store:
         config = replace(config, store=str(tmp_path / "store-whole"))
-    whole = run_in(tmp_path / "whole", config)
+    whole = driver.run_in(tmp_path / "whole", config)
     check_record(whole, config)
     touch, is_done = 0, False
     while not is_done:
@@ -212,10 +203,10 @@ def test_killed_before_every_single_touch_of_the_disk(tmp_path, config, trained,
         run = RunDirectory(tmp_path / f"run{touch}")
         if config.store:
             config = replace(config, store=str(tmp_path / f"store{touch}"))
-        is_done = kill(run, config, touch)
+        is_done = kill(driver, run, config, touch)
         landed = run.evaluations() if (run.path / "run.toml").exists() else {}
         trained.clear()
-        resume(run) if (run.path / "run.toml").exists() else evolve(config, run)
+        driver.resume(run) if (run.path / "run.toml").exists() else driver.evolve(config, run)
         again = {(hash, until) for hash, until in trained if hash in landed and until is None}
         assert not [hash for hash, _ in again if landed[hash].status is not Status.STOPPED], touch
         assert not [one for one in trained if one[0] in landed and one[1] == 0], touch
@@ -224,11 +215,11 @@ def test_killed_before_every_single_touch_of_the_disk(tmp_path, config, trained,
     assert touch > 40, "there should have been so many at least"
 
 
-def kill(run: RunDirectory, config, touch: int) -> bool:
+def kill(driver: Driver, run: RunDirectory, config, touch: int) -> bool:
     """Begin a run and kill it at a touch of the disk; whether it came to its end before that."""
     try:
         with killed_at(touch, run.path):
-            evolve(config, run)
+            driver.evolve(config, run)
     except Killed:
         run.close()
         return False
@@ -236,16 +227,16 @@ def kill(run: RunDirectory, config, touch: int) -> bool:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_killed_again_and_again_with_many_workers(tmp_path, config, trained, scrambled, seed):
+def test_killed_again_and_again_with_many_workers(tmp_path, config, seed, driver):
     """Each time results come in another order; what had landed stays, and so do the generations."""
     rng = random.Random(seed)
     run = RunDirectory(tmp_path / "run")
     landed, recorded, is_done = {}, {}, False
     while not is_done:
-        scrambled.seed = rng.random()
+        driver = scramble(driver, rng.random())
         try:
             with killed_at(rng.randrange(40, 120), run.path):
-                resume(run) if (run.path / "run.toml").exists() else evolve(config, run)
+                driver.resume(run) if (run.path / "run.toml").exists() else driver.evolve(config, run)
             is_done = True
         except Killed:
             run.close()
@@ -257,9 +248,9 @@ def test_killed_again_and_again_with_many_workers(tmp_path, config, trained, scr
     check_record(run, config)
 
 
-def test_a_lost_result_costs_the_order_but_no_other_result(tmp_path, config, trained):
+def test_a_lost_result_costs_the_order_but_no_other_result(tmp_path, config, trained, driver):
     config = replace(config, slots=1, generations=6)
-    run = run_in(tmp_path / "run", config)
+    run = driver.run_in(tmp_path / "run", config)
     victim = run.path / "evaluations" / "generation-0002.parquet"
     victim.write_bytes(victim.read_bytes()[:-40])
     with pytest.raises(Differs, match="its evaluation is missing"):
@@ -267,7 +258,7 @@ def test_a_lost_result_costs_the_order_but_no_other_result(tmp_path, config, tra
     left = set(RunDirectory(run.path).evaluations())
     trained.clear()
     witness = Notes()
-    resume(run, progress=witness)
+    driver.resume(run, progress=witness)
     assert any("the record of arrivals breaks off" in note for note in witness.notes)
     assert any("the evaluations do not lead to it" in note for note in witness.notes)
     weights_alone = {one.hash for one in run.latest_generation().front}
@@ -286,39 +277,39 @@ class Notes(Silent):
         self.notes.append(sentence)
 
 
-def test_a_generation_that_does_not_follow_is_told_of_and_made_anew(tmp_path, config, trained):
-    run = run_in(tmp_path / "run", config)
+def test_a_generation_that_does_not_follow_is_told_of_and_made_anew(tmp_path, config, trained, driver):
+    run = driver.run_in(tmp_path / "run", config)
     before = contents(run)
     with run.resume():
         run.write_generation(replace(run.generations()[1], hypervolume=0.5))
     with pytest.raises(Differs, match="generation 1: it has hypervolume 0.5, and "):
         replay(run)
     witness = Notes()
-    resume(run, progress=witness)
+    driver.resume(run, progress=witness)
     assert any("generation 1 follows otherwise from its evaluations" in note for note in witness.notes)
     assert contents(run) == before
 
 
-def test_more_generations(tmp_path, config, trained):
-    run = run_in(tmp_path / "run", config)
+def test_more_generations(tmp_path, config, trained, driver):
+    run = driver.run_in(tmp_path / "run", config)
     before = contents(run, "generations")
-    assert resume(run, 2).generation == config.generations + 2
+    assert driver.resume(run, 2).generation == config.generations + 2
     after = contents(run, "generations")
     assert {name: after[name] for name in before} == before
     check_record(run, replace(config, generations=config.generations + 2))
 
 
-def test_a_space_that_runs_out_ends_the_run(tmp_path, config, trained, caplog):
+def test_a_space_that_runs_out_ends_the_run(tmp_path, config, trained, caplog, driver):
     config = replace(config, slots=1, generations=1, population=20, offspring=2)
-    run = run_in(tmp_path / "run", config)
+    run = driver.run_in(tmp_path / "run", config)
     last = run.latest_generation()
     assert last.number == 1 and last.next_id < budget(config) and "exhausted" in caplog.text
     replay(run)
 
 
-def test_the_race_stops_only_who_is_behind(tmp_path, config, trained):
+def test_the_race_stops_only_who_is_behind(tmp_path, config, trained, driver):
     config = replace(config, **RACE, population=20, offspring=20)
-    run = run_in(tmp_path / "run", config)
+    run = driver.run_in(tmp_path / "run", config)
     rows = sorted(run.evaluations().values(), key=lambda one: one.arrival)
     stopped = [one for one in rows if one.status is Status.STOPPED]
     reached = [one for one in rows if one.rungs]
@@ -336,11 +327,11 @@ def test_the_race_stops_only_who_is_behind(tmp_path, config, trained):
     )
 
 
-def test_a_store_gives_results_at_once(tmp_path, config, trained):
+def test_a_store_gives_results_at_once(tmp_path, config, trained, driver):
     config = replace(config, slots=1, store=str(tmp_path / "store"))
-    run_in(tmp_path / "first", config)
+    driver.run_in(tmp_path / "first", config)
     stored = {hash for hash, _ in trained}
     trained.clear()
-    run = run_in(tmp_path / "second", replace(config, generations=5))
+    run = driver.run_in(tmp_path / "second", replace(config, generations=5))
     check_record(run, replace(config, generations=5))
     assert stored & set(run.evaluations()) and not stored & {hash for hash, _ in trained}

@@ -1,20 +1,17 @@
 """Children that begin with their parents' weights: which weights, and that a run with them still repeats itself."""
 
-import os
-import signal
 from collections import defaultdict
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from support.runs import Driver, Witness
 from support.strategies import any_genomes, genomes, styles
 from support.tiny import CONFIG, SETTINGS, TINY, contents, invent, make_corpus, make_task, outcomes, write_text
 
-import star.run.evolve as room
 from star.architecture.genome import DECK, canonical, decode, genes_of, parse
 from star.architecture.structures import specify
 from star.evaluation.evaluate import evaluate
@@ -22,7 +19,6 @@ from star.model.language_model import LanguageModel
 from star.records import Job, Result, Status
 from star.run.evolve import Interrupted, evolve, resume
 from star.run.inheritance import inherit
-from star.run.progress import Silent
 from star.storage.run_directory import RunDirectory
 
 SLOTTED = ("layers.", "norms.", "post_norms.")
@@ -178,51 +174,36 @@ def begun(job: Job, settings, corpus) -> Result:
     return replace(result, weights=weights, evaluation=replace(result.evaluation, objectives=objectives))
 
 
-class Witness(Silent):
-    def __init__(self, stop_at: int = 0) -> None:
-        self.stop_at, self.landed = stop_at, 0
-        self.notes: list[str] = []
-
-    def evaluated(self, evaluation):
-        self.landed += 1
-        if self.landed == self.stop_at:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    def noted(self, sentence):
-        self.notes.append(sentence)
-
-
 @pytest.fixture
 def config(tmp_path):
     return replace(CONFIG, corpus=(write_text(tmp_path),), warm_weights=True, generations=3)
 
 
 @pytest.fixture
-def jobs(monkeypatch):
+def jobs():
     """Those that workers were given."""
-    given = []
+    return []
 
+
+@pytest.fixture
+def driver(jobs):
     def count(job, settings, corpus):
-        given.append(job)
+        jobs.append(job)
         return begun(job, settings, corpus)
 
-    monkeypatch.setattr(room, "evaluate", count)
-    return given
+    return Driver(count)
 
 
-def run_in(path: Path, config) -> RunDirectory:
-    run = RunDirectory(path)
-    evolve(config, run)
-    return run
+run_in = Driver().run_in
 
 
 @pytest.mark.parametrize("objectives", [CONFIG.objectives, ("quality",)])
-def test_children_begin_with_what_their_parents_left_them(tmp_path, config, jobs, monkeypatch, objectives):
+def test_children_begin_with_what_their_parents_left_them(tmp_path, config, jobs, monkeypatch, objectives, driver):
     """With one objective most parents were never of the front."""
     config = replace(config, objectives=objectives)
     kept, save = {}, RunDirectory.save_weights
     monkeypatch.setattr(RunDirectory, "save_weights", lambda *args: (kept.setdefault(*args[1:]), save(*args)))
-    run = run_in(tmp_path / "run", config)
+    run = driver.run_in(tmp_path / "run", config)
     people = {one.id: one for generation in run.generations() for one in (*generation.individuals, *generation.front)}
     given = {job.task.hash: job for job in jobs}
     heirs = 0
@@ -239,8 +220,8 @@ def test_children_begin_with_what_their_parents_left_them(tmp_path, config, jobs
         assert {path.stem for path in (run.path / "weights").iterdir()} == hashes
 
 
-def test_without_the_option_all_begin_at_random(tmp_path, config, jobs):
-    run = run_in(tmp_path / "run", replace(config, warm_weights=False))
+def test_without_the_option_all_begin_at_random(tmp_path, config, jobs, driver):
+    run = driver.run_in(tmp_path / "run", replace(config, warm_weights=False))
     assert all(not job.inherited for job in jobs)
     kept = {path.stem for path in (run.path / "weights").iterdir()}
     assert kept == {one.hash for one in run.latest_generation().front}
@@ -257,29 +238,29 @@ def test_what_is_inherited_is_what_training_begins_with(tmp_path):
 
 
 @pytest.mark.parametrize("settings", [{}, {"slots": 1, "generations": 9}, {"rungs": 2, "eta": 2}])
-def test_a_stopped_run_ends_like_one_that_was_not(tmp_path, config, jobs, settings):
+def test_a_stopped_run_ends_like_one_that_was_not(tmp_path, config, jobs, settings, driver):
     """With one slot the search comes back to architectures that had died out, and whose weights are gone."""
     config = replace(config, **settings)
-    whole = run_in(tmp_path / "whole", config)
+    whole = driver.run_in(tmp_path / "whole", config)
     assert any(job.inherited for job in jobs)
     for stop_at in (2, 7, 12):
         run = RunDirectory(tmp_path / f"stopped{stop_at}")
         with pytest.raises(Interrupted):
-            evolve(config, run, Witness(stop_at))
+            driver.evolve(config, run, Witness(stop_at))
         with pytest.raises(Interrupted):
-            resume(run, progress=Witness(1))
-        resume(run)
+            driver.resume(run, progress=Witness(1))
+        driver.resume(run)
         assert contents(run) == contents(whole) and outcomes(run) == outcomes(whole)
 
 
 @pytest.mark.parametrize(("seed", "stop_at"), [(1, 3), (1, 4), (5, 1), (5, 3), (5, 6), (5, 7)])
-def test_killed_before_the_weights_of_the_dead_are_gone(tmp_path, config, jobs, monkeypatch, seed, stop_at):
+def test_killed_before_the_weights_of_the_dead_are_gone(tmp_path, config, jobs, monkeypatch, seed, stop_at, driver):
     """Where they die of age, of few architectures, some come back at once: as heirs of nobody, for their weights are
     gone, in an interrupted run as in any."""
     config = replace(config, slots=1, generations=8, population=3, offspring=3, seed=seed)
     config = replace(config, algorithm="regularised", objectives=("quality",))
     prune, calls = RunDirectory.prune_weights, []
-    whole = run_in(tmp_path / "whole", config)
+    whole = driver.run_in(tmp_path / "whole", config)
 
     def die(self, keep):
         calls.append(keep)
@@ -290,8 +271,8 @@ def test_killed_before_the_weights_of_the_dead_are_gone(tmp_path, config, jobs, 
     monkeypatch.setattr(RunDirectory, "prune_weights", die)
     run = RunDirectory(tmp_path / "run")
     with pytest.raises(Interrupted):
-        evolve(config, run)
-    resume(run)
+        driver.evolve(config, run)
+    driver.resume(run)
     assert contents(run) == contents(whole) and outcomes(run) == outcomes(whole)
 
 
@@ -310,14 +291,14 @@ def test_really_trained_and_interrupted(tmp_path, config):
 
 
 @pytest.mark.parametrize("damage", ["gone", "torn"])
-def test_lost_weights_of_a_parent_are_told_of(tmp_path, config, jobs, damage):
+def test_lost_weights_of_a_parent_are_told_of(tmp_path, config, jobs, damage, driver):
     run, witness = RunDirectory(tmp_path / "run"), Witness()
     with pytest.raises(Interrupted):
-        evolve(config, run, Witness(config.population + 1))
+        driver.evolve(config, run, Witness(config.population + 1))
     jobs.clear()
     for path in (run.path / "weights").iterdir():
         path.unlink() if damage == "gone" else path.write_bytes(path.read_bytes()[:-4])
-    resume(run, progress=witness)
+    driver.resume(run, progress=witness)
     told = [note for note in witness.notes if "begins with random ones" in note]
     assert told and all(not job.inherited for job in jobs if any(job.task.hash in note for note in told))
     assert all(generation.front for generation in run.generations())

@@ -16,22 +16,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.paths import TESTS
 from support.pretended import die_pretended, drive_pretended, pretend
+from support.runs import Driver, Witness
 from support.strategies import any_genomes
 from support.tiny import CONFIG, SETTINGS, TINY, contents, make_corpus, make_task, outcomes, write_text
 
 import star.evaluation.evaluate
-import star.run.evolve as room
 from star.architecture.genome import parse
-from star.architecture.scales import SCALES
 from star.architecture.spec import Dimensions, Variant
 from star.architecture.structures import specify
 from star.evaluation import fingerprint as provenance
 from star.evaluation.evaluate import evaluate
 from star.model.language_model import LanguageModel
 from star.records import STORE, Evaluation, Job, Result, Status, Task
-from star.run.evolve import Interrupted, evolve, resume
+from star.run.evolve import Interrupted
 from star.run.plan import plan_run
-from star.run.progress import Silent
 from star.run.replay import replay
 from star.run.reuse import Reuse, curve_length, describe_training
 from star.run.settings import to_toml
@@ -41,9 +39,8 @@ from star.storage.store import STALE_SECONDS, UNFINISHED, Store, canonical_text
 from star.storage.tables import unpack_evaluations
 from star.training.loop import Diverged, Training, Windows
 
-LONG = replace(TINY, name="long", recipe=replace(TINY.recipe, tokens=50 * 32))  # 50 steps: not a multiple of the curve
-SCALES[LONG.name] = LONG
-RACE = replace(CONFIG, scale=LONG.name, rungs=3, population=6, offspring=5, generations=2)
+LONG = 50 * 32  # tokens of 50 steps: not a multiple of the curve
+RACE = replace(CONFIG, tokens=LONG, rungs=3, population=6, offspring=5, generations=2)
 TEXTS = ("91111", "11111-91111", "21111-11111", "11211-11211-11113")
 TASKS = [make_task(parse(text)) for text in TEXTS]
 
@@ -52,23 +49,6 @@ def entry(task, status=Status.OK, rungs=(3.0, 2.5), quality=2.0):
     objectives = {"quality_bpb": quality} if status in (Status.OK, Status.STOPPED) else {}
     own = {"loss_curve": (4.0, 3.0), "tokens": 64, "seconds": 2.0, "train_seconds": 1.0, "worker": "w"}
     return Evaluation(hash=task.hash, status=status, objectives=objectives, rungs=rungs, **own)
-
-
-class Witness(Silent):
-    """Writes down what it is told, and interrupts this process at the chosen evaluation."""
-
-    def __init__(self, stop_at: int = 0) -> None:
-        self.stop_at = stop_at
-        self.evaluations: list[Evaluation] = []
-        self.notes: list[str] = []
-
-    def evaluated(self, evaluation):
-        self.evaluations.append(evaluation)
-        if len(self.evaluations) == self.stop_at:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    def noted(self, sentence):
-        self.notes.append(sentence)
 
 
 @pytest.fixture
@@ -338,7 +318,7 @@ def test_what_a_training_depends_on_is_in_the_key_and_nothing_else():
         plain,
         describe_training(RACE, "other", "cpu"),
         describe_training(RACE, "digest", "cuda"),
-        describe_training(replace(RACE, scale=TINY.name, rungs=1), "digest", "cpu"),
+        describe_training(replace(RACE, tokens=None, rungs=1), "digest", "cpu"),
     }
     assert len(texts) == len(others) + 4
 
@@ -401,8 +381,8 @@ def corpus(tmp_path_factory):
 
 
 def reuse_at(path: Path, **settings) -> Reuse:
-    config = plan_run(replace(RACE, store=str(path), **settings)).settings
-    return Reuse(config, "digest", plan_run(config).screen(), lambda sentence: pytest.fail(sentence))
+    plan = plan_run(replace(RACE, store=str(path), **settings))
+    return Reuse(plan, "digest", plan.screen(), lambda sentence: pytest.fail(sentence))
 
 
 def settings_of(config):
@@ -506,22 +486,25 @@ def config(tmp_path):
 
 
 @pytest.fixture
-def trained(monkeypatch):
+def trained():
     """The hashes that a worker was given, in place of training."""
-    hashes = []
+    return []
 
+
+class StoreDriver(Driver):
+    def run_in(self, path, config, store=""):
+        """Evolve with a store; return the run, its summary and what was told."""
+        run, witness = RunDirectory(path), Witness()
+        return run, self.evolve(replace(config, store=str(store)), run, witness), witness
+
+
+@pytest.fixture
+def driver(trained):
     def count(job, settings, corpus):
-        hashes.append(job.task.hash)
+        trained.append(job.task.hash)
         return pretend(job, settings, corpus)
 
-    monkeypatch.setattr(room, "evaluate", count)
-    return hashes
-
-
-def run_in(path: Path, config, store: Path | str = ""):
-    run = RunDirectory(path)
-    witness = Witness()
-    return run, evolve(replace(config, store=str(store)), run, witness), witness
+    return StoreDriver(count)
 
 
 def same(run: RunDirectory, other: RunDirectory) -> bool:
@@ -529,16 +512,16 @@ def same(run: RunDirectory, other: RunDirectory) -> bool:
 
 
 @pytest.mark.parametrize("rungs", [1, 3])
-def test_a_run_ends_alike_whatever_the_store_holds(tmp_path, config, trained, rungs):
+def test_a_run_ends_alike_whatever_the_store_holds(tmp_path, config, trained, rungs, driver):
     config, store = replace(config, rungs=rungs), tmp_path / "store"
-    plain, summary, _ = run_in(tmp_path / "plain", config)
+    plain, summary, _ = driver.run_in(tmp_path / "plain", config)
     assert summary.reused == 0 and not store.exists()
     statuses = {evaluation.status for evaluation in plain.evaluations().values()}
     assert statuses == {Status.OK, Status.DIVERGED} | ({Status.STOPPED} if rungs > 1 else set())
-    empty, summary, _ = run_in(tmp_path / "empty", config, store)
+    empty, summary, _ = driver.run_in(tmp_path / "empty", config, store)
     assert same(empty, plain) and summary.reused == 0
     trained.clear()
-    full, summary, witness = run_in(tmp_path / "full", config, store)
+    full, summary, witness = driver.run_in(tmp_path / "full", config, store)
     assert same(full, plain) and trained == [] and not witness.notes
     assert summary.reused == summary.evaluations == len(plain.evaluations()) == len(witness.evaluations)
     assert summary.training_seconds == 0
@@ -551,7 +534,7 @@ def test_a_run_ends_alike_whatever_the_store_holds(tmp_path, config, trained, ru
                 path.unlink()  # linked files would be damaged in the runs too
                 path.write_bytes(b"torn")
         trained.clear()
-        partial, summary, _ = run_in(tmp_path / f"partial{number}", config, store)
+        partial, summary, _ = driver.run_in(tmp_path / f"partial{number}", config, store)
         assert same(partial, plain) and 0 < summary.reused < summary.evaluations and trained
 
 
@@ -564,34 +547,37 @@ def test_a_run_ends_alike_whatever_the_store_holds(tmp_path, config, trained, ru
         {"eta": 3, "offspring": 9, "generations": 1, "slots": 2},
     ],
 )
-def test_another_run_takes_what_it_can(tmp_path, config, trained, other):
+def test_another_run_takes_what_it_can(tmp_path, config, trained, other, driver):
     """One with other rivals stops a proxy at another rung, sooner or later than the one that stored it did."""
     store = tmp_path / "store"
-    run_in(tmp_path / "first", replace(config, slots=2), store)
+    driver.run_in(tmp_path / "first", replace(config, slots=2), store)
     second = replace(config, slots=2) if "slots" in other else config
     second = replace(second, slots=2, **{name: value for name, value in other.items() if name != "slots"})
-    plain, _, _ = run_in(tmp_path / "plain", second)
-    run, summary, _ = run_in(tmp_path / "second", second, store)
+    plain, _, _ = driver.run_in(tmp_path / "plain", second)
+    run, summary, _ = driver.run_in(tmp_path / "second", second, store)
     assert same(run, plain) and summary.reused > 0
 
 
 def test_really_trained(tmp_path, config):
     """With the real training: all that is stored is what it gives."""
-    config = replace(config, scale=TINY.name, rungs=2, eta=2, population=4, offspring=3, generations=1)
-    plain, _, _ = run_in(tmp_path / "plain", config)
-    first, summary, _ = run_in(tmp_path / "first", config, tmp_path / "store")
+    config = replace(config, tokens=None, rungs=2, eta=2, population=4, offspring=3, generations=1)
+    driver = StoreDriver()
+    plain, _, _ = driver.run_in(tmp_path / "plain", config)
+    first, summary, _ = driver.run_in(tmp_path / "first", config, tmp_path / "store")
     assert same(first, plain) and summary.reused == 0
-    second, summary, _ = run_in(tmp_path / "second", config, tmp_path / "store")
+    second, summary, _ = driver.run_in(tmp_path / "second", config, tmp_path / "store")
     assert same(second, plain) and summary.reused == summary.evaluations
     assert [*(second.path / "weights").iterdir()][0].stat().st_nlink >= 3, "in the store and in both runs"
 
 
 @pytest.mark.parametrize("rungs", [1, 3])
-def test_without_generations_each_result_is_the_same_and_the_record_leads_to_the_end(tmp_path, config, trained, rungs):
+def test_without_generations_each_result_is_the_same_and_the_record_leads_to_the_end(
+    tmp_path, config, trained, rungs, driver
+):
     """In order of arrival, and what is at hand arrives at once, so that other genomes may be asked for."""
     config, store = replace(config, mode="steady", rungs=rungs), tmp_path / "store"
-    first, _, _ = run_in(tmp_path / "first", config, store)
-    second, summary, _ = run_in(tmp_path / "second", config, store)
+    first, _, _ = driver.run_in(tmp_path / "first", config, store)
+    second, summary, _ = driver.run_in(tmp_path / "second", config, store)
     assert summary.reused > 0
     ended = [{h: one for h, one in outcomes(run).items() if one[0] is not Status.STOPPED} for run in (first, second)]
     common = ended[0].keys() & ended[1].keys()
@@ -600,39 +586,39 @@ def test_without_generations_each_result_is_the_same_and_the_record_leads_to_the
 
 
 @pytest.mark.parametrize("settings", [{"objectives": ("quality", "latency")}, {"warm_weights": True}, {"store": ""}])
-def test_runs_without_a_store(tmp_path, config, trained, settings, monkeypatch):
+def test_runs_without_a_store(tmp_path, config, driver, settings, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if "objectives" in settings:
-        monkeypatch.setattr(room, "evaluate", evaluate)
-        settings |= {"population": 2, "generations": 0, "rungs": 1, "scale": TINY.name}
-    evolve(replace(config, **({"store": "here"} | settings)), RunDirectory(tmp_path / "run"))
+        driver = Driver(evaluate)
+        settings |= {"population": 2, "generations": 0, "rungs": 1, "tokens": None}
+    driver.evolve(replace(config, **({"store": "here"} | settings)), RunDirectory(tmp_path / "run"))
     assert not (tmp_path / "here").exists() and not (tmp_path / ".star").exists()
 
 
-def test_the_store_is_in_the_directory_where_one_works(tmp_path, config, trained, monkeypatch):
+def test_the_store_is_in_the_directory_where_one_works(tmp_path, config, trained, monkeypatch, driver):
     monkeypatch.chdir(tmp_path)
-    run_in(tmp_path / "run", config, ".star")
+    driver.run_in(tmp_path / "run", config, ".star")
     assert files(tmp_path / ".star")
 
 
-def test_a_run_goes_on_without_a_store_that_cannot_be_made(tmp_path, config, trained):
-    plain, _, _ = run_in(tmp_path / "plain", config)
+def test_a_run_goes_on_without_a_store_that_cannot_be_made(tmp_path, config, trained, driver):
+    plain, _, _ = driver.run_in(tmp_path / "plain", config)
     (tmp_path / "store").write_text("a file")
-    run, summary, witness = run_in(tmp_path / "run", config, tmp_path / "store")
+    run, summary, witness = driver.run_in(tmp_path / "run", config, tmp_path / "store")
     assert same(run, plain) and summary.reused == 0
     assert len(witness.notes) == 1 and "cannot write the store" in witness.notes[0]
 
 
-def test_reuse_is_counted_over_interruptions(tmp_path, config, trained):
+def test_reuse_is_counted_over_interruptions(tmp_path, config, trained, driver):
     store = tmp_path / "store"
-    run_in(tmp_path / "first", config, store)
+    driver.run_in(tmp_path / "first", config, store)
     run = RunDirectory(tmp_path / "run")
     config = replace(config, store=str(store))
     with pytest.raises(Interrupted):
-        evolve(config, run, Witness(stop_at=5))
-    summary = resume(run)
+        driver.evolve(config, run, Witness(stop_at=5))
+    summary = driver.resume(run)
     assert summary.reused == summary.evaluations
-    assert resume(run).reused == summary.reused, "of a finished run"
+    assert driver.resume(run).reused == summary.reused, "of a finished run"
 
 
 def test_the_command_line_tells_what_was_reused(star, tmp_path, config, trained):
@@ -658,12 +644,12 @@ def processes():
     return context
 
 
-def test_killed_runs_that_share_a_store(tmp_path, config, processes, monkeypatch):
+def test_killed_runs_that_share_a_store(tmp_path, config, processes):
     """Killed before a touch of the disk, its own or the store's, each time a later one, and gone on with beside another
     run of the same store, a run ends as one without a store that nobody touched."""
-    config = replace(config, scale=TINY.name, population=3, offspring=2, generations=1, rungs=2, eta=2)
-    monkeypatch.setattr(room, "evaluate", pretend)
-    whole, _, _ = run_in(tmp_path / "whole", config)
+    config = replace(config, tokens=None, population=3, offspring=2, generations=1, rungs=2, eta=2)
+    driver = StoreDriver(pretend)
+    whole, _, _ = driver.run_in(tmp_path / "whole", config)
     touch, step, codes = 1, 23, []
     while not codes or codes[-1] == -signal.SIGKILL:
         path = tmp_path / f"run{touch}"

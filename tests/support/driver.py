@@ -9,22 +9,22 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import star.run.evolve as room
-from star.run.evolve import evolve, resume
 from star.run.settings import Settings
 from star.storage.run_directory import RunDirectory
+from support.runs import Driver
 from support.tiny import CONFIG, invent
 
+REAL = Driver()
 TOUCHES = {"open", "os.rename", "os.remove", "os.mkdir"}
 
 
-def drive(path: Path, config: Settings) -> None:
-    """Begin the run, or go on with it."""
+def drive(path: Path, config: Settings, driver: Driver = REAL) -> None:
+    """Begin the run, or continue it."""
     run = RunDirectory(path)
     if (path / "run.toml").exists():
-        resume(run)
+        driver.resume(run)
     else:
-        evolve(config, run)
+        driver.evolve(config, run)
 
 
 def drive_until(touch: int, path: Path, config: Settings) -> None:
@@ -39,9 +39,8 @@ def drive_until(touch: int, path: Path, config: Settings) -> None:
             if touched == touch:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    room.evaluate = invent
     sys.addaudithook(count)
-    drive(path, config)
+    drive(path, config, Driver(invent))
 
 
 if __name__ == "__main__":

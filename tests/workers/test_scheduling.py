@@ -7,13 +7,11 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.tiny import CONFIG, SETTINGS, invent, make_task, write_text
+from support.runs import Driver
+from support.tiny import CONFIG, invent, make_task, write_text
 
-import star.run.evolve as room
 from star.architecture.genome import parse
 from star.records import Evaluation, Job, Result, Status
-from star.run.evolve import evolve
-from star.storage.run_directory import RunDirectory
 from star.workers.simulated import SimulatedPool, Span
 
 JOB = Job(task=make_task(parse("11111")))
@@ -77,15 +75,14 @@ def test_the_driver_takes_time():
     assert pool.spans == [Span(0, 0.0, 3.0), Span(1, 0.0, 3.0), Span(0, 5.0, 8.0)] and pool.now == 8.0
 
 
-def run_simulated(tmp_path, monkeypatch, config, durations, speeds) -> SimulatedPool:
+def run_simulated(tmp_path, config, durations, speeds) -> SimulatedPool:
     pools = []
 
-    def make_pool(config, corpus):
-        pools.append(SimulatedPool(lambda job: invent(job, SETTINGS, corpus), durations, speeds))
+    def make_pool(plan, evaluate, corpus):
+        pools.append(SimulatedPool(evaluate, durations, speeds))
         return pools[0]
 
-    monkeypatch.setattr(room, "_make_pool", make_pool)
-    evolve(replace(config, corpus=(write_text(tmp_path),)), RunDirectory(tmp_path / config.mode))
+    Driver(invent, make_pool).run_in(tmp_path / config.mode, replace(config, corpus=(write_text(tmp_path),)))
     return pools[0]
 
 
@@ -94,25 +91,25 @@ def config():
     return replace(CONFIG, slots=8, population=8, offspring=4, generations=2)
 
 
-def test_generations_wait_for_their_last_proxy(tmp_path, monkeypatch, config):
+def test_generations_wait_for_their_last_proxy(tmp_path, config):
     """Of 8, 4 and 4 proxies of 10 seconds on 3 workers: 3 + 2 + 2 turns; busy are 16 of 21."""
-    pool = run_simulated(tmp_path, monkeypatch, config, lambda job: 10.0, [1.0] * 3)
+    pool = run_simulated(tmp_path, config, lambda job: 10.0, [1.0] * 3)
     assert len(pool.spans) == 16, "no genome came twice"
     assert pool.now == 70.0 and pool.utilisation(0.0, pool.now) == pytest.approx(16 / 21)
 
 
-def test_without_generations_nobody_waits(tmp_path, monkeypatch, config):
+def test_without_generations_nobody_waits(tmp_path, config):
     """The same 16 take 6 turns, the last of one proxy."""
-    pool = run_simulated(tmp_path, monkeypatch, replace(config, mode="steady"), lambda job: 10.0, [1.0] * 3)
+    pool = run_simulated(tmp_path, replace(config, mode="steady"), lambda job: 10.0, [1.0] * 3)
     assert len(pool.spans) == 16 and pool.now == 60.0 and pool.utilisation(0.0, 50.0) == 1.0
 
 
 @pytest.mark.parametrize("workers", [1, 7, 40])
-def test_a_worker_is_never_idle_while_there_is_work(tmp_path, monkeypatch, config, workers):
+def test_a_worker_is_never_idle_while_there_is_work(tmp_path, config, workers):
     """However long proxies take and however slow workers are, but for the tail in which nothing is left to begin."""
     rng = random.Random(workers)
     speeds = [rng.choice([1.0, 1 / 3]) for _ in range(workers)]
     config = replace(config, mode="steady", generations=24)
-    pool = run_simulated(tmp_path, monkeypatch, config, lambda job: rng.lognormvariate(0.0, 0.5), speeds)
+    pool = run_simulated(tmp_path, config, lambda job: rng.lognormvariate(0.0, 0.5), speeds)
     assert len(pool.spans) > 100
     assert pool.utilisation(0.0, max(span.begun for span in pool.spans)) == pytest.approx(1.0)
