@@ -55,7 +55,7 @@ types: $(VENV)/.star-dev
 	$(BIN)/pyright
 
 kill: $(VENV)/.star-dev
-	$(PYTEST) -m slow -k fifty tests/test_kill.py $(ARGS)
+	$(PYTEST) -m slow -k fifty tests/run/test_kill.py $(ARGS)
 
 oracles: $(VENV)/.star-dev
 	$(PIP) --no-deps --target $(VENV)/oracles --upgrade fla-core==0.6.0 einops==0.8.1

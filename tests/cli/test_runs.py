@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from support.fake_run import write_run
 from support.pretended import pretend
+from support.runs import Driver
 
 from star.architecture.genome import decode, parse
 from star.cli.results import front_table, read_front
 from star.records import Evaluation, Result, Status
 from star.run.evolve import Interrupted
+from star.run.plan import plan_run
 from star.run.settings import Settings, from_toml
 from star.storage.run_directory import RunDirectory
 
@@ -81,11 +83,14 @@ def test_front_lists_the_front_best_quality_first(star, finished):
 
 
 def test_costs_have_readable_heads(finished):
-    config, (row, *_) = read_front(finished)
+    plan, (row, *_) = read_front(finished)
     row = replace(row, objectives={"quality_bpb": 2.0, "flops_per_token": 3e9, "cache_bytes": 5.0})
-    heads = [column.header for column in front_table([row], config).columns]
+    heads = [column.header for column in front_table([row], plan).columns]
     assert heads[:-1] == ["id", "born", "bits/byte", "cache", "FLOP/token"]
-    heads = [column.header for column in front_table([row], replace(config, target="1b")).columns]
+    heads = [
+        column.header
+        for column in front_table([row], plan_run(replace(plan.settings, target="1b", context=None))).columns
+    ]
     assert heads[2:-1] == ["bits/byte", "params", "cache", "memory", "FLOP/token"]
 
 
@@ -195,14 +200,14 @@ def test_a_run_in_which_nothing_could_be_trained_says_why_and_fails(star, tmp_pa
         evaluation = Evaluation(hash=job.task.hash, status=Status.OUT_OF_MEMORY, error="MemoryError: too large")
         return Result(task=job.task, evaluation=evaluation)
 
-    monkeypatch.setattr("star.run.evolve.evaluate", fail)
+    monkeypatch.setattr("star.run.evolve.evolve", Driver(fail).evolve)
     code, out, err = star("evolve", *TINY, "--out", tmp_path / "run")
     assert code == 1 and json.loads(out)["front_size"] == 0
     assert err.splitlines()[-1] == "star: no proxy was trained to the end, mostly for: MemoryError: too large"
 
 
 def test_a_race_tells_whom_it_stopped(star, tmp_path, monkeypatch):
-    monkeypatch.setattr("star.run.evolve.evaluate", pretend)
+    monkeypatch.setattr("star.run.evolve.evolve", Driver(pretend).evolve)
     race = ["--population", "9", "--rungs", "2", "--tokens", "4096", "--generations", "1", "--slots", "4"]
     code, out, err = star("evolve", *race, "--serial", "--store", "", "--out", tmp_path / "run")
     assert code == 0, err

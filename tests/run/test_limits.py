@@ -237,6 +237,7 @@ class Stop(Silent):
 def test_a_stopped_run_ends_alike_whatever_became_of_the_targets_file(tmp_path, config, trained, share, edited, driver):
     config = replace(config, slots=6)
     config = replace(config, max_memory=quantile(config, share), max_flops=1e6)
+    limits = plan_run(config).limits
     whole = driver.run_in(tmp_path / "whole", config)
     run = RunDirectory(tmp_path / "stopped")
     with pytest.raises(Interrupted):
@@ -249,7 +250,7 @@ def test_a_stopped_run_ends_alike_whatever_became_of_the_targets_file(tmp_path, 
     summary = driver.resume(run)
     assert contents(run) == contents(whole) and outcomes(run) == outcomes(whole)
     assert summary.turned_away == whole.latest_generation().turned_away > 0
-    assert (summary.target, summary.dtype, summary.limits) == (str(file), "int4", plan_run(config).limits)
+    assert (summary.target, summary.dtype, summary.limits) == (str(file), "int4", limits)
 
 
 def test_without_limits_nothing_is_turned_away(tmp_path, config, trained, driver):

@@ -80,7 +80,9 @@ def test_what_is_found_is_a_genome_of_the_space_and_stays_so(name, slots, settin
         return
     assert called == name and space.repair(genome) == genome and len(genome) == space.length
     again = replace(config, seed_genomes=(to_text(genome),))
-    assert list(resolve_seeds(plan_run(again))) == [genome] == [parse(to_text(genome))], "what is stored is what was found"
+    assert list(resolve_seeds(plan_run(again))) == [genome] == [parse(to_text(genome))], (
+        "what is stored is what was found"
+    )
 
 
 @pytest.mark.parametrize(

@@ -295,7 +295,7 @@ def test_every_field_shows(one):
 
 
 def test_what_a_training_depends_on_is_in_the_key_and_nothing_else():
-    plain = describe_training(RACE, "digest", "cpu")
+    plain = describe_training(plan_run(RACE), "digest", "cpu")
     same = (
         {"population": 99, "offspring": 1, "generations": 9, "algorithm": "ga", "adaptive": True, "seed": 5},
         {"objectives": ("flops", "quality"), "target": "micro", "dtype": "int4", "batch": 7, "max_params": 1e9},
@@ -303,7 +303,7 @@ def test_what_a_training_depends_on_is_in_the_key_and_nothing_else():
         {"workers": 3, "serial": False, "timeout": 5.0, "tries": 1, "store": "elsewhere", "corpus": ("moved.txt",)},
     )
     for settings in same:
-        assert describe_training(replace(RACE, **settings), "digest", "cpu") == plain
+        assert describe_training(plan_run(replace(RACE, **settings)), "digest", "cpu") == plain
     others = (
         {"tokens": 1024},
         {"window": 3},
@@ -313,12 +313,12 @@ def test_what_a_training_depends_on_is_in_the_key_and_nothing_else():
     )
     others += tuple({"objectives": ("quality", name), "rungs": 1} for name in ("mqar", "mad", "mad/memorization"))
     others += ({"objectives": ("params",), "rungs": 1}, {"objectives": ("mqar",), "rungs": 1})
-    texts = {describe_training(replace(RACE, **settings), "digest", "cpu") for settings in others}
+    texts = {describe_training(plan_run(replace(RACE, **settings)), "digest", "cpu") for settings in others}
     texts |= {
         plain,
-        describe_training(RACE, "other", "cpu"),
-        describe_training(RACE, "digest", "cuda"),
-        describe_training(replace(RACE, tokens=None, rungs=1), "digest", "cpu"),
+        describe_training(plan_run(RACE), "other", "cpu"),
+        describe_training(plan_run(RACE), "digest", "cuda"),
+        describe_training(plan_run(replace(RACE, tokens=None, rungs=1)), "digest", "cpu"),
     }
     assert len(texts) == len(others) + 4
 
@@ -621,7 +621,8 @@ def test_reuse_is_counted_over_interruptions(tmp_path, config, trained, driver):
     assert driver.resume(run).reused == summary.reused, "of a finished run"
 
 
-def test_the_command_line_tells_what_was_reused(star, tmp_path, config, trained):
+def test_the_command_line_tells_what_was_reused(star, tmp_path, config, trained, driver, monkeypatch):
+    monkeypatch.setattr("star.run.evolve.evolve", driver.evolve)
     config = replace(config, population=3, offspring=2, generations=1)
     (tmp_path / "run.toml").write_text(to_toml(config))
     command = ["evolve", "--config", tmp_path / "run.toml", "--store", tmp_path / "store", "--out"]
