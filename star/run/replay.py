@@ -81,9 +81,7 @@ def replay(run: RunDirectory) -> Replayed:
     return Replayed(evolution.latest.next_id, arrivals, record.compared)
 
 
-def retrain(
-    run: RunDirectory, number: str, note: Callable[[str], None], evaluate: Trainer = evaluate
-) -> Retrained:
+def retrain(run: RunDirectory, number: str, note: Callable[[str], None], evaluate: Trainer = evaluate) -> Retrained:
     """Train one individual again as its record says. `note` is told of other versions of libraries.
 
     UserError if the run keeps no such individual, nothing was trained of it, the corpus has changed, or it began with
