@@ -1,4 +1,4 @@
-"""The error that a person's mistake raises, and the clause that points to the nearest right word."""
+"""The errors of people who use the program, and the clause that suggests the nearest right word."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 
 class UserError(ValueError):
-    """A person's mistake, told in one sentence; the command line prints it and exits with code 2."""
+    """A person's mistake, told in one sentence. The command line prints it and exits with code 2."""
 
     place = ""  # the file or the name that the mistake is in
 
@@ -37,7 +37,7 @@ def located(place: str) -> Iterator[None]:
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """A clause that points to the right word: "; did you mean 'x'?" or the list of choices."""
+    """Return a clause that suggests the right word: "; did you mean 'x'?" or the list of choices."""
     choices = sorted(words)
     close = get_close_matches(word.lower(), choices, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; choose from {', '.join(choices)}"

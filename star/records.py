@@ -1,4 +1,4 @@
-"""The nouns that cross from room to room while a search runs: one evaluation, one individual, one generation."""
+"""The records that cross between packages in a run: evaluations, individuals, generations."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -26,7 +26,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One proxy to train: the canonical genome and the seed derived from (run seed, genome hash)."""
+    """A proxy to train: the canonical genome, and the seed derived from (run seed, genome hash)."""
 
     genome: Genome
     hash: str
@@ -45,8 +45,9 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """What training gave. `quality_bpb` is the validation cross entropy in bits per byte, `loss_curve` that
-    of training, as means over up to 32 equal stretches; `seconds` include the measuring."""
+    """The result of a training. `quality_bpb` is the validation cross entropy in bits per byte; `loss_curve` that of
+    training, as means over up to 32 equal stretches; `seconds` include the measuring.
+    """
 
     quality_bpb: float
     loss_curve: tuple[float, ...]
@@ -56,8 +57,9 @@ class Fit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """Milliseconds, medians. `prefill_ms` is one pass over a prompt of the whole context, `decode_ms` one token after
-    a cache that is almost full."""
+    """Medians in milliseconds. `prefill_ms` is one pass over a prompt of the whole context, `decode_ms` one token after
+    an almost full cache.
+    """
 
     prefill_ms: float
     decode_ms: float
@@ -65,9 +67,10 @@ class Latency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """What one task gave. `objectives` maps column names (quality_bpb, params, cache_bytes) to values in natural sign
-    and unit; it holds costs alone if status is INFEASIBLE or training failed after a rung, and is empty if it failed
-    before. If status is STOPPED, quality is that at the last rung. `weights` travel beside it, never inside."""
+    """The result of one task. `objectives` maps column names (quality_bpb, params, cache_bytes) to values in natural
+    sign and unit; it holds costs alone if status is INFEASIBLE or training failed after a rung, and is empty if it
+    failed before. If status is STOPPED, quality is that at the last rung. `weights` travel beside it, never inside.
+    """
 
     hash: str
     status: Status
@@ -88,7 +91,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Result:
-    """How a job ended: `weights` if the training ended well, `state` if it paused at a rung."""
+    """The result of a job, with `weights` if the training ended well, or `state` if it paused at a rung."""
 
     task: Task
     evaluation: Evaluation
@@ -99,7 +102,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Individual:
-    """One member of a population. `id` counts individuals in the order in which the search asked for them."""
+    """A member of a population. `id` counts individuals in the order in which the search asked for them."""
 
     id: int
     genome: Genome
@@ -114,7 +117,7 @@ class Individual:
 
 
 class ReferenceBox(NamedTuple):
-    """What a hypervolume is measured against: the reference point, and one unit of each objective."""
+    """The reference point of a hypervolume, and one unit of each objective."""
 
     point: tuple[float, ...]
     unit: tuple[float, ...]
@@ -122,8 +125,8 @@ class ReferenceBox(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """The population after selection, and all that the next `ask` depends on. Holds no clock: two runs with
-    one seed write the same generation, value for value.
+    """The population after selection, and everything that the next `ask` depends on. It holds no times: two runs with
+    one seed write equal generations, value for value.
 
     The front is that of the whole run so far: its individuals have rank 0, but need not be in the population."""
 
@@ -144,7 +147,7 @@ class Generation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Where the time of one process that drove a run went.
+    """How one process that drove a run spent its time.
 
     `wall_seconds` begin when the workers are ready; `overhead_seconds` are those of them in which no worker was
     training; `training_seconds` add up over workers; `workers` are the most there were; `worker_utilisation` is the

@@ -1,4 +1,4 @@
-"""Amounts as people read and write them: 8B parameters, 2GB, 64MiB, 1.5T FLOPs, or a plain number."""
+"""Read and write amounts as people do: 8B parameters, 2GB, 64MiB, 1.5T FLOPs, or a plain number."""
 
 import math
 import re
@@ -17,8 +17,8 @@ _AMOUNT = re.compile(r"([0-9]+(?:_[0-9]+)*(?:\.[0-9]+)?)(e[+-]?[0-9]+)? ?([a-z]*
 
 
 def read_amount(name: str, text: str, of_bytes: bool) -> float:
-    """The number that a text says. Of bytes, kB, MB, GB, TB, or k, M, G, T alone, are powers of 1000, KiB, MiB, GiB,
-    TiB of 1024; large and small letters are alike. UserError, which calls it `name`, if it is no number above 0.
+    """Return the number that a text spells. kB, MB, GB, TB, and k, M, G, T alone, are powers of 1000; KiB, MiB, GiB,
+    TiB of 1024; case is irrelevant. Raise UserError, which calls it `name`, unless it is a number above 0.
     """
     match = _AMOUNT.fullmatch(text.strip().lower())
     suffixes = BYTES if of_bytes else COUNTS
@@ -34,8 +34,9 @@ def read_amount(name: str, text: str, of_bytes: bool) -> float:
 
 
 def write_amount(value: float, kind: str = "") -> str:
-    """An amount in at most four digits: 2 GB of "bytes", 8B "params", 2G of anything else. Below one, and where
-    prefixes end, with an exponent."""
+    """Return an amount in at most four digits: 2 GB of "bytes", 8B "params", 2G of anything else; with an exponent
+    below one and beyond the prefixes.
+    """
     words, power = WORDS.get(kind, PREFIXES), 0
     scaled = float(f"{value:.4g}")
     while scaled >= 1000 and power < len(words) - 1:

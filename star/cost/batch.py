@@ -1,4 +1,4 @@
-"""The costs of many genomes at once, equal to those of `cost.cost` one by one.
+"""Price many genomes at once, with results equal to those of `cost.cost` one by one.
 
 What a slot adds to a model follows from its class, from the features that it takes over and from the weights that it
 takes over; from where is irrelevant. Whether it takes any over is a question of what earlier slots of its class and
@@ -45,8 +45,9 @@ Columns = list[np.ndarray]  # an array for each of SUMS
 
 
 class Costs(NamedTuple):
-    """The fields of `Cost`, an array each: of int64, or of exact Python integers (dtype object) where a genome of these
-    lengths and classes could come near 2**63; `flops_per_token` of float64."""
+    """Hold the fields of `Cost`, an array each: of int64, or of exact Python integers (dtype object) where a genome of
+    these lengths and classes could come near 2**63; `flops_per_token` of float64.
+    """
 
     params: np.ndarray
     embedding_params: np.ndarray
@@ -63,7 +64,7 @@ def price_many(
     context: int | None = None,
     dtype_bytes: float = 2,
 ) -> Costs:
-    """What `price(decode(genome), dims, context, dtype_bytes)` gives for each genome.
+    """Return `price(decode(genome), dims, context, dtype_bytes)` for each genome, field by field.
 
     Those with a deck of their own are priced one by one.
 
@@ -88,14 +89,14 @@ def price_many(
 
 
 def _bytes(elements: np.ndarray, dtype_bytes: float) -> np.ndarray:
-    """Bytes of so many elements, a part of one counted whole."""
+    """Return the bytes of so many elements, rounding a part of one up."""
     if isinstance(dtype_bytes, int) and dtype_bytes * int(elements.max(initial=0)) <= LARGEST:
         return elements * dtype_bytes
     return _column([-(-number * round(8 * dtype_bytes) // 8) for number in elements.tolist()])
 
 
 def _column(values: Sequence[int], limit: int = 0) -> np.ndarray:
-    """Integers, of which so many as add up to `limit` will be added."""
+    """Return integers as an array whose dtype also holds the sum of `limit` of them."""
     return np.array(values, dtype=np.int64 if max(limit, *map(abs, values), 0) <= LARGEST else object)
 
 
@@ -120,7 +121,7 @@ def _sum_each(genomes: Sequence[Genome | np.ndarray], dims: Dimensions, tokens: 
 
 
 def _sum_backbones(genomes: np.ndarray, dims: Dimensions, tokens: int) -> Columns:
-    """The sums of genomes without a deck of their own, all of one length."""
+    """Return the sums of genomes without a deck of their own, all of one length."""
     num_slots, rest = divmod(genomes.shape[1], GENES_PER_SLOT)
     if rest or not num_slots or not len(genomes):
         return _sum_each(genomes.tolist(), dims, tokens) or [np.zeros(0, np.int64)] * len(SUMS)
@@ -137,7 +138,7 @@ def _sum_backbones(genomes: np.ndarray, dims: Dimensions, tokens: int) -> Column
 
 
 def _check(genomes: np.ndarray, num_slots: int) -> None:
-    """UserError, in the words of `check`, if one of the genomes is malformed."""
+    """Raise the UserError of `check` if one of the genomes is malformed."""
     kind = np.promote_types(genomes.dtype, np.int16)
     low = np.array([gene.low for gene in GENES] * num_slots, kind)
     high = np.array([gene.highest(num_slots) for gene in GENES] * num_slots, kind)
@@ -153,7 +154,7 @@ def _sum_block(slots: np.ndarray, table: Columns) -> Columns:
 
 
 def _patterns(slots: np.ndarray) -> np.ndarray:
-    """The pattern of each slot, where `slots` has shape (genomes, slots, genes)."""
+    """Return the pattern of each slot; `slots` has shape (genomes, slots, genes)."""
     num_genomes, num_slots, _ = slots.shape
     classes, weight_groups, weight_strategies, groups, strategies = slots.reshape(-1, GENES_PER_SLOT).T
     width = 1 + num_groups(num_slots)
@@ -166,7 +167,7 @@ def _patterns(slots: np.ndarray) -> np.ndarray:
 
 
 def _repeated(bits: np.ndarray, keys: np.ndarray, memory: np.ndarray) -> np.ndarray:
-    """The bits of each element that an earlier element with the same key has too."""
+    """Return the bits of each element that an earlier element with the same key has too."""
     result = np.zeros_like(bits)
     for bit in (1, 2, 4):
         chosen = np.flatnonzero(bits & bit != 0)
@@ -178,7 +179,7 @@ def _repeated(bits: np.ndarray, keys: np.ndarray, memory: np.ndarray) -> np.ndar
 
 @lru_cache(maxsize=1)
 def _named() -> np.ndarray:
-    """The bits that a strategy names, by class and strategy: those of all strategies whose features it names."""
+    """Return the bits that a strategy names, by class and strategy: those of all strategies whose features it names."""
     result = np.zeros((NUM_CLASSES, 1 + max(STRATEGIES)), np.uint8)
     for number in DECK:
         for one in STRATEGIES:
@@ -188,15 +189,16 @@ def _named() -> np.ndarray:
 
 
 def _common(number: int, one: int, other: int) -> set[int]:
-    """The features of a class that two strategies both name."""
+    """Return the features of a class that two strategies both name."""
     _, slot = decode((number, 1, 1, 1, one, number, 1, 1, 1, other))
     return {index for index, producer in enumerate(slot.features_from) if producer == 0}
 
 
 @lru_cache(maxsize=64)
 def _table(classes: tuple[int, ...], num_slots: int, dims: Dimensions, tokens: int) -> Columns:
-    """What a slot adds, by pattern, an empty one nothing; Python integers where those of a backbone may add up to too
-    much."""
+    """Return what a slot adds, by pattern; an empty slot adds nothing. Columns hold Python integers where the sum over
+    a backbone may exceed an int64.
+    """
     columns = np.zeros((len(SUMS), NUM_CLASSES * PATTERNS), object)
     for number in classes:
         for pattern, row in _rows(number, dims, tokens).items():
@@ -206,7 +208,7 @@ def _table(classes: tuple[int, ...], num_slots: int, dims: Dimensions, tokens: i
 
 @lru_cache(maxsize=4096)
 def _rows(number: int, dims: Dimensions, tokens: int) -> dict[int, Row]:
-    """What a slot adds, by pattern, for those of one class."""
+    """Return what a slot of one class adds, by pattern."""
     witnesses = _witnesses(number)
     rows: dict[int, Row] = {}
     for genome, pattern in zip(witnesses, _patterns(witnesses)[:, -1].tolist(), strict=True):
@@ -218,7 +220,7 @@ def _rows(number: int, dims: Dimensions, tokens: int) -> dict[int, Row]:
 
 
 def _witnesses(number: int) -> np.ndarray:
-    """Backbones of five slots of a class, whose last slots have every pattern that there is."""
+    """Return backbones of five slots of a class whose last slots have every possible pattern."""
     genomes = []
     for earlier, strategy in SHARING:
         for lent in LENDING:
@@ -229,7 +231,7 @@ def _witnesses(number: int) -> np.ndarray:
 
 
 def _outside(used: np.ndarray, number: int, dims: Dimensions, tokens: int) -> Columns:
-    """A model's cost less what its slots add, which follows from their number; they are seen as of one class."""
+    """Return a model's cost without what its slots add, which depends on their number alone."""
     counts, places = np.unique(used, return_inverse=True)
     rows = [_left(count, number, dims, tokens) for count in counts.tolist()]
     return [_column(values).take(places) for values in zip(*rows, strict=True)]
@@ -245,6 +247,6 @@ def _left(count: int, number: int, dims: Dimensions, tokens: int) -> Row:
 
 
 def _price(slots: tuple[Slot, ...], dims: Dimensions, tokens: int) -> Row:
-    """The sums of a model, its cache in elements."""
+    """Return the sums of a model, its cache in elements."""
     cost = price(slots, dims, tokens, dtype_bytes=1)
     return tuple(getattr(cost, name) for name in SUMS)

@@ -1,4 +1,4 @@
-"""What an architecture costs, from its slots alone: parameters, cache bytes and FLOPs in plain integer arithmetic.
+"""Price an architecture from its slots alone: parameters, cache bytes and FLOPs in plain integer arithmetic.
 
 No module is built. Parameters equal the built model's; cache bytes are those of the tensors that decoding keeps at
 batch 1, what slots share counted once. `structures` knows what each operator costs; here it is summed over slots,
@@ -49,7 +49,9 @@ class LayerCost(NamedTuple):
 
 
 class _Share(NamedTuple):
-    """What one slot adds: parameters, those a token leaves out, FLOPs, cache elements, these with one token more."""
+    """The part of a cost that one slot adds: parameters, those a token leaves out, FLOPs, cache elements, and these
+    with one token more.
+    """
 
     params: int
     idle: int
@@ -59,7 +61,7 @@ class _Share(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    """Cache elements that follow from the features of `groups` (indices): slots that share these keep them once."""
+    """Cache elements that follow from the features of `groups` (indices). Slots that share these keep them once."""
 
     groups: tuple[int, ...]
     elements: int
@@ -67,7 +69,9 @@ class _Entry(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """One operator class at one scale and length: what it adds on its own, and parts that sharing takes away."""
+    """One operator class at one scale and length: the cost that it adds on its own, and the parts that sharing takes
+    away.
+    """
 
     whole: _Share
     group_params: tuple[int, ...]
@@ -113,12 +117,12 @@ def _entry(one: CacheEntry, roles: list[str], copies: int, dims: Dimensions, tok
 
 
 def norm_params(style: Style, d_model: int) -> int:
-    """Parameters of one norm of the residual stream."""
+    """Return the parameters of one norm of the residual stream."""
     return (style.norm_gain + style.norm_bias) * d_model
 
 
 class Frame(NamedTuple):
-    """What a model holds around its slots."""
+    """The parts of a model around its slots."""
 
     params: int
     embedding_params: int
@@ -126,7 +130,9 @@ class Frame(NamedTuple):
 
 
 def frame(num_slots: int, dims: Dimensions) -> Frame:
-    """Embedding, learned positions, head, norms outside of slots, less the norms that slots have in common."""
+    """Return embedding, learned positions, head, and norms outside of slots, less the norms that
+    slots have in common.
+    """
     style, table = dims.style, dims.vocab_size * dims.d_model
     positions = dims.seq_len * dims.d_model if style.positions == "learned" else 0
     embedding = table * (1 if style.tied else 2) + positions
@@ -137,7 +143,7 @@ def frame(num_slots: int, dims: Dimensions) -> Frame:
 
 
 class _Pricer:
-    """Prices slots at one set of dimensions and one length, remembering the row of each operator class it has met."""
+    """Price slots at one set of dimensions and one length, and cache the row of each operator class."""
 
     def __init__(self, dims: Dimensions, tokens: int) -> None:
         self.dims = dims
@@ -153,7 +159,7 @@ class _Pricer:
         return known[1]
 
     def layers(self, slots: tuple[Slot, ...]) -> list[_Share]:
-        """What each slot adds to the whole."""
+        """Return the cost that each slot adds."""
         result = []
         kept: set[tuple[int, ...]] = set()  # by slots that make some of the features and reuse others
         for i, (class_id, liv, weights, features) in enumerate(slots):
@@ -186,7 +192,7 @@ def _pricer(dims: Dimensions, tokens: int) -> _Pricer:
 
 
 def price(slots: tuple[Slot, ...], dims: Dimensions, context: int | None = None, dtype_bytes: float = 2) -> Cost:
-    """Total parameters and cache bytes of a model.
+    """Return the total cost of a model.
 
     Args:
         slots: a decoded genome.
@@ -217,7 +223,7 @@ def price(slots: tuple[Slot, ...], dims: Dimensions, context: int | None = None,
 def itemise(
     slots: tuple[Slot, ...], dims: Dimensions, context: int | None = None, dtype_bytes: float = 2
 ) -> list[LayerCost]:
-    """The same, slot by slot: arguments as for `price`. What no slot holds is embedding and final norm."""
+    """Return the cost of each slot; arguments as for `price`. Embedding and final norm belong to no slot."""
     tokens = dims.seq_len if context is None else context
     return [
         LayerCost(
@@ -234,12 +240,12 @@ def itemise(
 
 
 def _bytes(elements: int, dtype_bytes: float) -> int:
-    """Bytes of so many elements of whole bits, a part of a byte counted whole."""
+    """Return the bytes of so many elements of whole bits, rounding a part of a byte up."""
     return -(-elements * round(8 * dtype_bytes) // 8)
 
 
 class Deployment(NamedTuple):
-    """What it takes to decode with a model, `batch` sequences side by side, each with `context` tokens behind it.
+    """Memory and work of decoding `batch` sequences at once, each with a context of `context` tokens.
 
     `decode_flops` are those of one more token of every sequence; `intensity` is their number for each byte of weights
     and cache that they read. Tables that are only looked up are not read; of E experts that serve k for each token,
@@ -254,12 +260,12 @@ class Deployment(NamedTuple):
 
 
 def memory_bytes(cost: Cost, batch: int, dtype_bytes: float) -> int:
-    """Bytes of the weights and of the caches of `batch` sequences."""
+    """Return the bytes of the weights and of the caches of `batch` sequences."""
     return _bytes(cost.params, dtype_bytes) + batch * cost.cache_bytes
 
 
 def deploy(slots: tuple[Slot, ...], dims: Dimensions, context: int, batch: int, dtype_bytes: float) -> Deployment:
-    """The memory and work of decoding; weights and cache in numbers of `dtype_bytes` bytes each."""
+    """Return the memory and work of decoding; weights and cache in numbers of `dtype_bytes` bytes each."""
     cost, longer = (price(slots, dims, tokens, dtype_bytes) for tokens in (context, context + 1))
     flops, unread = longer.flops - cost.flops, 0.0
     for (_, liv, *_), share in zip(slots, _pricer(dims, context).layers(slots), strict=True):
@@ -275,7 +281,9 @@ def deploy(slots: tuple[Slot, ...], dims: Dimensions, context: int, batch: int, 
 
 @lru_cache(maxsize=1_024)
 def _decoding(liv: LivSpec, dims: Dimensions, context: int) -> tuple[int, float]:
-    """FLOPs of a decoded token beyond those that it adds to a sequence, and the share of experts that it leaves out."""
+    """Return the FLOPs of a decoded token beyond those that it adds to a sequence, and the share of experts that it
+    leaves out.
+    """
     rules, fitted = rules_of(liv), fit(liv, dims)
     dims = dims.of(fitted)
     added = rules.flops(fitted, dims, context + 1) - rules.flops(fitted, dims, context)

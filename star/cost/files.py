@@ -1,4 +1,4 @@
-"""The cost of many genomes at once: a Parquet file in, totals out, and a Parquet file if asked for."""
+"""Price the genomes of a Parquet file: totals, and a Parquet file of costs if asked for."""
 
 import multiprocessing
 import os
@@ -39,7 +39,7 @@ SCHEMA = pa.schema([(COLUMN, GENES), *((name, TYPES[kind]) for name, kind in Cos
 
 
 class Spread(NamedTuple):
-    """How a quantity is spread over the genomes of a file."""
+    """The spread of a quantity over the genomes of a file."""
 
     least: float
     median: float
@@ -47,7 +47,7 @@ class Spread(NamedTuple):
 
 
 class Totals(NamedTuple):
-    """What a file of genomes costs, and how fast it was priced."""
+    """The costs of a file of genomes, and the speed of pricing."""
 
     genomes: int
     genomes_per_second: float
@@ -56,7 +56,9 @@ class Totals(NamedTuple):
 
 
 class _Batch(NamedTuple):
-    """Successive rows of a file: its own number, that of its first row, of how many, and the genomes as they stand."""
+    """Successive rows of a file: the batch's number, that of its first row, the number of rows in
+    all, and the genomes.
+    """
 
     number: int
     first: int
@@ -116,7 +118,7 @@ def _num_cores() -> int:
 
 
 class _Task(NamedTuple):
-    """What to price, and how."""
+    """The arguments of pricing a file."""
 
     source: Path
     size: int  # genomes to a batch
@@ -127,7 +129,7 @@ class _Task(NamedTuple):
 
 
 def _price_batches(task: _Task, workers: int) -> Generator[_Priced, None, None]:
-    """A file in its order: priced here at first, and by other processes once much seems to be left."""
+    """Price a file in its order, first in this process, and in others once enough work is left."""
     spent = 0.0
     batches = _read(task.source, task.size)
     for batch in batches:
@@ -146,8 +148,9 @@ def _joined(batch: _Batch, priced: _Priced) -> _Priced:
 
 
 def _price_elsewhere(task: _Task, first: int, workers: int) -> Generator[_Priced, None, None]:
-    """What a file holds from its batch `first` on. Every process reads all of it, prices its share and hands over
-    numbers: one that reads for all would be slower than those that price."""
+    """Price a file from its batch `first` on in other processes. Each of them reads all of it and prices its share: one
+    that reads for all would be slower than those that price.
+    """
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_obey_parent)
     pending: deque[Future[_Priced | None]] = deque()
     try:
@@ -165,7 +168,7 @@ def _price_elsewhere(task: _Task, first: int, workers: int) -> Generator[_Priced
 
 
 def _obey_parent() -> None:
-    """Leave interrupts from the keyboard to the process that began this one, and end when it ends, however it does."""
+    """Ignore SIGINT, and exit when the parent process ends, however it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -176,7 +179,7 @@ _reading: dict[Path, Iterator[_Batch]] = {}  # in a process of the pool, which i
 
 
 def _price_numbered(task: _Task, number: int) -> _Priced | None:
-    """None: the file has fewer batches."""
+    """Price one batch by its number, or return None if the file has fewer batches."""
     batches = _reading.setdefault(task.source, _read(task.source, task.size))
     batch = next((batch for batch in batches if batch.number == number), None)
     if batch is None:
@@ -201,7 +204,7 @@ def _price_batch(batch: _Batch, task: _Task) -> _Priced:
 
 
 def _lists(column: pa.Array) -> pa.Array | None:
-    """The genomes of a column as lists of integers; None where that takes a closer look."""
+    """Return the genomes of a column as lists of integers, or None if they need a parser."""
     if column.null_count:
         return None
     kind = column.type
@@ -217,7 +220,7 @@ def _lists(column: pa.Array) -> pa.Array | None:
 
 
 def _rows(lists: pa.Array) -> Sequence[np.ndarray] | np.ndarray:
-    """Genomes as arrays, or as one array if all are of one length."""
+    """Return genomes as arrays, or as one array if all have one length."""
     lengths, values = lists.value_lengths().to_numpy(), lists.flatten().to_numpy()
     if lengths.size and lengths[0] and (lengths == lengths[0]).all():
         return values.reshape(lengths.size, -1)
@@ -262,7 +265,7 @@ def _spread(values: np.ndarray) -> Spread:
 
 
 class _Writer:
-    """A Parquet file that appears under its name when it is whole, and not at all after an error."""
+    """A Parquet file that is renamed to its name when it is complete, and removed after an error."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""Limits on what a model may cost: their names, and the texts in which people write them."""
+"""Limits on the cost of a model: their names, and the texts in which people write them."""
 
 from star.units import read_amount, write_amount
 
@@ -12,16 +12,16 @@ LIMITS = {
 
 
 def read_limit(name: str, text: str, called: str = "") -> float:
-    """The number that a text such as 2GB says for that limit, which an error calls by its name or as told here."""
+    """Return the number that a text such as 2GB spells for a limit; errors name it `called`, or by its key."""
     return read_amount(called or name, text, of_bytes=LIMITS[name].endswith("_bytes"))
 
 
 def write_limit(name: str, value: float) -> str:
-    """Such a text for a limit, in few digits: 2 GB, 8B parameters, 2G FLOPs."""
+    """Return a limit as a short text: 2 GB, 8B parameters, 2G FLOPs."""
     column = LIMITS[name]
     return write_amount(value, "bytes" if column.endswith("_bytes") else column)
 
 
 def describe_limits(limits: dict[str, float]) -> str:
-    """All limits in one line: params 2B, memory 500 MB, flops 2G."""
+    """Return all limits in one line: params 2B, memory 500 MB, flops 2G."""
     return ", ".join(f"{name.removeprefix('max_')} {write_limit(name, value)}" for name, value in limits.items())

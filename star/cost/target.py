@@ -1,4 +1,4 @@
-"""What an architecture costs where it will be used, and which ones are too large for that.
+"""Price architectures at deployment size, and find those that exceed the limits of a run.
 
     memory_bytes = params x dtype_bytes + batch x cache_bytes
 
@@ -22,8 +22,9 @@ CACHED = 65_536  # genomes whose costs a screen remembers
 
 
 class TargetCost(NamedTuple):
-    """Costs at a target, by the names of their columns. The cache is that of one sequence, memory is that of the
-    weights and of the caches of all sequences decoded side by side."""
+    """Costs at a target, by the names of their columns. The cache is that of one sequence; memory is that of the
+    weights and of the caches of all sequences decoded at once.
+    """
 
     params: int
     cache_bytes: int
@@ -31,14 +32,15 @@ class TargetCost(NamedTuple):
     memory_bytes: int
 
     def columns(self) -> dict[str, float]:
-        """As records hold them."""
+        """Return the costs by column, as records hold them."""
         return {name: float(value) for name, value in self._asdict().items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where costs are counted. A backbone is repeated to `num_slots` slots, or left as it is if that is 0. Weights and
-    caches take `dtype_bytes` bytes an element; scales of quantised ones are not counted."""
+    """The sizes at which costs are priced. A backbone is repeated to `num_slots` slots, or left as it is if that is 0.
+    Weights and caches take `dtype_bytes` bytes per element; scales of quantised ones are not counted.
+    """
 
     dims: Dimensions
     num_slots: int = 0
@@ -47,8 +49,9 @@ class Target:
     batch: int = 1
 
     def count(self, genome: Genome) -> TargetCost:
-        """The costs of a genome. Equal architectures cost the same: where empty slots stand in a backbone is
-        irrelevant. UserError if it cannot be built at the target."""
+        """Return the costs of a genome. Equal architectures cost the same, wherever empty slots stand in a backbone.
+        Raise UserError if it cannot be built at the target.
+        """
         genome = canonical(genome)
         slots = decode(tile(genome, self.num_slots) if self.num_slots else genome)
         cost = price(slots, self.dims, self.context, self.dtype_bytes)
@@ -57,8 +60,9 @@ class Target:
 
 
 class Screen:
-    """Tells which genomes a run does not train: those that cannot be built at its scale or at its target, and those
-    that cost more there than its limits allow."""
+    """Find infeasible genomes: those that cannot be built at the trained scale or at the target, and those beyond the
+    limits of a run.
+    """
 
     def __init__(self, scale: Dimensions, target: Target, limits: dict[str, float]) -> None:
         self.limits = limits
@@ -67,19 +71,19 @@ class Screen:
         self._examined = lru_cache(CACHED)(self._examine)
 
     def cost(self, genome: Genome) -> TargetCost | None:
-        """Its costs at the target; None if it cannot be built."""
+        """Return the costs of a genome at the target, or None if it cannot be built."""
         cost = self._examined(genome)
         return None if isinstance(cost, str) else cost
 
     def violations(self, genome: Genome) -> tuple[float, ...] | None:
-        """For each limit (value - limit) / limit, which is positive beyond it; None if it cannot be built."""
+        """Return (value - limit) / limit for each limit, positive beyond it, or None if the genome cannot be built."""
         cost = self.cost(genome)
         if cost is None:
             return None
         return tuple((_value(cost, name) - limit) / limit for name, limit in self.limits.items())
 
     def refusal(self, genome: Genome) -> str:
-        """Why a genome is not trained, in one sentence; empty if it is."""
+        """Return why a genome is infeasible, in one sentence, or an empty text."""
         cost = self._examined(genome)
         if isinstance(cost, str):
             return cost
@@ -89,7 +93,9 @@ class Screen:
         )
 
     def reasons(self, genome: Genome) -> tuple[str, ...]:
-        """The same without what this genome costs, so that reasons can be counted: one for each limit."""
+        """Return why a genome is infeasible, one text for each limit without this genome's own figures, so that they
+        can be counted.
+        """
         cost = self._examined(genome)
         if isinstance(cost, str):
             return (cost,)
@@ -127,8 +133,9 @@ def check_limits(screen: Screen, space: Space, scale: str, target: str) -> None:
 
 
 def _cheapest(space: Space) -> Iterable[Genome]:
-    """One class in all slots, sharing nothing or all of its weights and some of its features; no operator at all if
-    slots may be empty, or if operators evolve, whose costs the deck then does not bound."""
+    """Yield genomes of one class in all slots, sharing nothing, or all weights and some features; and one without
+    operators if slots may be empty or operators evolve, so that the deck does not bound their costs.
+    """
     if space.levels == "all" or EMPTY in DECKS[space.deck]:
         yield (EMPTY, 1, 1, 1, 1)
     for number in DECKS[space.deck]:

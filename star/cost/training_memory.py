@@ -1,4 +1,4 @@
-"""What one training takes of a worker's memory, from the price of its genome: known before anything is built.
+"""Estimate the memory of one training from the price of its genome, before anything is built.
 
     bytes = 4 (5 P + M (sum of k + max b + 4 V)),   k = 4 d + 1.3 A / d + share F,   b = 2 k or 128 d   of each slot
 
@@ -36,8 +36,9 @@ _CHUNKED = 0.06  # of all others
 
 
 def needed_memory(slots: tuple[Slot, ...], dims: Dimensions, recipe: Recipe) -> float:
-    """Bytes that training a model needs beyond those of an idle process: weights, gradients, the optimiser's state and
-    the activations of one step, in float32. UserError if it cannot be built at `dims`."""
+    """Return the bytes that training a model needs beyond those of an idle process: weights, gradients, the optimiser's
+    state and the activations of one step, in float32. Raise UserError if it cannot be built at `dims`.
+    """
     length = recipe.seq_len
     kept = [_kept(slot, cost, dims.d_model) for slot, cost in zip(slots, itemise(slots, dims, length), strict=True)]
     taken = [
@@ -50,13 +51,13 @@ def needed_memory(slots: tuple[Slot, ...], dims: Dimensions, recipe: Recipe) -> 
 
 
 def _kept(slot: Slot, cost: LayerCost, width: int) -> float:
-    """Elements that the backward pass needs of one slot and one token."""
+    """Return the elements that the backward pass needs of one slot and one token."""
     mixing = max(0.0, cost.flops_per_token - 2 * cost.active_params)
     return _STREAM * width + _WIDTHS * cost.active_params / width + _STATES.get(slot.liv.structure, _CHUNKED) * mixing
 
 
 def free_memory() -> float:
-    """Bytes that this process may still take of its own, under the limit that is set for it; infinite without one."""
+    """Return the bytes that this process may still allocate under its limit; infinite without one."""
     limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
     if limit == resource.RLIM_INFINITY or not _STATUS.exists():
         return float("inf")

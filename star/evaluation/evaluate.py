@@ -1,4 +1,4 @@
-"""One genome in, one Evaluation out: decode, price, build, train, score. A failure becomes a status."""
+"""Evaluate one genome: decode, price, build, train, score. A failure becomes a status."""
 
 import os
 import platform
@@ -33,25 +33,27 @@ RUNGS, ORIGIN = "rungs", "origin"  # in the state of a training that paused: the
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationSettings:
-    """What is the same for every genome of a run: trained at `scale`, its costs counted at `target`."""
+    """The settings that all genomes of a run share: trained at `scale`, priced at `target`."""
 
     scale: Scale
     target: Target
     rungs: tuple[int, ...] = ()  # steps after which a training may pause to be judged
-    reads_text: bool = True
+    trains_on_text: bool = True
     measures_latency: bool = False
     device: str = "cpu"
     tasks: tuple[str, ...] = ()  # synthetic ones, each a training of its own
 
 
 def derive_seed(run_seed: int, genome_hash: str) -> int:
-    """The seed of one proxy, from the run's and the genome's own: the same on any worker, in any order."""
+    """Return the seed of a proxy, derived from the run's seed and the genome's hash: equal on any
+    worker, in any order.
+    """
     return int(np.random.SeedSequence([run_seed, int(genome_hash, 16)]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def evaluate(job: Job, settings: EvaluationSettings, corpus: Corpus) -> Result:
-    """Train and score the proxy of one genome, or the part of that which the job asks for, on one thread: more would
-    make its bits depend on their number.
+    """Train and score the proxy of one genome, or the part of it that the job asks for, on one thread: the result would
+    depend on the number of threads.
 
     The evaluation has every objective that was measured, the weights are by parameter name, each shared weight once; a
     failure has neither. Raises no Exception: each becomes a status.
@@ -79,7 +81,7 @@ def evaluate(job: Job, settings: EvaluationSettings, corpus: Corpus) -> Result:
 
 
 def _find_origin(job: Job, settings: EvaluationSettings) -> str:
-    """By what a proxy is trained: of one that paused, only if all of it is trained by the same."""
+    """Return the fingerprint of what trained a proxy; empty if a paused one was trained elsewhere before."""
     own = provenance(settings.device)
     return own if not job.state or np.array_equal(job.state.get(ORIGIN, ()), _as_bytes(own)) else ""
 
@@ -91,13 +93,13 @@ def _as_bytes(text: str) -> np.ndarray:
 def _train(job: Job, settings: EvaluationSettings, corpus: Corpus, origin: str) -> Result:
     cost, paused = settings.target.count(job.task.genome), job.until is not None
     model = _build(job, settings)
-    reading = _read(model, job, settings, corpus) if settings.reads_text else None
+    trained = _train_on_text(model, job, settings, corpus) if settings.trains_on_text else None
     probes = {} if paused else _probe(model, job, settings)
     latency = measure_latency(model, settings.target.context) if settings.measures_latency else None
-    fits = [*([reading.fit] if reading else []), *probes.values()]
+    fits = [*([trained.fit] if trained else []), *probes.values()]
     outcome = Outcome(
         cost=cost,
-        fit=reading.fit if reading else None,
+        fit=trained.fit if trained else None,
         latency=latency,
         errors={name: one.error for name, one in probes.items()},
     )
@@ -106,18 +108,18 @@ def _train(job: Job, settings: EvaluationSettings, corpus: Corpus, origin: str) 
         status=Status.STOPPED if paused else Status.OK,
         objectives={one.column: one.value(outcome) for one in OBJECTIVES.values() if one.is_known(outcome)},
         loss_curve=fits[0].loss_curve,
-        rungs=reading.rungs if reading else (),
+        rungs=trained.rungs if trained else (),
         tokens=sum(one.tokens for one in fits),
         train_seconds=sum(one.seconds for one in fits),
     )
     if paused:
-        assert reading, "only the training on text has rungs"
-        return Result(task=job.task, evaluation=evaluation, state=reading.state | {ORIGIN: _as_bytes(origin)})
+        assert trained, "only the training on text has rungs"
+        return Result(task=job.task, evaluation=evaluation, state=trained.state | {ORIGIN: _as_bytes(origin)})
     weights = {name: tensor.float().cpu().numpy() for name, tensor in model.weights().items()}
     return Result(task=job.task, evaluation=evaluation, weights=weights)
 
 
-class _Reading(NamedTuple):
+class _TextTraining(NamedTuple):
     """A training on text, as far as the job went."""
 
     fit: Fit
@@ -125,7 +127,7 @@ class _Reading(NamedTuple):
     state: Arrays
 
 
-def _read(model: LanguageModel, job: Job, settings: EvaluationSettings, corpus: Corpus) -> _Reading:
+def _train_on_text(model: LanguageModel, job: Job, settings: EvaluationSettings, corpus: Corpus) -> _TextTraining:
     recipe, paused = settings.scale.recipe, job.until is not None
     started = time.perf_counter()
     check_corpus(corpus, recipe)
@@ -142,20 +144,20 @@ def _read(model: LanguageModel, job: Job, settings: EvaluationSettings, corpus: 
     quality = rungs[-1] if paused else measure(model, corpus.valid, recipe)
     seconds = time.perf_counter() - started
     fit = Fit(quality_bpb=quality, loss_curve=training.curve, tokens=training.tokens, seconds=seconds)
-    return _Reading(fit, tuple(rungs), training.state() | {RUNGS: np.array(rungs)} if paused else {})
+    return _TextTraining(fit, tuple(rungs), training.state() | {RUNGS: np.array(rungs)} if paused else {})
 
 
 def _probe(model: LanguageModel, job: Job, settings: EvaluationSettings) -> dict[str, Probe]:
-    """A training for each task. Where no text is read the given model takes the first."""
+    """Train and test the model on each synthetic task. The given model takes the first task if no text was read."""
     probes = {}
     for name in settings.tasks:
-        fresh = _build(job, settings) if settings.reads_text or probes else model
+        fresh = _build(job, settings) if settings.trains_on_text or probes else model
         probes[name] = probe(fresh, TASKS[name], settings.scale.recipe, job.task.seed)
     return probes
 
 
 def classify(error: Exception) -> Status:
-    """The status of a proxy that ended with `error`."""
+    """Return the status of a proxy that ended with `error`."""
     if isinstance(error, Diverged):
         return Status.DIVERGED
     # The allocator of torch raises a plain RuntimeError on the CPU.
@@ -165,7 +167,7 @@ def classify(error: Exception) -> Status:
 
 
 def describe(error: Exception) -> str:
-    """An error in one line of bounded length."""
+    """Return an error in one line of bounded length."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}"[:_ERROR_LENGTH].rstrip(": ")
 

@@ -1,4 +1,6 @@
-"""What decides the bits of a training besides its genome, seed, settings and text: device, libraries and code."""
+"""Fingerprint what decides the bits of a training besides genome, seed, settings and text: device,
+libraries and code.
+"""
 
 import json
 import platform
@@ -16,7 +18,8 @@ ABOVE = ("cli", "export", "report", "run", "search", "storage", "workers")  # ro
 
 
 def provenance(device: str) -> str:
-    """What a training on a device of torch would be made by here, as one text; empty if there is no such device.
+    """Return the fingerprint of a training on a device of torch in this process, as one text; empty if there is no such
+    device.
 
     Two processes with one text give one training the same bits.
     """
@@ -33,8 +36,9 @@ def _describe(device: str) -> str:
 
 @cache
 def _code_digest() -> str:
-    """sha256 of the source of all rooms that a training could depend on, so that whoever changes an operator is not
-    given what the one before came to."""
+    """Return the sha256 of the source of all packages that a training could depend on, so that after a change of an
+    operator stored results of the old one are not used.
+    """
     root = Path(star.__file__).parent
     digest = sha256()
     for path in sorted(root.rglob("*.py")):

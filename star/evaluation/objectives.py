@@ -1,4 +1,4 @@
-"""What a search can minimise: a table of named functions of what is known of an architecture after its evaluation.
+"""The objectives that a search can minimise: a table of named functions of the outcome of an evaluation.
 
 Costs are those of the target; latency is measured on the proxy itself, on one thread of the machine that trained it,
 and two runs with one seed do not agree on it: a run that minimises `latency` or `prefill` does not repeat itself.
@@ -17,7 +17,9 @@ from star.records import Fit, Latency
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What an evaluation found out, as far as it was asked: quality, latency, errors by name of the task."""
+    """The measurements of an evaluation, as far as they were asked for: quality, latency, errors by
+    name of the task.
+    """
 
     cost: TargetCost
     fit: Fit | None = None
@@ -39,7 +41,7 @@ class Objective:
     tasks: tuple[str, ...] = ()  # synthetic ones that it needs
 
     def is_known(self, outcome: Outcome) -> bool:
-        """Whether all was measured that it needs."""
+        """Whether everything that it needs was measured."""
         has_text = outcome.fit is not None or not self.needs_text
         has_latency = outcome.latency is not None or not self.needs_latency
         return has_text and has_latency and all(task in outcome.errors for task in self.tasks)
@@ -121,13 +123,14 @@ QUALITY = OBJECTIVES["quality"].column
 
 
 def tasks_of(objectives: tuple[Objective, ...]) -> tuple[str, ...]:
-    """The synthetic tasks that these need, each once, in order of name: the order in which somebody lists objectives
-    means nothing."""
+    """Return the synthetic tasks that these objectives need, each once, sorted by name, because the order in which
+    somebody lists objectives is irrelevant.
+    """
     return tuple(sorted({task for one in objectives for task in one.tasks}))
 
 
 def find_objectives(names: tuple[str, ...]) -> tuple[Objective, ...]:
-    """The objectives of those names, in that order; UserError with the nearest right name otherwise."""
+    """Return the objectives of those names, in that order. Raise UserError with the nearest right name."""
     for name in names:
         if name not in OBJECTIVES:
             raise UserError(f"unknown objective {name!r}{nearest(name, OBJECTIVES)}")

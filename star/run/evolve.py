@@ -151,7 +151,7 @@ def evaluation_settings(plan: RunPlan) -> EvaluationSettings:
         scale=plan.trained,
         target=plan.target,
         rungs=plan.race.steps,
-        reads_text=any(one.needs_text for one in plan.objectives),
+        trains_on_text=any(one.needs_text for one in plan.objectives),
         measures_latency=any(one.needs_latency for one in plan.objectives),
         device="cuda" if plan.placement.gpus_per_worker else "cpu",
         tasks=tasks_of(plan.objectives),

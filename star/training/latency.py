@@ -1,4 +1,4 @@
-"""How long a model takes on this machine: to read a prompt, and for each token after it."""
+"""Measure how long a model takes on this machine to read a prompt, and for each token after it."""
 
 import statistics
 import time
@@ -15,7 +15,9 @@ STEPS = 16  # tokens
 
 @torch.no_grad()
 def measure_latency(model: LanguageModel, context: int) -> Latency:
-    """Latency at batch 1 and up to `context` tokens, on the device where the model is. Leaves it in evaluation mode."""
+    """Return the latency at batch 1 and up to `context` tokens, on the device of the model. Leaves it in evaluation
+    mode.
+    """
     model.eval()
     device = next(model.parameters()).device
     steps = min(STEPS, context - 1)

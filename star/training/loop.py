@@ -1,4 +1,4 @@
-"""The one loop that trains a proxy and measures it."""
+"""Train a proxy and measure its quality."""
 
 import json
 import math
@@ -26,15 +26,15 @@ class Diverged(RuntimeError):
 
 
 class Source(Protocol):
-    """What a model is trained on."""
+    """A source of training batches."""
 
     def batch(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Tokens to read and tokens to predict, integers (B, T) each; a target of -100 asks for nothing."""
+        """Return tokens to read and tokens to predict, integers (B, T) each; a target of -100 is ignored."""
         ...
 
 
 class Windows:
-    """Windows of a text, drawn at random: a Source."""
+    """Random windows of a text: a Source."""
 
     def __init__(self, text: np.ndarray, recipe: Recipe) -> None:
         self._text = text
@@ -42,17 +42,17 @@ class Windows:
         self._len = recipe.seq_len
 
     def batch(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """See Source."""
+        """Return windows at random places of the text."""
         return self.at(rng.integers(0, self._text.size - self._len, self._size))
 
     def at(self, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The windows that begin there."""
+        """Return the windows that begin at these places."""
         tokens = self._text[starts[:, None] + np.arange(self._len + 1)]
         return tokens[:, :-1], tokens[:, 1:]
 
 
 class Training:
-    """A training in progress, which can pause after any step and goes on bit for bit from what `state` gave.
+    """A training that can pause after any step, and continues bit for bit from `state`.
 
     `model` maps tokens (B, T) to logits (B, T, vocab), keeps its slots under `model.layers` and is trained in place on
     the device where it is. The same model, source, recipe, seed and number of threads give the same bits, however
@@ -72,16 +72,16 @@ class Training:
 
     @property
     def curve(self) -> tuple[float, ...]:
-        """Training bits per byte of the stretches that are complete."""
+        """The training loss in bits per byte over each complete stretch."""
         return tuple(self._curve)
 
     @property
     def tokens(self) -> int:
-        """Trained on so far."""
+        """The tokens trained on so far."""
         return self.step * self._recipe.batch_size * self._recipe.seq_len
 
     def advance(self, stop: int) -> None:
-        """Go on until `stop` steps are done. Raises Diverged."""
+        """Train until `stop` steps are done. Raise Diverged if a loss or a gradient is not finite."""
         self.model.train()
         while self.step < stop:
             self._advance()
@@ -89,7 +89,7 @@ class Training:
                 self._close_stretch()
 
     def state(self) -> Arrays:
-        """All that the rest of the training depends on."""
+        """Return everything that the rest of the training depends on."""
         arrays = {f"weight.{name}": _to_array(value) for name, value in _lasting(self.model).items()}
         for i, optimizer in enumerate(self._optimizers):
             for index, values in optimizer.state_dict()["state"].items():
@@ -101,7 +101,7 @@ class Training:
 
     @torch.no_grad()
     def restore(self, arrays: Arrays) -> None:
-        """Stand where the training stood that gave `arrays`, of the same model, recipe and seed."""
+        """Continue from the state of a training of the same model, recipe and seed."""
         for name, value in _lasting(self.model).items():
             value.copy_(torch.from_numpy(arrays[f"weight.{name}"]))
         for i, optimizer in enumerate(self._optimizers):
@@ -162,13 +162,13 @@ def check_corpus(corpus: Corpus, recipe: Recipe) -> None:
 
 
 def curve_marks(steps: int) -> list[int]:
-    """After how many of `steps` steps each stretch of a loss curve ends."""
+    """Return the steps after which the stretches of a loss curve end."""
     points = min(CURVE_POINTS, steps)
     return [steps * i // points for i in range(1, points + 1)]
 
 
 def schedule(step: int, recipe: Recipe) -> float:
-    """The learning rate of step 0, 1, ... as a share of its peak: linear warm-up, then cosine.
+    """Return the learning rate of step 0, 1, ... as a share of its peak: linear warm-up, then cosine.
 
     The last step of the warm-up is at 1, the last step of all at `recipe.final_rate`.
     """
@@ -180,7 +180,7 @@ def schedule(step: int, recipe: Recipe) -> float:
 
 
 def make_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """AdamW for everything, or with "muon" Muon for the matrices of the slots and AdamW for the rest.
+    """Return AdamW for everything, or with "muon" Muon for the matrices of the slots and AdamW for the rest.
 
     A matrix, or a batch of them, is a parameter named `weight` of two or more dimensions. Matrices and the embedding
     decay; norms, biases, kernels and rates of recurrences do not: the last two may be stored in two dimensions, but
@@ -209,7 +209,7 @@ def make_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimi
 
 @torch.no_grad()
 def measure(model: nn.Module, text: np.ndarray, recipe: Recipe, share: int = 1) -> float:
-    """Mean cross entropy of `model` on `text` in bits per byte.
+    """Return the mean cross entropy of `model` on `text` in bits per byte.
 
     It is measured on one part in `share` of `recipe.valid_tokens`, or all there are, in windows that do not overlap,
     evenly spaced and the same for every model. Leaves the model in evaluation mode. Raises Diverged if it is not
@@ -228,7 +228,7 @@ def measure(model: nn.Module, text: np.ndarray, recipe: Recipe, share: int = 1) 
 
 
 def _lasting(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and lasting buffers, what slots share once."""
+    """Return parameters and persistent buffers by name, each shared one once."""
     lasting = model.state_dict().keys()
     buffers = {name: buffer for name, buffer in model.named_buffers() if name in lasting}
     return {name: tensor.detach() for name, tensor in model.named_parameters()} | buffers
@@ -260,7 +260,7 @@ def _update(optimizers: list[torch.optim.Optimizer], rate: float) -> None:
 
 
 def _loss(model: nn.Module, inputs: np.ndarray, targets: np.ndarray, recipe: Recipe) -> Tensor:
-    """Mean cross entropy in nats of what is asked for."""
+    """Return the mean cross entropy in nats over the targets that are not ignored."""
     device = next(model.parameters()).device
     tokens, wanted = (torch.from_numpy(one).to(device).long() for one in (inputs, targets))
     half = device.type == "cuda" and recipe.dtype == "bfloat16"

@@ -1,4 +1,4 @@
-"""Muon for many small matrices: the update of all matrices of one shape in one batch.
+"""Muon for many small matrices: all matrices of one shape are updated in one batch.
 
 `torch.optim.Muon` orthogonalises one matrix at a time in bfloat16, which most CPUs only imitate: for the
 thirty small matrices of a proxy that takes longer than half of the whole forward and backward pass. Batched
@@ -54,8 +54,9 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:
-    """U V' for each matrix U S V' of a batch (batch, rows, columns), roughly: singular values near 1, by five
-    Newton-Schulz iterations. A zero matrix stays zero."""
+    """Return approximately U V' for each matrix U S V' of a batch (batch, rows, columns), singular values near 1, by
+    five Newton-Schulz iterations. A zero matrix stays zero.
+    """
     a, b, c = COEFFICIENTS
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices

@@ -1,4 +1,4 @@
-"""How much of a synthetic task a model gets wrong after a short training on that task.
+"""Train a model on a synthetic task and measure its error.
 
 The tasks and their scores are those of `data.synthetic`; the training is the one that a scale has for text, with as
 many tokens, so that the two can stand side by side as objectives. A model is trained from the beginning for each task.
@@ -23,7 +23,7 @@ TEST_SEED = 20_240_326  # of the questions that are asked after training, which 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """What a probe gave. `error` is 1 - accuracy as the task scores it, `seconds` include the measuring."""
+    """The result of a probe. `error` is 1 - accuracy as the task scores it; `seconds` include the measuring."""
 
     error: float
     loss_curve: tuple[float, ...]
@@ -32,7 +32,7 @@ class Probe:
 
 
 class Questions:
-    """Training examples of a task, drawn at random, about as many tokens in a batch as the recipe has: a Source."""
+    """Random training examples of a task, about as many tokens per batch as the recipe has: a Source."""
 
     def __init__(self, task: SyntheticTask, recipe: Recipe, vocab_size: int) -> None:
         self.setting = proxy_setting(task, vocab_size, recipe.seq_len)
@@ -40,7 +40,7 @@ class Questions:
         self._task = task
 
     def batch(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """See star.training.loop.Source."""
+        """Return random training examples of the task."""
         examples = self._task.train(self.setting, rng, self.size)
         return examples.inputs, examples.targets
 
@@ -62,7 +62,7 @@ class Pooled(nn.Module):
         model.final_norm.register_forward_hook(self._keep)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Logits (B, T, vocab) of the token at each place of `tokens` (B, T)."""
+        """Return logits (B, T, vocab) of the token at each place of `tokens` (B, T)."""
         self.model(tokens)
         decoded = self.decoder(self._held[:, -1:] + self.codes[: tokens.shape[1]])
         return F.linear(decoded, self.model.embedding.weight)
@@ -72,8 +72,9 @@ class Pooled(nn.Module):
 
 
 def probe(model: LanguageModel, task: SyntheticTask, recipe: Recipe, seed: int) -> Probe:
-    """Train a fresh `model` in place on the task, then ask. Raises Diverged, and UserError if no question of the task
-    fits the vocabulary and length of the recipe."""
+    """Train a fresh `model` in place on the task, then test it. Raise Diverged, and UserError if no question of the
+    task fits the vocabulary and length of the recipe.
+    """
     started = time.perf_counter()
     vocab_size = model.embedding.num_embeddings
     questions = Questions(task, recipe, vocab_size)
@@ -100,7 +101,7 @@ def _accuracy(model: nn.Module, task: SyntheticTask, questions: Questions, valid
 
 
 def _codes(length: int, width: int) -> Tensor:
-    """c[t, 2i] = sin(t / 10000^(2i/d)), c[t, 2i + 1] = cos of the same: (length, width)."""
+    """Return c[t, 2i] = sin(t / 10000^(2i/d)) and c[t, 2i + 1] = cos of the same: (length, width)."""
     rates = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000.0) / width))
     angles = torch.arange(length)[:, None] * rates
     return torch.stack((angles.sin(), angles.cos()), dim=2).flatten(1)[:, :width]

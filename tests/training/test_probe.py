@@ -122,7 +122,7 @@ def test_an_evaluation_has_the_errors_that_it_was_asked_for(tmp_path):
     task = make_task(Space(3).sample(np.random.default_rng(1)))
     plain = evaluate(Job(task=task), settings, corpus).evaluation
     both = evaluate(Job(task=task), replace(settings, tasks=MAD), corpus).evaluation
-    alone = evaluate(Job(task=task), replace(settings, tasks=("mqar",), reads_text=False), corpus)
+    alone = evaluate(Job(task=task), replace(settings, tasks=("mqar",), trains_on_text=False), corpus)
     assert plain.status is both.status is alone.evaluation.status is Status.OK
     errors = {name: both.objectives[OBJECTIVES[name].column] for name in MAD}
     assert both.objectives["error_mad"] == pytest.approx(sum(errors.values()) / 6)

@@ -1,4 +1,4 @@
-"""The sizes of a Transformer from a target number of parameters, by a rule that has a name: see `legacy` and `exact`.
+"""Choose the sizes of a Transformer for a target number of parameters, by a named rule: `legacy` or `exact`.
 
 Blocks are those of Llama 3 (Grattafiori et al. 2024, arXiv:2407.21783): RMSNorm, rotary positions, grouped queries, a
 gated unit; with experts those of Mixtral (Jiang et al. 2024, arXiv:2401.04088). Parameters are what `cost.price`
@@ -26,7 +26,7 @@ def design(
     num_experts: int = 0,
     experts_per_token: int = 0,
 ) -> Design:
-    """The Transformer that a rule makes of a target number of parameters.
+    """Return the Transformer that a rule gives for a target number of parameters.
 
     Args:
         target: parameters, between 100 M and 1 T.

@@ -1,4 +1,4 @@
-"""Whole numbers with a count of parameters within 1 % of a target, near the shape of published models.
+"""Choose whole numbers whose parameter count is within 1 % of a target, near the shape of published models.
 
 For each width, and each width of the gated unit on a grid, the depth follows from the price of one and of two layers.
 The one with the least misfit is taken of those whose whole price is within the tolerance:
@@ -32,7 +32,7 @@ FARTHEST = math.log(6)  # of width over depth from the ideal
 
 
 class _Found(NamedTuple):
-    """A shape, and by what it is chosen: the least first."""
+    """A shape with the keys by which shapes are ordered; the least is chosen."""
 
     misfit: float
     miss: int  # in parameters
@@ -42,7 +42,7 @@ class _Found(NamedTuple):
 
 
 def design_exact(target: int, frame: Shape) -> Design:
-    """The best shape for a target; `frame` gives vocabulary, context, experts, and whether the head is tied.
+    """Return the best shape for a target; `frame` gives vocabulary, context, experts, and whether the head is tied.
 
     Raises:
         UserError: no shape has so few parameters with that vocabulary or so many experts.
@@ -61,17 +61,17 @@ def design_exact(target: int, frame: Shape) -> Design:
 
 
 def kv_heads(num_heads: int) -> int:
-    """The most of eight, four, two or one key/value heads that serve two query heads or more each."""
+    """Return the largest of eight, four, two or one key/value heads that each serve two query heads or more."""
     return next(count for count in (8, 4, 2, 1) if num_heads % count == 0 and num_heads >= 2 * count)
 
 
 def ideal_aspect(active_params: int) -> float:
-    """Width over depth of published models of so many active parameters."""
+    """Return width over depth of published models with so many active parameters."""
     return 120 * min(1.0, active_params / 8e9) ** 0.45
 
 
 def misfit(shape: Shape, active_params: int) -> float:
-    """How far a shape is from the ideal one: the equation above."""
+    """Return the distance of a shape from the ideal one, by the equation above."""
     aspect = math.log(shape.d_model / shape.num_layers / ideal_aspect(active_params))
     unit = math.log(shape.d_ff * (shape.experts_per_token or 1) / (FF_RATIO * shape.d_model))
     heads = math.log(shape.num_kv_heads / min(KV_HEADS, shape.num_heads / 2))
@@ -96,7 +96,7 @@ def _best(target: int, frame: Shape) -> tuple[Shape, Cost]:
 
 
 def _shapes(target: int, frame: Shape, step: int) -> Iterator[_Found]:
-    """Shapes that come so near, if each layer adds what the second does."""
+    """Yield shapes within the tolerance, if each layer adds as much as the second."""
     for d_model in WIDTHS:
         for d_ff in _unit_widths(d_model, frame, step):
             shape = replace(frame, d_model=d_model, num_kv_heads=kv_heads(d_model // HEAD_DIM), d_ff=d_ff)
@@ -114,7 +114,7 @@ def _shapes(target: int, frame: Shape, step: int) -> Iterator[_Found]:
 
 
 def _unit_widths(d_model: int, frame: Shape, step: int) -> list[int]:
-    """Multiples of `step` within the bounds, those next to the ideal first."""
+    """Return multiples of `step` within the bounds, nearest to the ideal first."""
     share = d_model / (frame.experts_per_token or 1)
     least, most = FF_ROUTED if frame.num_experts else FF_DENSE
     widths = range(math.ceil(least * share / step) * step, int(most * share) + 1, step)

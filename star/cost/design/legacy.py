@@ -21,7 +21,7 @@ TELLING = 0.01  # a miss of the target that is worth a note
 
 
 def legacy_sizes(billions: float) -> dict[str, int]:
-    """The published rule, integer for integer, with its own names."""
+    """Return the sizes of the published rule, integer for integer, under its own names."""
     d_model = int((billions * 1e9 * 128 / 12) ** (1 / 3))
     d_model = _round_up(d_model, 128)
     return {
@@ -35,7 +35,9 @@ def legacy_sizes(billions: float) -> dict[str, int]:
 
 
 def design_legacy(target: float, frame: Shape) -> Design:
-    """The rule at a target; `frame` gives what the rule leaves open: vocabulary, context, whether the head is tied."""
+    """Apply the rule to a target; `frame` gives what the rule leaves open: vocabulary, context, whether the head is
+    tied.
+    """
     if frame.num_experts:
         raise UserError("the rule legacy knows no experts; the rule exact does")
     sizes = legacy_sizes(target / 1e9)

@@ -18,7 +18,7 @@ NORM_EPS, ROPE_THETA = 1e-5, 500_000.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """The sizes of a Transformer; `d_ff` is the width of one expert where there are experts."""
+    """The sizes of a Transformer; `d_ff` is the width of one expert if there are experts."""
 
     d_model: int
     num_layers: int
@@ -36,12 +36,12 @@ class Shape:
 
     @property
     def genome(self) -> str:
-        """One layer, which the depth repeats."""
+        """The genome of one layer, which the depth repeats."""
         return ROUTED if self.num_experts else DENSE
 
     @property
     def variants(self) -> dict[str, dict[str, int | str | bool]]:
-        """What its two classes are built with beyond their genes."""
+        """The sizes of its two classes that genes do not give."""
         unit: dict[str, int | str | bool] = {"d_ff": self.d_ff}
         if self.num_experts:
             unit |= {"num_experts": self.num_experts, "experts_per_token": self.experts_per_token}
@@ -49,7 +49,7 @@ class Shape:
         return {"SA-3": {"num_kv_heads": self.num_kv_heads}, "MoE" if self.num_experts else "GMemless": unit}
 
     def price(self) -> Cost:
-        """What the model costs. UserError if its key/value heads do not divide its heads."""
+        """Return the cost of the model. Raise UserError if its key/value heads do not divide its heads."""
         dims = Dimensions(
             d_model=self.d_model,
             head_dim=HEAD_DIM,
@@ -68,8 +68,9 @@ def _decoded(genome: str, num_slots: int) -> tuple[Slot, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Design:
-    """What a rule gives for a target number of parameters. `notes` tell what is wrong with this result; where
-    `is_valid` is False, no such model can be built."""
+    """The result of a rule for a target number of parameters. `notes` list its defects; if `is_valid` is False, no such
+    model can be built.
+    """
 
     rule: str
     citation: str
@@ -83,12 +84,14 @@ class Design:
 
     @property
     def error(self) -> float:
-        """By how much the parameters miss the target, as a share of it."""
+        """The relative difference of the parameters from the target."""
         return self.params / self.target - 1
 
 
 def to_toml(design: Design) -> str:
-    """The genome file that `star.architecture.catalogue.load` reads back. UserError if there is no such model."""
+    """Return the genome file that `star.architecture.catalogue.load` reads. Raise UserError if
+    there is no such model.
+    """
     if not design.is_valid:
         raise UserError(f"this design has no genome file: {design.notes[0]}")
     shape = design.shape

@@ -1,4 +1,4 @@
-"""Synthetic tasks, which ask what an architecture can do rather than how well it fits text. No tensor, no model.
+"""Synthetic tasks, which test the abilities of an architecture rather than its fit to text. No tensors, no models.
 
 Six are those of MAD (Poli et al. 2024, arXiv:2403.17844), one is multi-query associative recall (Arora et al. 2023,
 arXiv:2312.04927).

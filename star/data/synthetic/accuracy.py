@@ -1,4 +1,4 @@
-"""How answers are scored."""
+"""Score the answers to synthetic tasks."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ IGNORED = -100
 
 
 def macro_accuracy(predicted: np.ndarray, targets: np.ndarray, num_classes: int) -> float:
-    """The mean over classes c of the share of targets c that were predicted as c, in [0, 1].
+    """Return the mean over classes c of the share of targets c that were predicted as c, in [0, 1].
 
     Args:
         predicted: integers of any shape, in [0, num_classes) wherever the target is not IGNORED.
@@ -26,13 +26,15 @@ def macro_accuracy(predicted: np.ndarray, targets: np.ndarray, num_classes: int)
 
 
 def epoch_accuracy(predicted: np.ndarray, targets: np.ndarray, num_classes: int, batch_size: int) -> float:
-    """The mean over batches of examples (N, T) of their macro accuracies, which is not that of all examples at once."""
+    """Return the mean over batches of examples (N, T) of their macro accuracies; it differs from that over all examples
+    at once.
+    """
     starts = range(0, len(targets), batch_size)
     parts = [(predicted[start : start + batch_size], targets[start : start + batch_size]) for start in starts]
     return float(np.mean([macro_accuracy(given, wanted, num_classes) for given, wanted in parts]))
 
 
 def micro_accuracy(predicted: np.ndarray, targets: np.ndarray) -> float:
-    """The share of what is asked that was predicted right, in [0, 1]."""
+    """Return the share of targets that were predicted right, in [0, 1]."""
     asked = targets != IGNORED
     return float(np.mean(predicted[asked] == targets[asked]))

@@ -1,4 +1,4 @@
-"""The tasks with their published settings, and what of them fits a small scale."""
+"""The tasks with their published settings, and the settings that fit a small scale."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,7 +21,7 @@ _LENGTHS = ("seq_len", (256, 512, 1_024))
 
 
 def _vary(baseline: Setting, *changes: tuple[str, Sequence[float]]) -> tuple[Setting, ...]:
-    """The baseline, then for each (field, values) the baseline with one of the values in that field."""
+    """Return the baseline, then for each (field, values) the baseline with one of the values in that field."""
     changed = [replace(baseline, **{name: value}) for name, values in changes for value in values]  # type: ignore[arg-type]
     return (baseline, *changed)
 
@@ -146,7 +146,8 @@ def find_tasks(name: str) -> tuple[SyntheticTask, ...]:
 
 
 def proxy_setting(task: SyntheticTask, vocab_size: int, seq_len: int) -> Setting:
-    """The baseline, or what comes nearest to it with that vocabulary and context; UserError if nothing sensible does.
+    """Return the baseline, or the setting nearest to it with that vocabulary and context. Raise UserError if no
+    sensible one exists.
 
     docs/decisions/0012-synthetic-tasks.md has the rules, which are ours.
     """

@@ -1,4 +1,4 @@
-"""Giving back what was read: selective copying and compression (Poli et al. 2024, arXiv:2403.17844)."""
+"""Reproduce what was read: selective copying and compression (Poli et al. 2024, arXiv:2403.17844)."""
 
 import numpy as np
 

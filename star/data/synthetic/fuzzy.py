@@ -22,11 +22,11 @@ class _Motifs(NamedTuple):
 
     @property
     def written(self) -> np.ndarray:
-        """Which of the tokens belong to the motif."""
+        """Whether each token belongs to the motif."""
         return np.arange(LONGEST) < self.lengths[..., None]
 
     def at(self, order: np.ndarray) -> "_Motifs":
-        """The motifs at those places of their rows."""
+        """Return the motifs at those places of their rows."""
         return _Motifs(
             np.take_along_axis(self.tokens, order[..., None], axis=1), np.take_along_axis(self.lengths, order, axis=1)
         )
@@ -44,7 +44,7 @@ def test(setting: Setting, rng: np.random.Generator, count: int) -> Examples:
 
 
 def _sequences(setting: Setting, rng: np.random.Generator, count: int, shortest: int) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens (count, L + 1), and the same with IGNORED for all but values that can be known."""
+    """Return tokens (count, L + 1), and a copy with IGNORED for all but values that can be known."""
     sizes = [min(BLOCK, count - start) for start in range(0, count, BLOCK)]
     blocks = [_block(setting, rng, size, shortest) for size in sizes]
     return np.concatenate([tokens for tokens, _ in blocks]), np.concatenate([wanted for _, wanted in blocks])

@@ -12,7 +12,8 @@ MAP_SEED = 12_345
 
 @lru_cache
 def fixed_map(vocab_size: int) -> np.ndarray:
-    """The value of each key, int64: of n = V - 1 tokens, [0, n/2) are keys and [n/2, n) values, each used at most once.
+    """Return the value of each key, int64: of n = V - 1 tokens, [0, n/2) are keys and [n/2, n) values, each used at
+    most once.
 
     Shuffled keys meet shuffled values; both come from the one seed, so that training and test share the map.
     """

@@ -31,7 +31,7 @@ def mqar(setting: Setting, rng: np.random.Generator, count: int) -> Examples:
 
 
 def _slots(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """Each row the slots from 0, as drawn one after the other without replacement.
+    """Return the numbers of the slots of each row, drawn one after the other without replacement.
 
     By a race: exponential times at rates w finish in the order of draws in proportion to w.
     """

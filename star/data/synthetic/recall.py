@@ -22,7 +22,7 @@ def test(setting: Setting, rng: np.random.Generator, count: int) -> Examples:
 
 
 def _sequences(setting: Setting, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens (count, L), and the same with IGNORED for all but values that can be known."""
+    """Return tokens (count, L), and a copy with IGNORED for all but values that can be known."""
     assert setting.seq_len % 2 == 0 and setting.seq_len >= 4
     places = setting.seq_len // 2
     plain = setting.vocab_size - setting.noise_vocab
@@ -43,7 +43,9 @@ def _sequences(setting: Setting, rng: np.random.Generator, count: int) -> tuple[
 
 
 def _noisy(setting: Setting, rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """Which pairs are noise: each with probability frac_noise, but neither the last nor one other, drawn at random."""
+    """Return which pairs are noise: each with probability frac_noise, but neither the last nor one other, drawn at
+    random.
+    """
     noisy = rng.random(shape) < setting.frac_noise
     noisy[np.arange(shape[0]), rng.integers(0, shape[1] - 1, shape[0])] = False
     noisy[:, -1] = False

@@ -1,4 +1,4 @@
-"""What a synthetic task is: settings, a generator of training and one of test examples, and how answers are scored."""
+"""The parts of a synthetic task: settings, generators of training and test examples, and the scoring of answers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Setting:
 
 @dataclass(frozen=True, eq=False, slots=True, kw_only=True)
 class Examples:
-    """Tokens to read and tokens to predict, place by place: nothing is left to shift.
+    """Tokens to read and tokens to predict, place by place, already aligned.
 
     `inputs` and `targets` are int64 (N, T); a target of IGNORED asks for nothing.
     """
@@ -39,7 +39,7 @@ Draw = Callable[[Setting, np.random.Generator, int], Examples]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyntheticTask:
-    """One task. `train` and `test` draw so many examples of a setting, the same ones from generators in the same state.
+    """A task. `train` and `test` draw so many examples of a setting, equal ones from generators in equal states.
 
     What is minimised is 1 - accuracy, in `column`. `settings` begins with the baseline.
     """
@@ -57,19 +57,19 @@ class SyntheticTask:
     least_len: int = 4
 
     def accuracy(self, setting: Setting, predicted: np.ndarray, targets: np.ndarray, num_classes: int) -> float:
-        """The score in [0, 1] of predicted tokens (N, T), each below num_classes: the model's vocabulary."""
+        """Return the score in [0, 1] of predicted tokens (N, T), each below num_classes: the model's vocabulary."""
         if self.macro:
             return epoch_accuracy(predicted, targets, num_classes, setting.batch_size)
         return micro_accuracy(predicted, targets)
 
 
 def shifted(tokens: np.ndarray, wanted: np.ndarray) -> Examples:
-    """Inputs tokens[:, :-1] and targets wanted[:, 1:], for a model that predicts the next token."""
+    """Return inputs tokens[:, :-1] and targets wanted[:, 1:], for a model that predicts the next token."""
     return Examples(inputs=tokens[:, :-1].copy(), targets=wanted[:, 1:].copy())
 
 
 def distinct(rng: np.random.Generator, low: int, high: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Integers of [low, high), int64 of that shape, which differ along the last axis, in random order.
+    """Return integers of [low, high), int64 of that shape, which differ along the last axis, in random order.
 
     Floyd's sampling (Bentley and Floyd 1987), which needs no list of all the integers, and then a permutation.
     """
