@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from comparing.diary import SECONDS
+from comparing.event_log import SECONDS
 from comparing.recovery import Recovery, evaluated, kill_and_resume
-from comparing.trials import time_on_ray, time_serial
+from comparing.star_trials import time_on_ray, time_serial
 from measuring.clock import Times, milliseconds_text, ratio_text
 from measuring.page import ROOT, Page, Table
 

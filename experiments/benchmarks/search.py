@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from comparing.budget import BudgetedTrainer, BudgetExhausted, Outcome, Train
 from comparing.curves import Panel, draw
-from comparing.ledger import Ledger, Outcome, Spent, Train
-from comparing.real import real_trainer
+from comparing.real_training import real_trainer
 from comparing.searchers import BASELINES, OURS, RACING, SEARCHERS
 from comparing.table import TableTrainer, box_of
 from comparing.tables import Outcomes, error_tables, pair_table, result_table, speed_table
@@ -94,10 +94,10 @@ def run(plan: Plan, name: str, seed: int) -> Outcome:
     """One searcher from one seed."""
     searcher = SEARCHERS[name]
     config = searcher.configure(replace(plan.config, seed=seed))
-    ledger = Ledger(plan.train, config, plan.trainings)
-    with suppress(Spent):
-        searcher.search(ledger, config)
-    return ledger.outcome(plan.box, SHARES)
+    trainer = BudgetedTrainer(plan.train, config, plan.trainings)
+    with suppress(BudgetExhausted):
+        searcher.search(trainer, config)
+    return trainer.outcome(plan.box, SHARES)
 
 
 def compare(plan: Plan) -> Outcomes:
@@ -128,7 +128,7 @@ def reading(plan: Plan, rows: list[Row], is_real: bool) -> str:
         deck=plan.config.deck,
         genes=plan_run(plan.config).search.space.length,
         trainings=plan.trainings,
-        full=Ledger(plan.train, plan.config, 1).full,
+        full=BudgetedTrainer(plan.train, plan.config, 1).full,
         uniform=f"{min(len(rows), UNIFORM):,}",
         seeds=plan.seeds,
         population=plan.config.population,

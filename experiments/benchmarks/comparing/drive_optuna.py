@@ -12,7 +12,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from comparing.diary import Diary
+from comparing.event_log import EventLog
 from comparing.optuna_trials import DIRECTIONS, nothing, suggest
 from comparing.setting import CONFIG
 from star.architecture.genome import canonical, to_text
@@ -20,10 +20,10 @@ from star.architecture.genome import canonical, to_text
 
 def drive(folder: Path, trials: int, seed: int | None) -> None:
     """Begin the study in the folder, or go on with it, up to so many trials that are complete."""
-    diary = Diary(folder)
+    log = EventLog(folder)
 
     def evaluate(trial: optuna.Trial) -> list[float]:
-        with diary.evaluation(to_text(canonical(tuple(suggest(trial))))):
+        with log.evaluation(to_text(canonical(tuple(suggest(trial))))):
             return nothing(trial)
 
     study = optuna.create_study(

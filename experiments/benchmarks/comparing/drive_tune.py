@@ -9,7 +9,7 @@ from pathlib import Path
 from ray import tune
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
-from comparing.diary import Diary
+from comparing.event_log import EventLog
 from comparing.setting import NAMES
 from comparing.tune_trials import SPACE, nothing, ray_running
 from star.architecture.genome import canonical, to_text
@@ -20,7 +20,7 @@ def drive(folder: Path, trials: int) -> None:
 
     def evaluate(config: dict[str, int]) -> dict[str, float]:
         genome = tuple(config[name] for name in NAMES)
-        with Diary(folder).evaluation(to_text(canonical(genome))):
+        with EventLog(folder).evaluation(to_text(canonical(genome))):
             return nothing(config)
 
     path = str(folder / "killed")

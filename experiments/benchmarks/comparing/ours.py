@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Collection
 from dataclasses import replace
 
-from comparing.ledger import Ledger
+from comparing.budget import BudgetedTrainer
 from star.records import Arrays, Evaluation, Generation, Task
 from star.run.evolution import Evolution
 from star.run.plan import plan_run
@@ -39,10 +39,10 @@ class MemoryRun(RunDirectory):
         return self._arrays.get(("state", hash))
 
 
-def search_with_star(ledger: Ledger, config: Settings) -> None:
+def search_with_star(trainer: BudgetedTrainer, config: Settings) -> None:
     """The algorithm, rates and rungs that the configuration says, until the budget is spent."""
     config = replace(config, serial=True, store="", generations=10**6)
     with tempfile.TemporaryDirectory() as folder, MemoryRun(f"{folder}/run") as run:
         run.create(to_toml(config, {"corpus_digest": ""}))
         loop = Steady if config.mode == "steady" else Evolution
-        loop(plan_run(config), run, Clock(), Silent()).finish(SerialPool(ledger))
+        loop(plan_run(config), run, Clock(), Silent()).finish(SerialPool(trainer))

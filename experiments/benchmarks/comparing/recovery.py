@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from comparing.diary import BEGUN, ENDED, Diary, Line
+from comparing.event_log import BEGUN, ENDED, EventLog, Line
 
 FOLDER = Path(__file__).parents[1]
 PATIENCE = 120.0  # seconds without a new line before a driver counts as stuck
@@ -64,18 +64,18 @@ def kill_and_resume(command: tuple[str, ...], trials: int, after: int, whole: se
     an uninterrupted one evaluates."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        diary = Diary(folder)
+        log = EventLog(folder)
         driver = Driver(command, folder, trials)
-        while not _is_time(diary.lines(), after):
+        while not _is_time(log.lines(), after):
             if not driver.is_running():
                 driver.wait()
                 raise RuntimeError(f"{command} ended before it could be killed")
             time.sleep(0.005)
         driver.kill()
-        before = diary.lines()
+        before = log.lines()
         second = Driver(command, folder, trials)
         second.wait()
-        later = diary.lines()[len(before) :]
+        later = log.lines()[len(before) :]
     ended = {line.genome for line in before if line.event == ENDED}
     open_ = {line.genome for line in before} - ended
     begun = [line for line in later if line.event == BEGUN]
@@ -96,4 +96,4 @@ def evaluated(command: tuple[str, ...], trials: int) -> set[str]:
     """The genomes that an uninterrupted driver evaluates."""
     with tempfile.TemporaryDirectory() as name:
         Driver(command, Path(name), trials).wait()
-        return {line.genome for line in Diary(Path(name)).lines() if line.event == ENDED}
+        return {line.genome for line in EventLog(Path(name)).lines() if line.event == ENDED}

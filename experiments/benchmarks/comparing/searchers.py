@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 from comparing.bare import search_randomly, search_with_pymoo
-from comparing.ledger import Ledger
+from comparing.budget import BudgetedTrainer
 from comparing.ours import search_with_star
 from star.run.settings import Settings
 
-Search = Callable[[Ledger, Settings], None]
+Search = Callable[[BudgetedTrainer, Settings], None]
 OURS, RACING = "star nsga2", "star nsga2, racing"
 BASELINES = ("random integers", "pymoo nsga2", "optuna nsga2")
 

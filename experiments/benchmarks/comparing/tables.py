@@ -3,8 +3,8 @@
 import numpy as np
 from measuring.page import Table
 
+from comparing.budget import Outcome
 from comparing.intervals import bootstrap, median, median_difference, superiority
-from comparing.ledger import Outcome
 from comparing.searchers import BASELINES, OURS
 from comparing.table import Data
 from comparing.validation import Errors, Predict, cross_predict, errors, extrapolate, rung_agreement

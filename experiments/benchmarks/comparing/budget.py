@@ -17,7 +17,7 @@ from star.search.front import front_mask, hypervolume
 Train = Callable[[Job], Result]
 
 
-class Spent(Exception):
+class BudgetExhausted(Exception):
     """The next training would take more tokens than are left."""
 
 
@@ -33,7 +33,7 @@ class Outcome:
     search_seconds: float  # without training
 
 
-class Ledger:
+class BudgetedTrainer:
     """Trains for a searcher until the budget of tokens is spent, which is that of so many full trainings; each counts
     as long as it is. A searcher that trains one architecture twice pays twice."""
 
@@ -54,12 +54,12 @@ class Ledger:
         self._found: list[tuple[int, list[float]]] = []  # tokens by then, objectives
 
     def __call__(self, job: Job) -> Result:
-        """What the job gives. Raises Spent if it would go beyond the budget, which is then left as it is."""
+        """What the job gives. Raises BudgetExhausted if it would go beyond the budget, which is then left as it is."""
         stop = self._stops[-1] if job.until is None else self._stops[job.until]
         done = self._reached[job.task.hash] if job.state else 0
         due = (stop - done) * self._step
         if self.tokens + due > self.budget:
-            raise Spent
+            raise BudgetExhausted
         started = time.perf_counter()
         result = self._train(job)
         self._training += time.perf_counter() - started

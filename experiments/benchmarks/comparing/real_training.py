@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from comparing.ledger import Train
+from comparing.budget import Train
 from star.data.corpus import load_corpus
 from star.evaluation.evaluate import evaluate
 from star.run.evolve import evaluation_settings

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-NAME = "diary.txt"
+NAME = "log.txt"
 SECONDS = 0.05  # that an evaluation takes
 BEGUN, ENDED = "begun", "ended"
 
@@ -19,7 +19,7 @@ class Line(NamedTuple):
     time: float
 
 
-class Diary:
+class EventLog:
     """A file in a folder to which several processes may append."""
 
     def __init__(self, folder: Path) -> None:
