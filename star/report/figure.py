@@ -1,4 +1,4 @@
-"""The front in every pair of objectives as a PNG."""
+"""The front in every pair of objectives as a PNG file."""
 
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ MARKERS = {  # by field of Panel; later ones are drawn over earlier ones
 
 def make_figure(history: History) -> "Figure":
     """Return the picture as a figure of matplotlib."""
-    # matplotlib takes half a second to load, which only those who want a picture should wait for.
+    # Imported here because matplotlib takes half a second to load.
     from matplotlib.figure import Figure
     from matplotlib.patheffects import withStroke
 

@@ -1,4 +1,4 @@
-"""All that a report shows of a run, read once."""
+"""The contents of a report, read from a run directory."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from star.storage.run_directory import RunDirectory
 
 
 class Kind(NamedTuple):
-    """What a chart counts a slot as: its class, or what operators of one structure that are in no table go under."""
+    """What a chart counts a slot as: its class, or "other STRUCTURE" for operators outside the table."""
 
     name: str
     token_mixing: TokenMixing
@@ -50,23 +50,23 @@ class History:
 
     @property
     def rest(self) -> list[Individual]:
-        """The members of the last population that were trained to the end and are not on the front."""
+        """Return the members of the last population that were trained to the end and are not on the front."""
         front = {one.id for one in self.last.front}
         return [one for one in self.last.individuals if one.id not in front and one.status is Status.OK]
 
     @property
     def others(self) -> list[Evaluation]:
-        """The proxies trained to the end that are neither on the front, nor in the last population, nor named."""
+        """Return the proxies trained to the end that are not on the front, in the last population or named."""
         shown = {one.hash for one in (*self.last.front, *self.last.individuals, *self.baselines.values())}
         return [one for one in self.trained if one.status is Status.OK and one.hash not in shown]
 
     @property
     def stopped(self) -> int:
-        """The number of proxies that stopped early."""
+        """Return the number of proxies that stopped early."""
         return sum(one.status is Status.STOPPED for one in self.trained)
 
     def quality_by_generation(self) -> list[tuple[int, float, float]]:
-        """Generation, best and median value of the first objective, where there is any."""
+        """Return generation, best and median of the first objective for each generation that has a value."""
         column = self.objectives[0].column
         rows = []
         for generation in self.generations:
@@ -76,7 +76,7 @@ class History:
         return rows
 
     def kinds_by_generation(self) -> list[tuple[int, dict[Kind, int]]]:
-        """Generation, and how many slots of its population each kind of operator fills."""
+        """Return each generation with the number of slots that each kind of operator fills in its population."""
         return [
             (generation.number, Counter(kind_of(slot) for one in generation.individuals for slot in decode(one.genome)))
             for generation in self.generations
@@ -84,12 +84,12 @@ class History:
 
 
 def kind_of(slot: Slot) -> Kind:
-    """The kind of a slot's operator."""
+    """Return the kind of a slot's operator."""
     return Kind(slot.liv.name if slot.class_id > 0 else f"other {slot.liv.structure}", slot.liv.token_mixing)
 
 
 def read_history(run: RunDirectory) -> History:
-    """Read a run. UserError if it has no finished generation."""
+    """Read a run. Raise UserError if it has no finished generation."""
     generations = run.generations()
     if not generations:
         raise UserError(f"{run.path} has no finished generation yet, so there is nothing to report")

@@ -104,8 +104,8 @@ def _environment() -> Environment:
 
 
 def class_colors(history: History) -> dict[str, str]:
-    """A colour for every class of the run's deck and every other kind of operator that came up: a hue for its token
-    mixing, a shade for its place among those."""
+    """Return a colour for every class of the deck and every other kind of operator in the run: one hue per token mixing,
+    one shade per kind."""
     deck = [DECK[number] for number in DECKS[history.plan.settings.deck] if number != EMPTY]
     found = {kind for _, counts in history.kinds_by_generation() for kind in counts}
     kinds = dict.fromkeys([*(Kind(liv.name, liv.token_mixing) for liv in deck), *sorted(found)])

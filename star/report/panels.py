@@ -1,4 +1,4 @@
-"""The front in every pair of objectives, as points of unit squares: what the page and the picture both draw."""
+"""The front in every pair of objectives, as points of unit squares, for both the page and the picture."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,8 +39,8 @@ def legend(panels: Sequence[Panel]) -> dict[str, str]:
 
 
 def make_panels(history: History) -> list[Panel]:
-    """A panel for each pair of objectives, the first objective upwards wherever it takes part; for a single
-    objective, one over the generation of birth. No panel if no proxy was trained to the end."""
+    """Return a panel for each pair of objectives, with the earlier one on the vertical axis; for a single objective,
+    one over the generation of birth. Return none if no proxy was trained to the end."""
     if not any(one.status is Status.OK for one in history.trained):
         return []
     columns = [objective.column for objective in history.objectives]
@@ -74,7 +74,7 @@ def _panel(history: History, x: str, y: str) -> Panel:
 
 
 def staircase(points: list[Place]) -> list[Place]:
-    """Corners of the line that separates what some point dominates from what none does, from left to right."""
+    """Return the corners, from left to right, of the boundary of the region that the points dominate."""
     corners: list[Place] = []
     for x, y in sorted(points):
         if not corners:

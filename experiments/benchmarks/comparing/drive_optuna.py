@@ -1,4 +1,4 @@
-"""A process that drives Optuna with journal storage, to be killed and begun again. Needs the extra `bench`.
+"""A process that runs Optuna with journal storage, to be killed and restarted. Needs the extra `bench`.
 
 python -m comparing.drive_optuna FOLDER TRIALS [SEED]
 """
@@ -19,7 +19,7 @@ from star.architecture.genome import canonical, to_text
 
 
 def drive(folder: Path, trials: int, seed: int | None) -> None:
-    """Begin the study in the folder, or go on with it, up to so many trials that are complete."""
+    """Start or continue the study in the folder, up to `trials` complete trials."""
     log = EventLog(folder)
 
     def evaluate(trial: optuna.Trial) -> list[float]:

@@ -1,4 +1,4 @@
-"""A process that drives our search with evaluations that only take time, to be killed and begun again.
+"""A process that runs star with evaluations that only take time, to be killed and restarted.
 
 python -m comparing.drive_star FOLDER TRIALS
 """
@@ -20,7 +20,7 @@ from star.workers.pool import SerialPool
 
 
 def drive(folder: Path, trials: int) -> None:
-    """Begin the run in the folder, or go on with it."""
+    """Start or continue the run in the folder."""
     config, run, log = configure(trials), RunDirectory(folder / "run"), EventLog(folder)
 
     def evaluate(job: Job) -> Result:

@@ -1,4 +1,4 @@
-"""A process that drives Ray Tune, to be killed and begun again. Needs the extra `bench`.
+"""A process that runs Ray Tune, to be killed and restarted. Needs the extra `bench`.
 
 python -m comparing.drive_tune FOLDER TRIALS
 """
@@ -16,7 +16,7 @@ from star.architecture.genome import canonical, to_text
 
 
 def drive(folder: Path, trials: int) -> None:
-    """Begin the experiment in the folder, or restore it."""
+    """Start or restore the experiment in the folder."""
 
     def evaluate(config: dict[str, int]) -> dict[str, float]:
         genome = tuple(config[name] for name in NAMES)

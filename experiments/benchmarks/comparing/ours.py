@@ -1,4 +1,4 @@
-"""Our own searchers, as users run them: the loop of `star evolve` itself, in this process, with a run in memory."""
+"""star's own searchers: the loop of `star evolve`, in this process, with a run in memory."""
 
 import tempfile
 from collections.abc import Collection
@@ -17,8 +17,7 @@ from star.workers.pool import SerialPool
 
 
 class MemoryRun(RunDirectory):
-    """A run whose records are not written, so that thousands of evaluations take seconds; `overhead` measures what
-    writing takes."""
+    """A run that writes nothing, so that thousands of evaluations take seconds. overhead.py measures the writing."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
@@ -40,7 +39,7 @@ class MemoryRun(RunDirectory):
 
 
 def search_with_star(trainer: BudgetedTrainer, config: Settings) -> None:
-    """The algorithm, rates and rungs that the configuration says, until the budget is spent."""
+    """Search as configured until the budget is spent."""
     config = replace(config, serial=True, store="", generations=10**6)
     with tempfile.TemporaryDirectory() as folder, MemoryRun(f"{folder}/run") as run:
         run.create(to_toml(config, {"corpus_digest": ""}))

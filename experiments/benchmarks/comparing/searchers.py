@@ -1,4 +1,4 @@
-"""The searchers that are compared, one row each."""
+"""The table of compared searchers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,17 +16,17 @@ BASELINES = ("random integers", "pymoo nsga2", "optuna nsga2")
 
 @dataclass(frozen=True, slots=True)
 class Searcher:
-    """How it searches, and what of the common configuration it changes."""
+    """A search function and its changes to the common configuration."""
 
     search: Search
     algorithm: str = "nsga2"
     adaptive: bool = False
     mode: str = "generations"
     rungs: int = 1
-    population: int = 0  # that of all others if 0
+    population: int = 0  # 0: the common one
 
     def configure(self, config: Settings) -> Settings:
-        """The configuration of this searcher."""
+        """Return the configuration of this searcher."""
         population = self.population or config.population
         return replace(
             config,
