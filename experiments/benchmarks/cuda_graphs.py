@@ -25,7 +25,7 @@ from star.model.language_model import LanguageModel
 WARM_UP = 3  # steps before a capture and before the clock: they compile, and the optimizer makes its state
 READING = """\
 Batch size and sequence length are those of the scale's recipe, in float32. Cells are medians over {rounds} rounds
-({fewest} where steps are slow), with the least and the greatest. A ratio is one of times to the eager step in the same
+({fewest} where steps are slow), with minimum and maximum. A ratio divides by the time of the eager step in the same
 round, so below 1 is faster."""
 
 

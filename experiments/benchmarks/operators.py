@@ -43,15 +43,14 @@ PAGES = {"cpu": ROOT / "docs" / "benchmarks.md", "cuda": ROOT / "docs" / "benchm
 READING = """\
 Every operator is run alone, in float32, without an optimizer: a training step is a forward pass and a backward pass to
 the input and all parameters. A step sees {tokens:,} tokens: the batch shrinks as the sequences grow, and windows stay
-those of the scale. Cells are medians over {rounds} rounds ({fewest} where steps are slow), with the least and the
-greatest. A ratio is one of times, so below 1 is faster, and is taken within a round, in which what it compares is run
-in turn. "{too_slow}" stands where one step takes longer than that and was not measured.
+those of the scale. Cells are medians over {rounds} rounds ({fewest} where steps are slow), with minimum and
+maximum. A ratio divides times of the same round, so below 1 is faster. "{too_slow}" marks steps that take longer and
+were not measured.
 
 Some operators take more than twice the time of attention of equal width at 512 tokens. The selective scan with many
 states (Rec-1, Rec-64, Mamba) passes over N numbers for every channel and token, elementwise, several times: at memory
-speed, where attention multiplies matrices. Attention's cost of a token grows with the length and theirs does not, so
-they gain on it. Mamba and Mamba-2 are besides twice as wide inside, as published, and Mamba-2 has 64 states. The delta
-rule solves a triangular system for every chunk of 16 to 32 tokens."""
+speed, where attention multiplies matrices. Their cost per token does not grow with the length as that of attention
+does. Mamba and Mamba-2 are also twice as wide inside, as published, and Mamba-2 has 64 states. The delta rule solves a triangular system for every chunk of 16 to 32 tokens."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,9 +26,9 @@ PAGE = ROOT / "docs" / "overhead.md"
 KILLS = (20, 45)  # evaluations that have ended when a driver is killed: in the first generation of 32, and later
 KILLED_TRIALS = 64
 READING = """\
-A genome has 40 integers, an evaluation returns three invented numbers at once, the population is 32. Times are those of
-a whole search divided by its trials; what a ratio compares is run in turn, once in every round, and cells are medians
-over {rounds} rounds with the least and the greatest. Processes were started beforehand where a system has workers.
+A genome has 40 integers, an evaluation returns three invented numbers at once, and the population is 32. Times are those
+of a whole search divided by its trials. Systems run in turn, once per round; cells are medians over {rounds} rounds with
+minimum and maximum. Worker processes are started before the clock.
 Versions: Optuna {optuna}, Ray {ray}."""
 
 
@@ -86,7 +86,7 @@ def trial_table(names: list[str], rounds: int) -> Table:
         rows.append((name, milliseconds_text(times, name), ratio_text(times, name, OURS), str(trials), keeps))
     return Table(
         "Milliseconds for a trial",
-        "The last column says what is on the disk by then. Ray Tune draws genomes at random here, which costs nothing.",
+        "The last column says what is on the disk by then. Ray Tune draws genomes at random here, which takes no time.",
         ("system", "ms", f"ratio to {OURS}", "trials", "on the disk"),
         rows,
     )

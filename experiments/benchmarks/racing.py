@@ -34,9 +34,9 @@ CLOSE = 0.99
 MOST = 100  # generations of a race
 READING = """\
 A race stops a candidate at a rung as soon as another is no worse in any exact cost and clearly better in quality there
-(docs/decisions/0010-racing.md). Two questions: what the order at a rung is worth, and what a search loses that believes
-it. For the first, the proxies of the default run of nano were measured on their way. A rung is worth having where it
-says more of four times the tokens than the parameter count alone, which costs nothing."""
+(docs/decisions/0010-racing.md). Two questions: how well the order at a rung predicts the final order, and what a search
+loses by relying on it. For the first, proxies of the default setting of nano were measured at each rung. A rung is
+useful if it agrees better with four times the tokens than the parameter count alone, which costs nothing."""
 
 
 @dataclass(frozen=True, slots=True)

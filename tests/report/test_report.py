@@ -178,6 +178,7 @@ def test_page_is_whole_and_needs_no_network(name, request):
     page = Page(text)
     assert history.name in page.words and "<b>" not in text
     assert not re.search(r"https?:|src=|@import|url\(", text)
+    assert not re.search(r"docs/|star/", text), "a reader of the page has no repository"
     for row in history.front:
         assert len(page.having("circle", "data-id", str(row.id))) == 3
         assert len(page.having("tr", "data-id", str(row.id))) == 1 and row.brief_genome in page.words
