@@ -50,7 +50,8 @@ were not measured.
 Some operators take more than twice the time of attention of equal width at 512 tokens. The selective scan with many
 states (Rec-1, Rec-64, Mamba) passes over N numbers for every channel and token, elementwise, several times: at memory
 speed, where attention multiplies matrices. Their cost per token does not grow with the length as that of attention
-does. Mamba and Mamba-2 are also twice as wide inside, as published, and Mamba-2 has 64 states. The delta rule solves a triangular system for every chunk of 16 to 32 tokens."""
+does. Mamba and Mamba-2 are also twice as wide inside, as published, and Mamba-2 has 64 states. The delta rule
+solves a triangular system for every chunk of 16 to 32 tokens."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,9 +26,9 @@ PAGE = ROOT / "docs" / "overhead.md"
 KILLS = (20, 45)  # evaluations that have ended when a driver is killed: in the first generation of 32, and later
 KILLED_TRIALS = 64
 READING = """\
-A genome has 40 integers, an evaluation returns three invented numbers at once, and the population is 32. Times are those
-of a whole search divided by its trials. Systems run in turn, once per round; cells are medians over {rounds} rounds with
-minimum and maximum. Worker processes are started before the clock.
+A genome has 40 integers, an evaluation returns three invented numbers at once, and the population is 32. Times are
+those of a whole search divided by its trials. Systems run in turn, once per round; cells are medians over {rounds}
+rounds with minimum and maximum. Worker processes are started before the clock.
 Versions: Optuna {optuna}, Ray {ray}."""
 
 
