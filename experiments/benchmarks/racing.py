@@ -1,10 +1,10 @@
 """Does a race reach the hypervolume of full training with half of the tokens?
 
 For each seed one run has no race. Another has one, and continues generation by generation while it has spent at most
-half of the tokens of the first. Both are real runs, in directories that are kept and resumed. Hypervolumes are measured against one reference, that of the run without a race. With --longer both fronts are
-then trained again, from another seed and with four times the tokens, and compared once more: a race is of no use if it
-finds what is good for a short training only. --write puts the tables, and what the rungs say of the end
-(`rung_ranking.py`), into docs/racing.md.
+half of the tokens of the first. Both are real runs, in directories that are kept and resumed. Hypervolumes use one
+reference, that of the run without a race. With --longer both fronts are trained again, from another seed and with four
+times the tokens, and compared once more: a race is useless if it finds what is good for a short training only. --write
+puts the tables, with the rank agreement of the rungs (`rung_ranking.py`), into docs/racing.md.
 
     python experiments/benchmarks/racing.py --out DIRECTORY [--seeds 3] [--set tokens=60000] [--longer] [--write]
 """
@@ -59,7 +59,7 @@ class Pair:
         return hypervolume(objective_matrix(generation.front), self.full.reference)
 
     def even(self, share: float) -> str:
-        """Return the share of the tokens that the race needs to reach a share of the final hypervolume of the other run."""
+        """Return the share of tokens that the race needs to reach a share of the final hypervolume without one."""
         wanted = share * self.volume(self.full)
         spent = next((one.tokens for one in self.race if self.volume(one) >= wanted), None)
         return "not reached" if spent is None else f"{spent / self.full.tokens:.1%}"

@@ -104,7 +104,7 @@ def _environment() -> Environment:
 
 
 def class_colors(history: History) -> dict[str, str]:
-    """Return a colour for every class of the deck and every other kind of operator in the run: one hue per token mixing,
+    """Return a colour for every class of the deck and every other kind of operator: one hue per token mixing,
     one shade per kind."""
     deck = [DECK[number] for number in DECKS[history.plan.settings.deck] if number != EMPTY]
     found = {kind for _, counts in history.kinds_by_generation() for kind in counts}

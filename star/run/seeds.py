@@ -72,8 +72,7 @@ def named_architectures(num_slots: int) -> dict[str, str]:
 
 
 def seed_names(settings: Settings) -> dict[str, str]:
-    """Return the name of every seed genome in the resolved settings of a run, by genome hash: its title in the catalogue,
-    or else its text."""
+    """Return the name of every seed genome of a run by genome hash: its title in the catalogue, or else its text."""
     seeds = {genome_hash(parse(text)): text for text in settings.seed_genomes}
     if not seeds:
         return {}

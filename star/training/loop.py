@@ -13,7 +13,7 @@ from star.architecture.scales import Recipe
 from star.data.corpus import Corpus
 from star.errors import UserError
 from star.model.operators.routed import Routed
-from star.records import Arrays, Fit
+from star.records import Arrays
 from star.training.muon import Muon
 
 CURVE_POINTS = 32

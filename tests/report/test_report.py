@@ -198,8 +198,13 @@ LEGEND = {
 }
 
 
+def with_settings(history, **changes):
+    plan = replace(history.plan, settings=replace(history.plan.settings, **changes))
+    return replace(history, plan=plan)
+
+
 def test_names_show_what_they_hold(history):
-    named = replace(history, name=HOSTILE, config=replace(history.config, corpus=(HOSTILE,)))
+    named = with_settings(replace(history, name=HOSTILE), corpus=(HOSTILE,))
     text = render(named)
     assert Page(text).words.count(VISIBLE) == 2 and "alert(1)</script>" not in text
     assert all(one.isprintable() for one in text.replace("\n", ""))
@@ -261,8 +266,8 @@ def test_the_head_tells_what_training_took(history):
         Evaluation(hash=f"{i:016x}", status=status, objectives=values, tokens=tokens, worker=worker)
         for i, (status, tokens, worker) in enumerate(spent)
     )
-    config = replace(history.config, rungs=3, eta=4)
-    words = [word for word in Page(render(replace(history, trained=trained, config=config))).words if word.strip()]
+    raced = with_settings(replace(history, trained=trained), rungs=3, eta=4)
+    words = [word for word in Page(render(raced)).words if word.strip()]
     expected = {
         "early stopping": "3 rungs, reduction factor 4",
         "stopped early": "1 of 4",
@@ -270,7 +275,7 @@ def test_the_head_tells_what_training_took(history):
         "results of earlier runs": "1 of 4",
     }
     assert {name: words[words.index(name) + 1] for name in expected} == expected
-    page = Page(render(replace(history, config=replace(config, rungs=1))))
+    page = Page(render(with_settings(history, rungs=1)))
     assert "off" in page.words and "results of earlier runs" not in page.words
 
 

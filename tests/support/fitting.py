@@ -6,7 +6,8 @@ from torch import nn
 
 from star.architecture.scales import Recipe
 from star.data.corpus import Corpus
-from star.training.loop import Fit, Training, Windows, check_corpus, measure
+from star.records import Fit
+from star.training.loop import Training, Windows, check_corpus, measure
 
 
 def fit(model: nn.Module, corpus: Corpus, recipe: Recipe, seed: int) -> Fit:

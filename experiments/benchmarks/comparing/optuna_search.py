@@ -13,8 +13,8 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def search_with_optuna(trainer: BudgetedTrainer, config: Settings) -> None:
-    """Search with one suggest_int per gene and the defaults of the sampler, except for the population: uniform crossover
-    with probability 0.9, and one mutated gene per genome on average."""
+    """Search with one suggest_int per gene and the defaults of the sampler, except for the population: uniform
+    crossover with probability 0.9, and one mutated gene per genome on average."""
     low, high = (bound.tolist() for bound in plan_run(config).search.space.bounds())
     sampler = NSGAIISampler(population_size=config.population, seed=config.seed)
     study = optuna.create_study(directions=["minimize"] * len(COLUMNS), sampler=sampler)
