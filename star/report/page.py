@@ -96,6 +96,7 @@ def _environment() -> Environment:
     )
     environment.globals |= {"WIDTH": WIDTH, "HEIGHT": HEIGHT}
     environment.filters |= {
+        "human": human,
         "in_table": in_table,
         "left": lambda at: f"{WIDTH * at:.1f}",
         "top": lambda at: f"{HEIGHT * (1 - at):.1f}",
