@@ -25,12 +25,12 @@ from star.model.language_model import LanguageModel
 WARM_UP = 3  # steps before a capture and before the clock: they compile, and the optimizer makes its state
 READING = """\
 Batch size and sequence length are those of the scale's recipe, in float32. Cells are medians over {rounds} rounds
-({fewest} where steps are slow), with the least and the greatest. A ratio is one of times to the eager step in the same
+({fewest} where steps are slow), with minimum and maximum. A ratio divides by the time of the eager step in the same
 round, so below 1 is faster."""
 
 
 class Trainer:
-    """A model, its optimizer, and tokens that stay where they are in memory."""
+    """A model, its optimizer, and tokens at a fixed address."""
 
     def __init__(self, name: str, scale: Scale, device: torch.device, compile_model: Callable | None = None) -> None:
         torch.manual_seed(0)
@@ -43,11 +43,11 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-3, fused=True, capturable=on_gpu)
 
     def refill(self) -> None:
-        """Other tokens in the same place."""
+        """Draw new tokens in place."""
         self.tokens.random_(0, 256)
 
     def update(self) -> None:
-        """The part of a step that a graph can hold."""
+        """Run the part of a step that a graph can capture."""
         self.optimizer.zero_grad()
         logits = self.forward(self.tokens[:, :-1])
         F.cross_entropy(logits.flatten(0, 1), self.tokens[:, 1:].flatten()).backward()
@@ -55,7 +55,7 @@ class Trainer:
         self.optimizer.step()
 
     def stepper(self, update: Action) -> Action:
-        """A whole step: other tokens, then the update."""
+        """Return a whole step: new tokens, then the update."""
 
         def step() -> None:
             self.refill()
@@ -80,7 +80,7 @@ def compiled_with_graphs(name: str, scale: Scale, device: torch.device) -> Actio
 
 
 def captured(name: str, scale: Scale, device: torch.device) -> Action:
-    """The whole update as one graph, replayed."""
+    """Return the whole update as one replayed graph."""
     trainer = Trainer(name, scale, device)
     side = torch.cuda.Stream(device)
     side.wait_stream(torch.cuda.current_stream(device))
@@ -100,7 +100,7 @@ ON_A_GPU = {"compiled, reduce-overhead": compiled_with_graphs, "one CUDA graph":
 
 
 def table(models: list[str], scale: Scale, rounds: int, device: torch.device) -> Table:
-    """One row a model."""
+    """Return a table with one row per model."""
     variants = EVERYWHERE | (ON_A_GPU if device.type == "cuda" else {})
     first, *others = variants
     rows = []

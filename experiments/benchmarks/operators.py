@@ -1,7 +1,7 @@
-"""Speed of single operators, in training and in decoding, beside attention and beside `transformers`.
+"""The speed of single operators in training and decoding, compared with attention and with `transformers`.
 
-One thread on a CPU, or a GPU with --device cuda; float32. What a ratio compares is run in turn, a sample of each in
-every round. Without --out or --write the page is printed; --write puts it under docs/.
+One CPU thread, or a GPU with --device cuda; float32. The two sides of a ratio run in turn, one sample of each in every
+round. Without --out or --write the page is printed; --write puts it under docs/.
 
     python experiments/benchmarks/operators.py [--quick] [--classes SA-1 Mamba-2] [--scales nano] [--write]
 """
@@ -43,20 +43,20 @@ PAGES = {"cpu": ROOT / "docs" / "benchmarks.md", "cuda": ROOT / "docs" / "benchm
 READING = """\
 Every operator is run alone, in float32, without an optimizer: a training step is a forward pass and a backward pass to
 the input and all parameters. A step sees {tokens:,} tokens: the batch shrinks as the sequences grow, and windows stay
-those of the scale. Cells are medians over {rounds} rounds ({fewest} where steps are slow), with the least and the
-greatest. A ratio is one of times, so below 1 is faster, and is taken within a round, in which what it compares is run
-in turn. "{too_slow}" stands where one step takes longer than that and was not measured.
+those of the scale. Cells are medians over {rounds} rounds ({fewest} where steps are slow), with minimum and
+maximum. A ratio divides times of the same round, so below 1 is faster. "{too_slow}" marks steps that take longer and
+were not measured.
 
 Some operators take more than twice the time of attention of equal width at 512 tokens. The selective scan with many
 states (Rec-1, Rec-64, Mamba) passes over N numbers for every channel and token, elementwise, several times: at memory
-speed, where attention multiplies matrices. Attention's cost of a token grows with the length and theirs does not, so
-they gain on it. Mamba and Mamba-2 are besides twice as wide inside, as published, and Mamba-2 has 64 states. The delta
-rule solves a triangular system for every chunk of 16 to 32 tokens."""
+speed, where attention multiplies matrices. Their cost per token does not grow with the length as that of attention
+does. Mamba and Mamba-2 are also twice as wide inside, as published, and Mamba-2 has 64 states. The delta rule
+solves a triangular system for every chunk of 16 to 32 tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is measured."""
+    """The device, operators, lengths and rounds of a measurement."""
 
     device: torch.device
     classes: tuple[LivSpec, ...]
@@ -67,24 +67,24 @@ class Plan:
     contexts: tuple[int, ...] = (512, 2048)
 
     def sizes(self, scale: Scale, length: int) -> Dimensions:
-        """Of the scale, for sequences of that length; the window stays as it is."""
+        """Return the dimensions of the scale for sequences of that length, with the same window."""
         return replace(scale.dims, seq_len=max(length, scale.dims.seq_len), window=scale.dims.band)
 
     def step(self, liv: LivSpec, scale: Scale, length: int) -> Action:
-        """The training step of an operator."""
+        """Return the training step of an operator."""
         return operator_step(liv, self.sizes(scale, length), self.input(scale, length))
 
     def input(self, scale: Scale, length: int) -> torch.Tensor:
-        """Random activations."""
+        """Return random activations."""
         return torch.randn(self.tokens // length, length, scale.dims.d_model, device=self.device)
 
     def run(self, actions: dict[str, Action]) -> Times:
-        """Their times."""
+        """Time the actions in turn."""
         return interleave(actions, self.rounds, self.device)
 
 
 def note(*words: str) -> None:
-    """Say what is being measured."""
+    """Print progress to standard error."""
     print(*words, file=sys.stderr, flush=True)
 
 
@@ -92,7 +92,7 @@ def note(*words: str) -> None:
 
 
 def measure_class(plan: Plan, scale: Scale, liv: LivSpec) -> dict[int, Times]:
-    """An operator, attention and the reference of the operator in turn; length -> times."""
+    """Time an operator, attention and the reference of the operator in turn; return times by length."""
     times: dict[int, Times] = {}
     has_reference = liv.name in MAKERS
     for length in plan.lengths:
@@ -106,7 +106,7 @@ def measure_class(plan: Plan, scale: Scale, liv: LivSpec) -> dict[int, Times]:
 
 
 def attention_table(plan: Plan, scale: Scale, measured: dict[str, dict[int, Times]]) -> Table:
-    """Every operator beside softmax attention of equal width."""
+    """Compare every operator with softmax attention of equal width."""
     pooled = {
         str(length): [seconds for times in measured.values() for seconds in times[length][BASELINE]]
         for length in plan.lengths
@@ -124,7 +124,7 @@ def attention_table(plan: Plan, scale: Scale, measured: dict[str, dict[int, Time
 
 
 def reference_table(plan: Plan, scale: Scale, measured: dict[str, dict[int, Times]]) -> Table:
-    """Operators beside their references."""
+    """Compare operators with their references."""
     rows = []
     for name in (name for name in measured if name in MAKERS):
         liv = CLASSES[name]
@@ -145,7 +145,7 @@ def reference_table(plan: Plan, scale: Scale, measured: dict[str, dict[int, Time
 
 
 def claims_linear(liv: LivSpec) -> bool:
-    """Whether a token is to cost the same in sequences of every length."""
+    """Return whether a token should cost the same at every length."""
     if liv.structure in (Structure.ATTENTION, Structure.LATENT_ATTENTION):
         return liv.sparsity is Sparsity.BANDED
     is_convolution = liv.structure is Structure.CONVOLUTION
@@ -153,7 +153,7 @@ def claims_linear(liv: LivSpec) -> bool:
 
 
 def length_table(plan: Plan, scale: Scale) -> Table:
-    """Microseconds a token at doubling lengths."""
+    """Return microseconds per token at doubling lengths."""
     columns = {f"{length:,}": length for length in plan.doublings}
     first, *_, last = columns
     rows = []
@@ -175,7 +175,7 @@ def length_table(plan: Plan, scale: Scale) -> Table:
 
 
 def verdict(liv: LivSpec, times: Times, first: str, last: str) -> str:
-    """What the ratio says about the claim."""
+    """Return whether the ratio supports the claim of linear time."""
     if not claims_linear(liv):
         return "more than linear"
     is_linear = first in times and last in times and ratio(times, last, first).median <= LINEAR
@@ -186,7 +186,7 @@ def verdict(liv: LivSpec, times: Times, first: str, last: str) -> str:
 
 
 def decoding_table(plan: Plan, scale: Scale) -> Table:
-    """Milliseconds for one token after a cache."""
+    """Return milliseconds per decoded token."""
     times = {}
     for context in plan.contexts:
         note(scale.name, "decoding at", str(context))
@@ -204,7 +204,7 @@ def decoding_table(plan: Plan, scale: Scale) -> Table:
 
 
 def tables(plan: Plan, scale: Scale) -> list[Table]:
-    """All of one scale."""
+    """Return all tables of one scale."""
     measured = {}
     for liv in plan.classes:
         note(scale.name, "side by side:", liv.name)

@@ -1,6 +1,6 @@
-"""What a search costs besides training: milliseconds for each trial, and what a killed driver takes to go on.
+"""The overhead of a search: milliseconds per trial, and the time that a killed driver needs to continue.
 
-Evaluations do nothing, or sleep where drivers are killed. Ours is measured end to end, with all that `star evolve`
+Evaluations do nothing, or sleep where drivers are killed. star is measured end to end, with all that `star evolve`
 writes. Optuna and Ray Tune need the extra: pip install -e ".[bench]". Without --out or --write the page is printed;
 --write puts it under docs/. Times depend on the disk, which has to confirm each write, and on what else runs.
 
@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from comparing.diary import SECONDS
+from comparing.event_log import SECONDS
 from comparing.recovery import Recovery, evaluated, kill_and_resume
-from comparing.trials import time_on_ray, time_serial
+from comparing.star_trials import time_on_ray, time_serial
 from measuring.clock import Times, milliseconds_text, ratio_text
 from measuring.page import ROOT, Page, Table
 
@@ -26,18 +26,18 @@ PAGE = ROOT / "docs" / "overhead.md"
 KILLS = (20, 45)  # evaluations that have ended when a driver is killed: in the first generation of 32, and later
 KILLED_TRIALS = 64
 READING = """\
-A genome has 40 integers, an evaluation returns three invented numbers at once, the population is 32. Times are those of
-a whole search divided by its trials; what a ratio compares is run in turn, once in every round, and cells are medians
-over {rounds} rounds with the least and the greatest. Processes were started beforehand where a system has workers.
+A genome has 40 integers, an evaluation returns three invented numbers at once, and the population is 32. Times are
+those of a whole search divided by its trials. Systems run in turn, once per round; cells are medians over {rounds}
+rounds with minimum and maximum. Worker processes are started before the clock.
 Versions: Optuna {optuna}, Ray {ray}."""
 
 
 class System(NamedTuple):
-    """How one searches without training, and in how many trials that shows."""
+    """A search without training, and the number of trials to time."""
 
     seconds: Callable[[int], float]
     trials: int
-    keeps: str  # what a killed driver leaves behind
+    keeps: str  # what is on disk after a kill
 
 
 OURS = "star, one process"
@@ -69,12 +69,12 @@ if find_spec("optuna") and find_spec("tensorboardX") and find_spec("pandas"):
 
 
 def note(*words: object) -> None:
-    """Say what is being measured."""
+    """Print progress to standard error."""
     print(*words, file=sys.stderr, flush=True)
 
 
 def trial_table(names: list[str], rounds: int) -> Table:
-    """Milliseconds a trial, and ratios to ours."""
+    """Return milliseconds per trial, and ratios to star."""
     times: Times = {name: [] for name in names}
     for round in range(rounds):
         for name in names:
@@ -86,14 +86,14 @@ def trial_table(names: list[str], rounds: int) -> Table:
         rows.append((name, milliseconds_text(times, name), ratio_text(times, name, OURS), str(trials), keeps))
     return Table(
         "Milliseconds for a trial",
-        "The last column says what is on the disk by then. Ray Tune draws genomes at random here, which costs nothing.",
+        "The last column says what is on the disk by then. Ray Tune draws genomes at random here, which takes no time.",
         ("system", "ms", f"ratio to {OURS}", "trials", "on the disk"),
         rows,
     )
 
 
 def recovery_table(names: list[str], kills: tuple[int, ...]) -> Table:
-    """What happens when a driver is killed."""
+    """Return the recovery after kills."""
     rows = []
     for name in names:
         note("killed:", name)
@@ -113,7 +113,7 @@ def recovery_table(names: list[str], kills: tuple[int, ...]) -> Table:
 
 
 def recovery_cells(one: Recovery) -> tuple[str, ...]:
-    """As cells of a table."""
+    """Return the recovery as cells of a table."""
     counts = (str(count) for count in (one.under_way, one.lost, one.repeated))
     return (f"{one.seconds:.1f}", *counts, "yes" if one.alike else "no")
 
@@ -135,7 +135,7 @@ def read_arguments() -> argparse.Namespace:
 
 
 def installed(name: str) -> str:
-    """The version of a distribution."""
+    """Return the version of a distribution."""
     try:
         return version(name)
     except PackageNotFoundError:

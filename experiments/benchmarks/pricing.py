@@ -36,7 +36,7 @@ def rate(count: int, work: Callable[[], object]) -> float:
 
 
 def compare(genomes: list[Genome], dims: Dimensions, repeats: int) -> None:
-    """Print the median rate of each way, measured by turns; costs of the two are compared first."""
+    """Check that both ways agree, then print the median rate of each, measured in turn."""
     rows, few = np.array(genomes), genomes[::SCALAR_SHARE]
     each = [price(decode(genome), dims) for genome in few]
     assert each == list(zip(*(column.tolist() for column in price_many(few, dims)), strict=True))

@@ -1,21 +1,22 @@
 """Does the order of architectures after a short proxy agree with their order after a longer one?
 
-Trains named architectures from scratch at a scale with its recipe, at several budgets, one process a core and one
-thread a process, and prints validation bits per byte (mean over seeds) with Kendall's tau between each budget's
-order and that of the longest.
+Train named architectures from scratch at one scale with its recipe and several token budgets, in one process per core
+with one thread each. Print validation bits per byte (mean over seeds), and Kendall's tau between the order at each
+budget and the order at the longest. Without names the seven patterns of the catalogue are trained.
 
     python experiments/benchmarks/proxy_ranking.py --tokens 100000 --tokens 1000000 --seeds 1
 """
 
 import argparse
 import os
+import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from itertools import combinations
 from multiprocessing import get_context
 from statistics import mean
 
 import torch
+from scipy.stats import kendalltau
 
 from star.architecture import catalogue
 from star.architecture.catalogue import find_scale
@@ -23,44 +24,45 @@ from star.architecture.genome import decode
 from star.architecture.spec import ModelSpec
 from star.data.corpus import load_corpus
 from star.model.language_model import LanguageModel
-from star.training.loop import fit
+from star.training.loop import Training, Windows, measure
 
 
 def train(job: tuple[str, str, int, int, dict[str, float]]) -> tuple[float, float]:
-    """Bits per byte and seconds of one architecture: name, scale, tokens, seed, changes to the recipe."""
+    """Return bits per byte and seconds of one training: of a name, scale, tokens, seed and changes to the recipe."""
     name, scale_name, tokens, seed, changes = job
     torch.set_num_threads(1)
     scale = find_scale(scale_name)
     recipe = replace(scale.recipe, tokens=tokens, **changes)
     torch.manual_seed(seed)
     model = LanguageModel(ModelSpec(decode(catalogue.load(name).at(scale.num_slots)), scale.dims))
-    result = fit(model, load_corpus(("stdlib",), 1 << 30), recipe, seed)
-    return result.quality_bpb, result.seconds
-
-
-def kendall(one: list[float], other: list[float]) -> float:
-    """Kendall's tau between two orders of the same things."""
-    pairs = list(combinations(range(len(one)), 2))
-    return sum((1 if (one[i] < one[j]) == (other[i] < other[j]) else -1) for i, j in pairs) / len(pairs)
+    corpus = load_corpus(("stdlib",), 1 << 30)
+    started = time.perf_counter()
+    training = Training(model, Windows(corpus.train, recipe), recipe, seed)
+    training.advance(recipe.steps)
+    return measure(model, corpus.valid, recipe), time.perf_counter() - started
 
 
 def change(text: str) -> tuple[str, float]:
+    """Read a change to the recipe, such as batch_size=2."""
     key, value = text.split("=")
     return key, float(value) if "." in value else int(value)
 
 
-def main() -> None:
+def read_arguments(words: list[str] | None = None) -> argparse.Namespace:
+    """Return the arguments of the command line, or those in `words`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", default="nano")
     parser.add_argument("--tokens", type=int, action="append", help="a budget; repeat it, the longest last")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--set", type=change, action="append", default=[], help="change the recipe: batch_size=2")
-    parser.add_argument("names", nargs="*", default=catalogue.names())
-    arguments = parser.parse_args()
-    budgets, names = (
-        arguments.tokens or [find_scale(arguments.scale).recipe.tokens],
-        arguments.names or catalogue.names(),
-    )
+    patterns = [name for name in catalogue.names() if catalogue.load(name).scale is None]
+    parser.add_argument("names", nargs="*", default=patterns, help=f"by default {', '.join(patterns)}")
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    arguments = read_arguments()
+    budgets, names = arguments.tokens or [find_scale(arguments.scale).recipe.tokens], arguments.names
     keys = [(name, tokens) for name in names for tokens in budgets]
     jobs = [(n, arguments.scale, t, seed, dict(arguments.set)) for n, t in keys for seed in range(arguments.seeds)]
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
@@ -74,7 +76,7 @@ def main() -> None:
         print(f"| {name} |", " | ".join(cells), "|")
     longest = [quality[name, budgets[-1]] for name in names]
     for tokens in budgets[:-1]:
-        tau = kendall([quality[name, tokens] for name in names], longest)
+        tau = kendalltau([quality[name, tokens] for name in names], longest).statistic
         print(f"Kendall's tau of {tokens:,} with {budgets[-1]:,} tokens: {tau:.2f}")
 
 

@@ -1,11 +1,10 @@
 """Does a race reach the hypervolume of full training with half of the tokens?
 
-For each seed a run is made without a race, and one with it that goes on, generation after generation, for as long as
-it has spent no more than half of the tokens of the first. Both are real runs, in directories that are kept and
-resumed. Hypervolumes are measured against one reference, that of the run without a race. With --longer both fronts are
-then trained again, from another seed and with four times the tokens, and compared once more: a race is of no use if it
-finds what is good for a short training only. --write puts the tables, and what the rungs say of the end
-(`rung_ranking.py`), into docs/racing.md.
+For each seed one run has no race. Another has one, and continues generation by generation while it has spent at most
+half of the tokens of the first. Both are real runs, in directories that are kept and resumed. Hypervolumes use one
+reference, that of the run without a race. With --longer both fronts are trained again, from another seed and with four
+times the tokens, and compared once more: a race is useless if it finds what is good for a short training only. --write
+puts the tables, with the rank agreement of the rungs (`rung_ranking.py`), into docs/racing.md.
 
     python experiments/benchmarks/racing.py --out DIRECTORY [--seeds 3] [--set tokens=60000] [--longer] [--write]
 """
@@ -35,14 +34,14 @@ CLOSE = 0.99
 MOST = 100  # generations of a race
 READING = """\
 A race stops a candidate at a rung as soon as another is no worse in any exact cost and clearly better in quality there
-(docs/decisions/0010-racing.md). Two questions: what the order at a rung is worth, and what a search loses that believes
-it. For the first, the proxies of the default run of nano were measured on their way. A rung is worth having where it
-says more of four times the tokens than the parameter count alone, which costs nothing."""
+(docs/decisions/0010-racing.md). Two questions: how well the order at a rung predicts the final order, and what a search
+loses by relying on it. For the first, proxies of the default setting of nano were measured at each rung. A rung is
+useful if it agrees better with four times the tokens than the parameter count alone, which costs nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two runs from one seed: how one without a race ended, and the generations of one with it. Hypervolumes are in the
+    """Two runs from one seed: the last generation without a race, and all generations with one. Hypervolumes are in the
     units of the first."""
 
     seed: int
@@ -51,22 +50,22 @@ class Pair:
 
     @property
     def short(self) -> Generation:
-        """The end of the race."""
+        """Return the last generation of the race."""
         return self.race[-1]
 
     def volume(self, generation: Generation) -> float:
-        """What the front of one of these is worth."""
+        """Return the hypervolume of a generation."""
         assert self.full.reference
         return hypervolume(objective_matrix(generation.front), self.full.reference)
 
     def even(self, share: float) -> str:
-        """Of the tokens of the run without a race, how many the race had spent when it came to a share of its end."""
+        """Return the share of tokens that the race needs to reach a share of the final hypervolume without one."""
         wanted = share * self.volume(self.full)
         spent = next((one.tokens for one in self.race if self.volume(one) >= wanted), None)
         return "not reached" if spent is None else f"{spent / self.full.tokens:.1%}"
 
     def cells(self) -> tuple[str, ...]:
-        """A row of the table."""
+        """Return a row of the table."""
         full, short = self.volume(self.full), self.volume(self.short)
         return (
             f"{self.seed}",
@@ -84,14 +83,14 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """The fronts of both runs after longer training, in the units of all of these."""
+    """The fronts of both runs after longer training, in units of both together."""
 
     seed: int
     full: np.ndarray
     short: np.ndarray
 
     def cells(self) -> tuple[str, ...]:
-        """A row of the table."""
+        """Return a row of the table."""
         box = reference_box(np.vstack([self.full, self.short]))
         full, short = (hypervolume(one, box) for one in (self.full, self.short))
         sizes = f"{len(self.full)} and {len(self.short)}"
@@ -100,7 +99,7 @@ class Later:
 
 
 def train_longer(pair: Pair, config: Settings, path: Path) -> Later:
-    """Train the fronts of both runs again; what was trained before stands in a file of JSON."""
+    """Train the fronts of both runs again; keep results in a JSON file."""
     known: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
     longer = replace(config, tokens=LONGER * config.tokens, rungs=1)
     members = {one.hash: one.genome for front in (pair.full.front, pair.short.front) for one in front}
@@ -120,13 +119,13 @@ def train_longer(pair: Pair, config: Settings, path: Path) -> Later:
 
 
 def setting(text: str) -> tuple[str, int]:
-    """One that differs from the default."""
+    """Read a setting such as tokens=60000."""
     key, value = text.split("=")
     return key, int(value)
 
 
 def finish(path: Path, config: Settings) -> Generation:
-    """The last generation of a run, which is begun or gone on with if need be."""
+    """Start or continue a run if needed, and return its last generation."""
     directory = RunDirectory(path)
     if not (path / "run.toml").exists():
         evolve(config, directory)
@@ -140,7 +139,7 @@ def finish(path: Path, config: Settings) -> Generation:
 
 
 def race(path: Path, config: Settings, budget: float) -> tuple[Generation, ...]:
-    """The generations of a race that stays within a budget of tokens."""
+    """Return the generations of a race within a token budget."""
     number = 0
     while number < MOST and finish(path, replace(config, generations=number)).tokens <= budget:
         number += 1
@@ -148,7 +147,7 @@ def race(path: Path, config: Settings, budget: float) -> tuple[Generation, ...]:
 
 
 def race_table(pairs: list[Pair], raced: Settings) -> Table:
-    """What the runs came to."""
+    """Return the results of all pairs of runs."""
     return Table(
         "What a race finds with half of the tokens",
         f"Runs of {raced.population} genomes and {raced.tokens:,} tokens a proxy, without a race and with one of "
@@ -172,7 +171,7 @@ def race_table(pairs: list[Pair], raced: Settings) -> Table:
 
 
 def later_table(laters: list[Later]) -> Table:
-    """What the fronts are worth after longer training."""
+    """Return the hypervolumes of the fronts after longer training."""
     return Table(
         f"The same fronts after {LONGER} times the tokens",
         "Every member of both fronts trained again from another seed. Members, best bits per byte and hypervolume are "

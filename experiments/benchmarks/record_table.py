@@ -3,7 +3,7 @@
 The first half are uniform samples, the others descend from the best of those before them, by crossover and mutation, so
 that the table also knows the region to which a search moves. Each is trained on the standard library's source at the
 nano recipe with 60,000 tokens, and measured at three rungs on the way. A row has the genome, the quality at each rung
-and at the end, parameters and cache. What was recorded before is kept: the script goes on where it stopped.
+and at the end, parameters and cache. Existing rows are kept: the script continues where it stopped.
 
     python experiments/benchmarks/record_table.py [--genomes 2000] [--processes 2]
 """
@@ -30,8 +30,8 @@ from star.search.front import front_mask
 TABLE = Path(__file__).parent / "tables" / "nano.parquet"
 CONFIG = plan_run(Settings(tokens=60_000, rungs=4, eta=3)).settings
 COLUMNS = ("quality_bpb", "params", "cache_bytes")
-BATCH = 50  # genomes that are drawn at once, and written
-LAYERS = 3  # of non-dominated ones, from which descendants come
+BATCH = 50  # genomes drawn and written at once
+LAYERS = 3  # non-dominated layers whose genomes are parents
 
 _corpus: Corpus
 
@@ -49,14 +49,14 @@ class Row:
 
 
 def start() -> None:
-    """In each process: low priority, and the corpus."""
+    """Prepare a process: low priority, and the corpus."""
     global _corpus
     os.nice(19)
     _corpus = load_corpus(CONFIG.corpus, 32 << 20)
 
 
 def train(genome: Genome) -> Row:
-    """The row of one genome."""
+    """Train one genome and return its row."""
     hash = genome_hash(genome)
     settings = evaluation_settings(plan_run(CONFIG))
     task = Task(genome=genome, hash=hash, seed=derive_seed(CONFIG.seed, hash))
@@ -70,7 +70,7 @@ def _row(genome: Genome, evaluation: Evaluation) -> Row:
 
 
 def draw(rows: list[Row], total: int, rng: np.random.Generator) -> list[Genome]:
-    """The next genomes: none that is there already."""
+    """Draw the next genomes, without duplicates."""
     space = Space(CONFIG.slots, CONFIG.deck)
     seen, drawn = {row.genome for row in rows}, []
     parents = [] if len(rows) < total // 2 else best(rows)
@@ -87,7 +87,7 @@ def draw(rows: list[Row], total: int, rng: np.random.Generator) -> list[Genome]:
 
 
 def best(rows: list[Row]) -> list[Genome]:
-    """The first layers of non-dominated ones."""
+    """Return the genomes of the first non-dominated layers."""
     rest = [row for row in rows if row.status == Status.OK]
     found: list[Genome] = []
     for _ in range(LAYERS):
@@ -98,7 +98,7 @@ def best(rows: list[Row]) -> list[Genome]:
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of a table; none if it does not exist."""
+    """Read the rows of a table, none if it does not exist."""
     if not path.exists():
         return []
     rows = pq.read_table(path).to_pylist()

@@ -1,5 +1,5 @@
-"""How many genomes need repair: those drawn uniformly, mutants and children of valid ones, by deck and levels; and how
-many mutations of classes repair takes back.
+"""The share of genomes that need repair, by deck and levels: uniform draws, mutants and children of valid genomes; and
+the share of class mutations that repair undoes.
 
 python experiments/benchmarks/repair_share.py [--genomes 1000] [--slots 24] [--seed 0]
 """
@@ -20,28 +20,28 @@ SPACES = (("paper", "backbone"), ("extended", "backbone"), ("paper", "all"), ("e
 
 
 def draw_class(rng: np.random.Generator) -> ClassGenes:
-    """Every gene uniform over its values."""
+    """Draw every gene uniformly over its values."""
     places = rng.integers([len(values) for values in CLASS_ALPHABET]).tolist()
     return tuple(values[place] for values, place in zip(CLASS_ALPHABET, places, strict=True))
 
 
 def draw_uniform(space: Space, rng: np.random.Generator) -> Genome:
-    """Every integer of every level uniform over its values."""
+    """Draw every integer of every level uniformly over its values."""
     low, high = space.bounds()
     deck = tuple(draw_class(rng) for _ in range(space.num_classes))
     return join(deck, tuple(rng.integers(low, high + 1).tolist()))
 
 
 def shares(genomes: Iterable[Genome], space: Space) -> str:
-    """Percent of the genomes that need repair, and of their classes."""
+    """Return the percentages of genomes and of their classes that need repair."""
     genomes = list(genomes)
     whole = np.mean([space.repair(genome) != genome for genome in genomes])
     classes = [repair_class(one) != one for genome in genomes for one in split(genome)[0]]
     return f"{whole:7.1%} {np.mean(classes) if classes else 0:7.1%}"
 
 
-def taken_back(parents: list[Genome], mutants: list[Genome]) -> str:
-    """Percent of the classes with a mutation that repair makes what they were."""
+def undone(parents: list[Genome], mutants: list[Genome]) -> str:
+    """Return the percentage of mutated classes that repair restores."""
     before, after = ([one for genome in genomes for one in split(genome)[0]] for genomes in (parents, mutants))
     pairs = zip(before, after, strict=True)
     same = [describe_class(a) == describe_class(repair_class(b)) for a, b in pairs if a != b]
@@ -49,11 +49,11 @@ def taken_back(parents: list[Genome], mutants: list[Genome]) -> str:
 
 
 def measure(space: Space, parent: Callable[[], Genome], count: int, rng: np.random.Generator) -> tuple[str, ...]:
-    """Shares among mutants of what `parent` gives, and among the children of two of them; mutations taken back."""
+    """Return the shares among mutants and among children of parents from `parent`, and of undone mutations."""
     parents = [parent() for _ in range(count)]
     mutants = [space.mutate(one, rng) for one in parents]
     children = [child for _ in range(count // 2) for child in space.crossover(parent(), parent(), rng)]
-    return shares(mutants, space), shares(children, space), taken_back(parents, mutants)
+    return shares(mutants, space), shares(children, space), undone(parents, mutants)
 
 
 def main() -> None:
@@ -68,7 +68,7 @@ def main() -> None:
     print(f"{len(MEANINGS)} of {prod(len(codes) for _, codes in CODES)} combinations of structure codes mean something")
     print(f"{len(drawn):,} classes drawn uniformly: {(changed > 0).mean():.2%} need repair")
     print(f"it changes {changed.mean():.1f} of their {len(drawn[0])} genes\n")
-    print(f"{'deck':9} {'levels':9} {'parents':16} {'uniform':>15} {'mutants':>15} {'children':>15} {'taken back':>11}")
+    print(f"{'deck':9} {'levels':9} {'parents':16} {'uniform':>15} {'mutants':>15} {'children':>15} {'undone':>11}")
     print(f"{'':35}{' genomes classes' * 3}     classes")
     for deck, levels in SPACES:
         space = Space(options.slots, deck, levels)

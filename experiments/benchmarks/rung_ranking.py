@@ -1,9 +1,9 @@
-"""How far the order at each rung of a race agrees with that of the whole proxy, and of one four times as long.
+"""The rank agreement of each rung with the whole proxy and with a proxy of four times the tokens.
 
 Trains random genomes and the named patterns on each corpus: once with the scale's own budget, measured at each rung as
 a race measures, and once from another seed with four times the tokens. Prints Kendall's tau of the order at each rung,
-and of the order by parameter count alone (more is taken for better), with both. What was recorded is kept in a Parquet
-file: the script goes on where it stopped, and --report alone prints the tables again.
+and of the order by parameter count alone (more is taken for better), with both. Results are kept in a Parquet
+file: the script continues where it stopped, and --report alone prints the tables again.
 
     python experiments/benchmarks/rung_ranking.py --corpus stdlib --corpus PATH [--genomes 20] [--report]
 """
@@ -48,7 +48,7 @@ Row = dict[str, object]
 
 
 def genomes(number: int) -> list[Genome]:
-    """The named patterns, then uniform samples."""
+    """Return the named patterns, then uniform samples."""
     space: Space = plan_run(CONFIG).search.space
     named = map(catalogue.load, catalogue.names())
     patterns = [one.at(CONFIG.slots) for one in named if one.scale is None]
@@ -58,7 +58,7 @@ def genomes(number: int) -> list[Genome]:
 
 
 def train(task: tuple[str, Genome]) -> Row:
-    """The row of a genome on a corpus."""
+    """Train a genome on a corpus and return its row."""
     source, genome = task
     os.nice(5)
     once = run(source, genome, CONFIG, 0)
@@ -75,7 +75,7 @@ def train(task: tuple[str, Genome]) -> Row:
 
 
 def run(source: str, genome: Genome, config: Settings, seed: int) -> Evaluation:
-    """One training of a proxy, measured at each rung."""
+    """Train a proxy once and measure it at each rung."""
     settings = evaluation_settings(plan_run(config))
     hash = genome_hash(genome)
     task = Task(genome=genome, hash=hash, seed=derive_seed(seed, hash))
@@ -83,12 +83,12 @@ def run(source: str, genome: Genome, config: Settings, seed: int) -> Evaluation:
 
 
 def tau(one: list[float], other: list[float]) -> str:
-    """Kendall's tau in two digits."""
+    """Return Kendall's tau in two digits."""
     return f"{kendalltau(one, other).statistic:.2f}"
 
 
 def rank_tables(rows: list[Row]) -> list[Table]:
-    """A table for each corpus: who orders as the proxy does, and as longer training does."""
+    """Return a table per corpus: rank agreement with the proxy and with longer training."""
     return [_rank_table(corpus, rows) for corpus in dict.fromkeys(row["corpus"] for row in rows)]
 
 

@@ -1,4 +1,4 @@
-"""Searchers side by side: what each finds for the same tokens, among the same genomes, by the same evaluator.
+"""A comparison of searchers with the same token budget, genomes and evaluator.
 
 The evaluator is the recorded table and the surrogate fitted to it (`record_table.py`, `comparing/`), so that a training
 takes no time and many seeds can be run. --real trains instead, which takes hours at more than a tiny budget. Without
@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from comparing.budget import BudgetedTrainer, BudgetExhausted, Outcome, Train
 from comparing.curves import Panel, draw
-from comparing.ledger import Ledger, Outcome, Spent, Train
-from comparing.real import real_trainer
+from comparing.real_training import real_trainer
 from comparing.searchers import BASELINES, OURS, RACING, SEARCHERS
 from comparing.table import TableTrainer, box_of
 from comparing.tables import Outcomes, error_tables, pair_table, result_table, speed_table
@@ -39,7 +39,7 @@ if find_spec("sklearn"):
 else:
 
     def regressors() -> dict:
-        """None without the extra."""
+        """Return no regressors, because the extra is not installed."""
         return {}
 
 
@@ -75,7 +75,7 @@ the surrogate say. Parameters and cache are exact."""
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is run."""
+    """The trainer, configuration, reference box, budget, seeds and searchers of a comparison."""
 
     train: Train
     config: Settings
@@ -86,22 +86,22 @@ class Plan:
 
 
 def note(*words: object) -> None:
-    """Say what is being done."""
+    """Print progress to standard error."""
     print(*words, file=sys.stderr, flush=True)
 
 
 def run(plan: Plan, name: str, seed: int) -> Outcome:
-    """One searcher from one seed."""
+    """Run one searcher from one seed."""
     searcher = SEARCHERS[name]
     config = searcher.configure(replace(plan.config, seed=seed))
-    ledger = Ledger(plan.train, config, plan.trainings)
-    with suppress(Spent):
-        searcher.search(ledger, config)
-    return ledger.outcome(plan.box, SHARES)
+    trainer = BudgetedTrainer(plan.train, config, plan.trainings)
+    with suppress(BudgetExhausted):
+        searcher.search(trainer, config)
+    return trainer.outcome(plan.box, SHARES)
 
 
 def compare(plan: Plan) -> Outcomes:
-    """All searchers, seed by seed in turn."""
+    """Run all searchers, seed by seed."""
     outcomes: Outcomes = {name: [] for name in plan.searchers}
     for seed in range(plan.seeds):
         started = time.perf_counter()
@@ -112,7 +112,7 @@ def compare(plan: Plan) -> Outcomes:
 
 
 def panels(outcomes: Outcomes) -> list[Panel]:
-    """Ours against others', and ours among themselves."""
+    """Return the panels: star beside the baselines, and the algorithms of star."""
     curves = {name: np.array([one.curve for one in runs]) for name, runs in outcomes.items()}
     beside = {name: one for name, one in curves.items() if name in (OURS, RACING, *BASELINES)}
     among = {name: one for name, one in curves.items() if name not in BASELINES and name.startswith("star")}
@@ -120,7 +120,7 @@ def panels(outcomes: Outcomes) -> list[Panel]:
 
 
 def reading(plan: Plan, rows: list[Row], is_real: bool) -> str:
-    """How to read the page."""
+    """Return the explanation of the page."""
     failed = sum(row.status != Status.OK for row in rows)
     table = TABLE_TRAINER.format(rows=f"{len(rows):,}", failed=failed)
     return READING.format(
@@ -128,7 +128,7 @@ def reading(plan: Plan, rows: list[Row], is_real: bool) -> str:
         deck=plan.config.deck,
         genes=plan_run(plan.config).search.space.length,
         trainings=plan.trainings,
-        full=Ledger(plan.train, plan.config, 1).full,
+        full=BudgetedTrainer(plan.train, plan.config, 1).full,
         uniform=f"{min(len(rows), UNIFORM):,}",
         seeds=plan.seeds,
         population=plan.config.population,

@@ -1,4 +1,4 @@
-"""Training speed of nano proxies beside `transformers`' models of the same shape, on one CPU thread.
+"""Training speed of nano proxies and of `transformers` models of the same shape, on one CPU thread.
 
 Each pair trains in turn, a few steps at a time, so that both meet the same machine; what is printed is the
 median and range of the ratios of tokens per second. Both get the same windows, loss, clipping and AdamW.
@@ -45,7 +45,7 @@ def llama() -> torch.nn.Module:
 
 
 def mamba() -> torch.nn.Module:
-    """Width, depth, state, taps and step rank of a Rec-1 stack; it has an output gate that Rec-1 has not."""
+    """Make a Mamba model with the sizes of a Rec-1 stack. It has an output gate, which Rec-1 lacks."""
     dims = SCALE.dims
     return MambaForCausalLM(
         MambaConfig(
@@ -62,7 +62,7 @@ def mamba() -> torch.nn.Module:
 
 
 def trainer(model: torch.nn.Module) -> Callable[[], float]:
-    """A function that trains a few steps and returns tokens per second."""
+    """Return a function that trains a few steps and returns tokens per second."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     recipe = SCALE.recipe
 

@@ -34,7 +34,7 @@ from star.search.search import Search
 
 @dataclass(frozen=True, kw_only=True)
 class Child:
-    """One genome, the share of its slots that are a parent's, and its bits per byte after the three trainings."""
+    """One genome, the share of its slots with inherited weights, and bits per byte after the three trainings."""
 
     task: Task
     share: float
@@ -49,7 +49,7 @@ def read_corpus() -> Corpus:
 
 
 def train(work: tuple[Job, Settings]) -> Result:
-    """One job, at the scale of a run."""
+    """Run one job at the scale of a run."""
     job, config = work
     return evaluate(job, evaluation_settings(plan_run(config)), read_corpus())
 
@@ -63,7 +63,7 @@ def make_task(genome: Genome, config: Settings) -> Task:
 def breed(
     config: Settings, number: int, pool: ProcessPoolExecutor
 ) -> tuple[list[Proposal], dict[int, tuple[Genome, Arrays]]]:
-    """Children of a population that was trained, and of each survivor by id the genome and the weights."""
+    """Return children of a trained population, and the genome and weights of each sound parent by id."""
     columns = plan_run(config).columns
     search = Search(plan_run(config).search)
     proposals = search.ask(config.population)
@@ -93,7 +93,7 @@ def individual(proposal: Proposal, result: Result, columns: Sequence[str]) -> In
 
 
 def measure(config: Settings, number: int, longer: int, pool: ProcessPoolExecutor) -> list[Child]:
-    """The children that none of the three trainings failed for."""
+    """Return the children whose three trainings all succeeded."""
     children, weights = breed(config, number, pool)
     tasks = [make_task(child.genome, config) for child in children]
     taken = [
@@ -114,7 +114,7 @@ def measure(config: Settings, number: int, longer: int, pool: ProcessPoolExecuto
 
 
 def share(task: Task, arrays: Arrays) -> float:
-    """Of the slots of a genome, how many begin with inherited weights."""
+    """Return the share of slots that begin with inherited weights."""
     slots = {name.split(".")[1] for name in arrays if name.startswith("layers.")}
     return len(slots) / max(1, len(decode(task.genome)))
 

@@ -1,4 +1,4 @@
-"""Our scans beside the naive functions of flash-linear-attention, values and gradients in single precision.
+"""Compare star's scans with the naive functions of flash-linear-attention: values and gradients in single precision.
 
     make oracles
 
@@ -22,7 +22,7 @@ SIZES = {"batch": 2, "tokens": 150, "heads": 4, "keys": 16, "values": 8}
 
 
 def load(folder: Path, operator: str):
-    """The module of naive functions of one operator."""
+    """Load the module of naive functions of one operator."""
     path = folder / "fla" / "ops" / operator / "naive.py"
     spec = importlib.util.spec_from_file_location(f"fla_{operator}", path)
     module = importlib.util.module_from_spec(spec)
@@ -76,7 +76,7 @@ def comparisons(folder: Path):
 
 
 def largest_difference(ours, theirs, tensors) -> float:
-    """Between the outputs and between the gradients of a random projection, relative to the largest entry above 1."""
+    """Return the largest difference of outputs, and of gradients of a projection, relative to entries above 1."""
     results = []
     for function in (ours, theirs):
         places = [tensor.clone().requires_grad_() for tensor in tensors]

@@ -11,6 +11,7 @@ from star.errors import UserError
 from star.export.single_file import ExportHeader, export_model
 from star.records import Genome, Individual
 from star.run.plan import RunPlan, read_plan
+from star.run.seeds import lineage, seed_names
 from star.run.settings import read_record
 from star.storage.files import disk_errors_told, write_atomic
 from star.storage.run_directory import RunDirectory
@@ -81,14 +82,13 @@ def _export(individual: Individual, run: RunDirectory, plan: RunPlan, out: Path)
 
 def _facts(individual: Individual, run: RunDirectory, plan: RunPlan) -> tuple[tuple[str, str], ...]:
     config, recipe = plan.settings, plan.trained.recipe
-    parents = " and ".join(map(str, individual.parents))
     elsewhere = "" if config.target == config.scale else f" (costs counted at {config.target})"
     measured = ", ".join(f"{name} {format_number(value)}" for name, value in individual.objectives.items())
     return (
         (
             "lineage",
-            f"individual {individual.id} of {run.path.resolve().name}, born in generation "
-            f"{individual.generation}{f' of {parents}' if parents else ' by sampling'}",
+            f"individual {individual.id} of {run.path.resolve().name}, born in generation {individual.generation} "
+            f"{lineage(individual, seed_names(config))}",
         ),
         ("measured", measured + elsewhere),
         *_costs(individual, plan),

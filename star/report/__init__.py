@@ -1,1 +1,1 @@
-"""Report: what a run found, as rows, as a page and as a picture. Import from `front` where torch is not wanted."""
+"""Report: the findings of a run as rows, as a page and as a picture. `star.report.front` does not load torch."""

@@ -1,4 +1,4 @@
-"""Numbers for people: values with their units, and axes with round ticks, linear or logarithmic."""
+"""Values with units in few digits, and linear or logarithmic axes with round ticks."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ GENERATIONS = "generations"  # a unit that has no fractions
 
 
 def human(value: float, unit: str) -> str:
-    """A value in few digits: `16.4 kB` of bytes, `193k` of a count, `2.053` of anything small."""
+    """Return a value in few digits: 16.4 kB for bytes, 193k for a count, 2.053 for anything small."""
     prefixes = ["", "k", "M", "G", "T"] if unit == "bytes" else ["", "k", "M", "B", "T"]
     power = 0
     while abs(float(f"{value:.3g}")) >= 1000 and power < len(prefixes) - 1:
@@ -22,14 +22,14 @@ def human(value: float, unit: str) -> str:
 
 
 def in_table(value: float, unit: str) -> str:
-    """The same with three decimals kept where there are any, so that a column lines up."""
+    """Return a value as `human` does, but small fractions with three decimals, so that a column lines up."""
     return f"{value:.3f}" if abs(value) < 100 and value % 1 else human(value, unit)
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One axis from `low` to `high`, drawn from 0 to 1. Logarithmic above `floor` if that is positive; zero then
-    keeps a place of its own below it."""
+    """One axis from `low` to `high`, drawn from 0 to 1. It is logarithmic above `floor` if that is positive; zero then
+    has its own position below."""
 
     title: str
     unit: str
@@ -38,16 +38,16 @@ class Axis:
     floor: float = 0.0
 
     def at(self, value: float) -> float:
-        """Where `value` lies: 0 at the low end, 1 at the high end."""
+        """Return the position of a value: 0 at the low end, 1 at the high end."""
         low, high = self._stretch(self.low), self._stretch(self.high)
         return MARGIN + (1 - 2 * MARGIN) * (self._stretch(value) - low) / (high - low)
 
     def shows(self, value: float) -> bool:
-        """Whether `value` lies on the axis."""
+        """Return whether a value lies on the axis."""
         return 0 <= self.at(value) <= 1
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Position and label of each tick."""
+        """Return the position and label of each tick."""
         values = self._log_ticks() if self.floor else _round_steps(self.low, self.high)
         if self.unit == GENERATIONS:
             values = [value for value in values if value >= 0 and not value % 1]
@@ -72,7 +72,7 @@ class Axis:
 
 
 def axis_over(title: str, unit: str, values: Sequence[float]) -> Axis:
-    """An axis that holds all of `values`; around nothing or a single value, one of some width."""
+    """Return an axis that holds all `values`; it has a positive width even for one value or none."""
     low, high = min(values, default=0.0), max(values, default=1.0)
     if low == high:
         low, high = low - (abs(low) or 1) * 0.1, high + (abs(high) or 1) * 0.1
@@ -82,7 +82,7 @@ def axis_over(title: str, unit: str, values: Sequence[float]) -> Axis:
 
 
 def _round_steps(low: float, high: float) -> list[float]:
-    """Multiples of 1, 2, 2.5 or 5 times a power of ten within the bounds."""
+    """Return the multiples of 1, 2, 2.5 or 5 times a power of ten within the bounds."""
     power = 10.0 ** math.floor(math.log10((high - low) / MOST_TICKS))
     step = next(m * power for m in (1, 2, 2.5, 5, 10, 20) if (high - low) / (m * power) <= MOST_TICKS)
     first = math.ceil(low / step - 1e-9)

@@ -1,8 +1,8 @@
-"""How many proxies of a run failed, and of what."""
+"""The failures of a run in words."""
 
 
 def describe_failures(failures: dict[str, int], evaluations: int) -> str:
-    """The share of failures among all evaluations, by status: 3 of 40 (7.5%): 2 diverged (5.0%), 1 timeout (2.5%)."""
+    """Return the failures by status, such as 3 of 40 (7.5%): 2 diverged (5.0%), 1 timeout (2.5%)."""
     if not failures:
         return "none"
     parts = [f"{count} {status} ({count / evaluations:.1%})" for status, count in sorted(failures.items())]

@@ -1,19 +1,31 @@
-"""The front in every pair of objectives as a PNG."""
+"""The front in every pair of objectives as a PNG file."""
 
 from io import BytesIO
+from typing import TYPE_CHECKING
 
 from star.report.history import History
-from star.report.panels import Panel, make_panels
+from star.report.panels import NAMES, Panel, legend, make_panels
+from star.report.text import visible
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PER_ROW = 3
 INCHES = (4.7, 4.1)  # of one panel
 INK, SOFT, GRID = "#1c2430", "#5b6675", "#e6e9ee"
-FRONT, POPULATION, EVALUATED, BASELINE = "#0b66c3", "#8d97a5", "#d3d8df", "#c2500a"
+FRONT, POPULATION, OTHERS, BASELINE = "#0b66c3", "#8d97a5", "#d3d8df", "#c2500a"
+EDGED = {"edgecolors": "white", "linewidths": 0.7}
+MARKERS = {  # by field of Panel; later ones are drawn over earlier ones
+    "others": {"s": 9, "color": OTHERS, "linewidths": 0},
+    "population": {"s": 18, "color": POPULATION, "linewidths": 0},
+    "front": {"s": 34, "color": FRONT, **EDGED},
+    "baselines": {"s": 44, "color": BASELINE, "marker": "D", **EDGED},
+}
 
 
-def draw_front(history: History) -> bytes:
-    """The picture's bytes."""
-    # matplotlib takes half a second to load, which only those who want a picture should wait for.
+def make_figure(history: History) -> "Figure":
+    """Return the picture as a figure of matplotlib."""
+    # Imported here because matplotlib takes half a second to load.
     from matplotlib.figure import Figure
     from matplotlib.patheffects import withStroke
 
@@ -23,7 +35,8 @@ def draw_front(history: History) -> bytes:
     size = (INCHES[0] * max(columns, 1.35), INCHES[1] * rows + 0.9)
     figure = Figure(figsize=size, dpi=150, facecolor="white", layout="constrained")
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)
-    figure.suptitle(_title(history), x=0.012, ha="left", fontsize=12, color=INK, fontweight="bold")
+    style = {"fontsize": 12, "color": INK, "fontweight": "bold", "parse_math": False}
+    figure.suptitle(_title(history), x=0.012, ha="left", **style)
     grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes, panel in zip(grid, panels, strict=False):
         _draw(axes, panel)
@@ -31,17 +44,26 @@ def draw_front(history: History) -> bytes:
             text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    if panels:
-        figure.legend(handles, labels, loc="outside lower left", ncols=len(labels), frameon=False, labelcolor=SOFT)
+    handles = {name: mark for axes in grid for mark, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    names = legend(panels).values()
+    if names:
+        marks = [handles[name] for name in names]
+        figure.legend(marks, names, loc="outside lower left", ncols=len(names), frameon=False, labelcolor=SOFT)
+    return figure
+
+
+def draw_front(history: History) -> bytes:
+    """Return the picture as a PNG file."""
     buffer = BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": "star"})
+    make_figure(history).savefig(buffer, format="png", metadata={"Software": "star"})
     return buffer.getvalue()
 
 
 def _title(history: History) -> str:
     count = len(history.front)
-    return f"{history.name}: front of generation {history.last.number}, {count} architecture{'s' * (count != 1)}"
+    return (
+        f"{visible(history.name)}: front of generation {history.last.number}, {count} architecture{'s' * (count != 1)}"
+    )
 
 
 def _draw(axes, panel: Panel) -> None:
@@ -56,21 +78,12 @@ def _draw(axes, panel: Panel) -> None:
     axes.set_axisbelow(True)
     for side in axes.spines.values():
         side.set_color(GRID)
-    _scatter(axes, panel.evaluated, 9, EVALUATED, "evaluated")
-    _scatter(axes, [place for _, place in panel.population], 18, POPULATION, "last population")
-    axes.plot(*_split(panel.steps), color=FRONT, linewidth=1.1, alpha=0.55)
-    _scatter(axes, [place for _, place in panel.front], 34, FRONT, "front", edgecolors="white", linewidths=0.7)
-    if panel.baselines:
-        places = [place for _, place in panel.baselines]
-        _scatter(axes, places, 44, BASELINE, "named architecture", marker="D", edgecolors="white", linewidths=0.7)
+    for field, style in MARKERS.items():
+        if places := [place for _, place in getattr(panel, field)]:
+            axes.scatter(*zip(*places, strict=True), label=NAMES[field], zorder=3, **style)
+    if panel.steps:
+        axes.plot(*zip(*panel.steps, strict=True), color=FRONT, linewidth=1.1, alpha=0.55)
     for title, (x, y) in panel.baselines:
         side = {"ha": "right", "xytext": (-7, 5)} if x > 0.6 else {"ha": "left", "xytext": (7, 5)}
-        axes.annotate(title, (x, y), textcoords="offset points", fontsize=8, color=BASELINE, **side)
-
-
-def _scatter(axes, places: list[tuple[float, float]], size: float, color: str, label: str, **style) -> None:
-    axes.scatter(*_split(places), s=size, color=color, label=label, zorder=3, **({"linewidths": 0} | style))
-
-
-def _split(places: list[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    return [x for x, _ in places], [y for _, y in places]
+        style = {"textcoords": "offset points", "fontsize": 8, "color": BASELINE, "parse_math": False}
+        axes.annotate(title, (x, y), **style, **side)

@@ -1,4 +1,4 @@
-"""The front of a run as rows: what `star front` prints and every table and picture shows."""
+"""The front of a run as rows, for `star front` and for tables and pictures."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,8 @@ QUALITY = "quality_bpb"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontRow:
-    """One architecture of the front. `genome` is its text, `classes` the operator of every slot in order; `costs` are
-    those at the target of the run, objectives or not."""
+    """One architecture of the front. `genome` is its text, `classes` holds the operator of each slot in order, and
+    `costs` all costs at the target of the run."""
 
     id: int
     genome: str
@@ -25,12 +25,12 @@ class FrontRow:
 
     @property
     def brief_genome(self) -> str:
-        """Its text without the deck of its own that it may have: how many classes that holds stands in its place."""
+        """Return the genome's text with the number of classes in place of a deck of its own."""
         deck, slash, backbone = self.genome.rpartition("/")
         return f"{deck.count('+') + 1} own/{backbone}" if slash else self.genome
 
     def as_json(self) -> dict[str, object]:
-        """The row for machines: one key a field, and one for each cost and objective in place of these two."""
+        """Return the row as a flat JSON object, with one key per cost and objective."""
         return {
             "id": self.id,
             "genome": self.genome,
@@ -44,14 +44,13 @@ class FrontRow:
 
 
 def front_rows(generation: Generation, target: Target | None = None) -> list[FrontRow]:
-    """The front of a generation, best quality first (by the first objective where quality is none); with costs if a
-    target is given."""
+    """Return the front of a generation, best first by `quality_of`, with costs if a target is given."""
     rows = [_row(individual, target) for individual in generation.front]
     return sorted(rows, key=lambda row: (quality_of(row.objectives), row.id))
 
 
 def quality_of(objectives: dict[str, float]) -> float:
-    """The value to sort by: bits per byte, or the error in a synthetic task, or else whatever comes first."""
+    """Return the value to sort by: bits per byte, else the first error in a task, else the first objective."""
     errors = [name for name in objectives if name.startswith("error_")]
     return objectives[next(iter([QUALITY] * (QUALITY in objectives) + errors), next(iter(objectives)))]
 

@@ -1,24 +1,24 @@
-"""All that a report shows of a run, read once."""
+"""The contents of a report, read from a run directory."""
 
 from collections import Counter
 from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple
 
-from star.architecture import catalogue
 from star.architecture.codes import TokenMixing
-from star.architecture.genome import decode, genome_hash
+from star.architecture.genome import decode
 from star.architecture.spec import Slot
 from star.errors import UserError
 from star.evaluation.objectives import Objective
-from star.records import Generation, Individual, Status
+from star.records import Evaluation, Generation, Individual, Status
 from star.report.front import FrontRow, front_rows
 from star.run.plan import RunPlan, read_plan
+from star.run.seeds import named_architectures, seed_names
 from star.storage.run_directory import RunDirectory
 
 
 class Kind(NamedTuple):
-    """What a chart counts a slot as: its class, or what operators of one structure that are in no table go under."""
+    """What a chart counts a slot as: its class, or "other STRUCTURE" for operators outside the table."""
 
     name: str
     token_mixing: TokenMixing
@@ -26,14 +26,15 @@ class Kind(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """A run as it stands. `evaluated` holds the objectives of every proxy that was trained to the end,
-    `baselines` those of named architectures among them, by title."""
+    """A run up to its last finished generation. `trained` holds every proxy whose training began, `baselines` the named
+    architectures that were trained to the end, by title, and `seeds` the name of each seed genome by hash."""
 
     name: str
     plan: RunPlan
     generations: tuple[Generation, ...]
-    evaluated: tuple[dict[str, float], ...]
-    baselines: dict[str, dict[str, float]]
+    trained: tuple[Evaluation, ...]
+    baselines: dict[str, Evaluation]
+    seeds: dict[str, str]
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -49,12 +50,23 @@ class History:
 
     @property
     def rest(self) -> list[Individual]:
-        """The members of the last population, trained to the end, that some other dominates."""
+        """Return the members of the last population that were trained to the end and are not on the front."""
         front = {one.id for one in self.last.front}
         return [one for one in self.last.individuals if one.id not in front and one.status is Status.OK]
 
+    @property
+    def others(self) -> list[Evaluation]:
+        """Return the proxies trained to the end that are not on the front, in the last population or named."""
+        shown = {one.hash for one in (*self.last.front, *self.last.individuals, *self.baselines.values())}
+        return [one for one in self.trained if one.status is Status.OK and one.hash not in shown]
+
+    @property
+    def stopped(self) -> int:
+        """Return the number of proxies that stopped early."""
+        return sum(one.status is Status.STOPPED for one in self.trained)
+
     def quality_by_generation(self) -> list[tuple[int, float, float]]:
-        """Generation, best and median value of the first objective, where there is any."""
+        """Return generation, best and median of the first objective for each generation that has a value."""
         column = self.objectives[0].column
         rows = []
         for generation in self.generations:
@@ -64,7 +76,7 @@ class History:
         return rows
 
     def kinds_by_generation(self) -> list[tuple[int, dict[Kind, int]]]:
-        """Generation, and how many slots of its population each kind of operator fills."""
+        """Return each generation with the number of slots that each kind of operator fills in its population."""
         return [
             (generation.number, Counter(kind_of(slot) for one in generation.individuals for slot in decode(one.genome)))
             for generation in self.generations
@@ -72,33 +84,25 @@ class History:
 
 
 def kind_of(slot: Slot) -> Kind:
-    """The kind of a slot's operator."""
+    """Return the kind of a slot's operator."""
     return Kind(slot.liv.name if slot.class_id > 0 else f"other {slot.liv.structure}", slot.liv.token_mixing)
 
 
 def read_history(run: RunDirectory) -> History:
-    """Read a run. UserError if it has no finished generation."""
+    """Read a run. Raise UserError if it has no finished generation."""
     generations = run.generations()
     if not generations:
         raise UserError(f"{run.path} has no finished generation yet, so there is nothing to report")
     plan = read_plan(run)
-    ended = {hash: one for hash, one in run.evaluations().items() if one.status is Status.OK}
+    started = (one for one in run.evaluations().values() if one.status is not Status.INFEASIBLE)
+    trained = tuple(one for one in started if one.generation <= generations[-1].number)
+    ended = {one.hash: one for one in trained if one.status is Status.OK}
+    names = named_architectures(plan.settings.slots)
     return History(
         name=run.path.resolve().name,
         plan=plan,
         generations=tuple(generations),
-        evaluated=tuple(one.objectives for one in ended.values()),
-        baselines={
-            title: ended[hash].objectives for hash, title in _named(plan.settings.slots).items() if hash in ended
-        },
+        trained=trained,
+        baselines={title: ended[hash] for hash, title in names.items() if hash in ended},
+        seeds=seed_names(plan.settings),
     )
-
-
-def _named(num_slots: int) -> dict[str, str]:
-    """Titles by hash. Published models of one pattern are one architecture here, and go under the name of the pattern
-    if there is one."""
-    found: dict[str, str] = {}
-    entries = [catalogue.load(name) for name in catalogue.names()]
-    for named in sorted(entries, key=lambda one: one.scale is not None):
-        found.setdefault(genome_hash(named.at(num_slots)), named.title)
-    return found

@@ -1,34 +1,47 @@
-"""The front in every pair of objectives, as points of unit squares: what the page and the picture both draw."""
+"""The front in every pair of objectives, as points of unit squares, for both the page and the picture."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from star.records import Individual
+from star.records import Evaluation, Individual, Status
 from star.report.axes import GENERATIONS, Axis, axis_over
 from star.report.history import History
 
 BIRTH = "generation"  # stands in for a second objective where there is only one
 
+NAMES = {  # of kinds of points, by field of Panel
+    "front": "front",
+    "population": "rest of the last population",
+    "others": "other proxies trained to the end",
+    "baselines": "named architecture",
+}
 Place = tuple[float, float]  # from (0, 0), smallest values, to (1, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One pair of objectives, both to be minimised. `steps` is the line below which no proxy lies."""
+    """One pair of objectives, both to be minimised: points by hash, id or title, and `steps`, the line below which no
+    proxy lies."""
 
     x: Axis
     y: Axis
-    evaluated: list[Place]
+    others: list[tuple[str, Place]]
     population: list[tuple[int, Place]]
     front: list[tuple[int, Place]]
     steps: list[Place]
     baselines: list[tuple[str, Place]]
 
 
+def legend(panels: Sequence[Panel]) -> dict[str, str]:
+    """Return the names of the kinds of points that at least one panel has, by field of Panel."""
+    return {field: name for field, name in NAMES.items() if any(getattr(panel, field) for panel in panels)}
+
+
 def make_panels(history: History) -> list[Panel]:
-    """A panel for each pair of objectives, the first objective upwards wherever it takes part; for a single
-    objective, one over the generation of birth. None at all if no proxy was trained to the end."""
-    if not history.evaluated:
+    """Return a panel for each pair of objectives, with the earlier one on the vertical axis; for a single objective,
+    one over the generation of birth. Return none if no proxy was trained to the end."""
+    if not any(one.status is Status.OK for one in history.trained):
         return []
     columns = [objective.column for objective in history.objectives]
     pairs = [(second, first) for first, second in combinations(columns, 2)] or [(BIRTH, columns[0])]
@@ -38,7 +51,7 @@ def make_panels(history: History) -> list[Panel]:
 def _panel(history: History, x: str, y: str) -> Panel:
     front = [(one.id, _values(one, x, y)) for one in history.last.front]
     population = [(one.id, _values(one, x, y)) for one in history.rest]
-    baselines = [(title, (row[x], row[y])) for title, row in history.baselines.items() if x in row]
+    baselines = [(title, _values(one, x, y)) for title, one in history.baselines.items()]
     shown = [place for _, place in [*front, *population, *baselines]]
     axis_x = _axis(history, x, [place[0] for place in shown])
     axis_y = _axis(history, y, [place[1] for place in shown])
@@ -46,11 +59,13 @@ def _panel(history: History, x: str, y: str) -> Panel:
     def place(values: Place) -> Place:
         return axis_x.at(values[0]), axis_y.at(values[1])
 
-    inside = (row for row in history.evaluated if x in row and axis_x.shows(row[x]) and axis_y.shows(row[y]))
+    others = [(one.hash, _values(one, x, y)) for one in history.others]
     return Panel(
         x=axis_x,
         y=axis_y,
-        evaluated=[place((row[x], row[y])) for row in inside],
+        others=[
+            (hash, place(values)) for hash, values in others if axis_x.shows(values[0]) and axis_y.shows(values[1])
+        ],
         population=[(id, place(values)) for id, values in population],
         front=[(id, place(values)) for id, values in front],
         steps=[place(values) for values in staircase([values for _, values in front])],
@@ -59,7 +74,7 @@ def _panel(history: History, x: str, y: str) -> Panel:
 
 
 def staircase(points: list[Place]) -> list[Place]:
-    """Corners of the line that separates what some point dominates from what none does, from left to right."""
+    """Return the corners, from left to right, of the boundary of the region that the points dominate."""
     corners: list[Place] = []
     for x, y in sorted(points):
         if not corners:
@@ -69,7 +84,7 @@ def staircase(points: list[Place]) -> list[Place]:
     return corners
 
 
-def _values(one: Individual, x: str, y: str) -> Place:
+def _values(one: Individual | Evaluation, x: str, y: str) -> Place:
     row = one.objectives | {BIRTH: float(one.generation)}
     return row[x], row[y]
 

@@ -1,6 +1,7 @@
 """Genomes that a search begins with: from what a person names to genomes of the run's space."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 from star.architecture import catalogue
@@ -13,14 +14,17 @@ from star.architecture.genome import (
     class_name,
     decode,
     genes_of,
+    genome_hash,
     join,
+    parse,
     split,
     tile,
 )
 from star.errors import UserError
 from star.evaluation.objectives import QUALITY
-from star.records import Genome
+from star.records import Genome, Individual
 from star.run.plan import RunPlan
+from star.run.settings import Settings
 from star.storage.run_directory import CONFIG, RunDirectory
 
 EMPTY_SLOT = (EMPTY, 1, 1, 1, 1)
@@ -55,6 +59,32 @@ def resolve_seeds(plan: RunPlan) -> dict[Genome, str]:
             placed = _place(genome, space, name)
             found.setdefault(canonical(placed), (placed, called))
     return dict(found.values())
+
+
+@cache
+def named_architectures(num_slots: int) -> dict[str, str]:
+    """Return the title of every architecture of the catalogue at that depth, by genome hash. A pattern gives its title
+    to the published models that share its hash."""
+    found: dict[str, str] = {}
+    for named in sorted(map(catalogue.load, catalogue.names()), key=lambda one: one.scale is not None):
+        found.setdefault(genome_hash(named.at(num_slots)), named.title)
+    return found
+
+
+def seed_names(settings: Settings) -> dict[str, str]:
+    """Return the name of every seed genome of a run by genome hash: its title in the catalogue, or else its text."""
+    seeds = {genome_hash(parse(text)): text for text in settings.seed_genomes}
+    if not seeds:
+        return {}
+    return seeds | {hash: title for hash, title in named_architectures(settings.slots).items() if hash in seeds}
+
+
+def lineage(individual: Individual, seeds: Mapping[str, str]) -> str:
+    """Return how an individual was born: "of 12 and 15", "as seed: NAME" or "by sampling"."""
+    if individual.parents:
+        return f"of {' and '.join(map(str, individual.parents))}"
+    is_seed = individual.generation == 0 and individual.hash in seeds
+    return f"as seed: {seeds[individual.hash]}" if is_seed else "by sampling"
 
 
 def _find(name: str, num_slots: int) -> list[tuple[Genome, str]]:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import time
 from typing import Protocol
 
 import numpy as np
@@ -14,7 +13,7 @@ from star.architecture.scales import Recipe
 from star.data.corpus import Corpus
 from star.errors import UserError
 from star.model.operators.routed import Routed
-from star.records import Arrays, Fit
+from star.records import Arrays
 from star.training.muon import Muon
 
 CURVE_POINTS = 32
@@ -135,20 +134,6 @@ class Training:
     def _clear(self) -> None:
         # Sums stay on the device: looking at one number each step would make it wait for us.
         self._losses = self._norms = torch.zeros((), device=self._params[0].device)
-
-
-def fit(model: nn.Module, corpus: Corpus, recipe: Recipe, seed: int) -> Fit:
-    """Train `model` in place from beginning to end, then measure it; the model is left in evaluation mode.
-
-    Raises Diverged, and UserError if the corpus is shorter than one window.
-    """
-    check_corpus(corpus, recipe)
-    started = time.perf_counter()
-    training = Training(model, Windows(corpus.train, recipe), recipe, seed)
-    training.advance(recipe.steps)
-    quality = measure(model, corpus.valid, recipe)
-    seconds = time.perf_counter() - started
-    return Fit(quality_bpb=quality, loss_curve=training.curve, tokens=training.tokens, seconds=seconds)
 
 
 def check_corpus(corpus: Corpus, recipe: Recipe) -> None:

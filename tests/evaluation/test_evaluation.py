@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from support.fitting import fit
 from support.tiny import SETTINGS, TINY, make_corpus, make_task
 
 from star.architecture.genome import Space, decode, parse, tile
@@ -18,10 +19,10 @@ from star.evaluation import evaluate as room
 from star.evaluation.evaluate import EvaluationSettings, classify, derive_seed, describe, evaluate
 from star.evaluation.objectives import OBJECTIVES, Outcome, find_objectives
 from star.model.language_model import LanguageModel
-from star.records import Arrays, Job, Result, Status, Task
+from star.records import Arrays, Fit, Job, Result, Status, Task
 from star.storage.arrays import pack_arrays, unpack_arrays
 from star.training.latency import Latency
-from star.training.loop import Diverged, Fit, fit
+from star.training.loop import Diverged
 
 SHARED = parse("11211-31111-11211")  # two attentions with one featurizer
 

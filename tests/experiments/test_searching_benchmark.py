@@ -1,4 +1,4 @@
-"""The comparison of searchers: its surrogate is the process that it says, its account is exact, its intervals cover."""
+"""The comparison of searchers: its surrogate is the stated process, and its accounts of tokens are exact."""
 
 import sys
 from dataclasses import replace
@@ -13,10 +13,9 @@ sys.path.insert(0, str(SCRIPTS))  # as Python does for scripts that stand there
 import overhead  # noqa: E402
 import record_table  # noqa: E402
 import search  # noqa: E402
-from comparing.diary import BEGUN, ENDED, Diary  # noqa: E402
+from comparing.budget import BudgetedTrainer, BudgetExhausted  # noqa: E402
+from comparing.event_log import BEGUN, ENDED, EventLog  # noqa: E402
 from comparing.features import Features  # noqa: E402
-from comparing.intervals import bootstrap, median, superiority  # noqa: E402
-from comparing.ledger import Ledger, Spent  # noqa: E402
 from comparing.recovery import evaluated, kill_and_resume  # noqa: E402
 from comparing.searchers import OURS, SEARCHERS  # noqa: E402
 from comparing.setting import BOUNDS, COLUMNS  # noqa: E402
@@ -189,30 +188,30 @@ def test_every_searcher_spends_its_budget_and_no_token_more(name, trainer, box):
     bill_of = {}
     searcher = SEARCHERS[name]
     config = searcher.configure(CONFIG)
-    ledger = Ledger(train, config, TRAININGS)
-    with pytest.raises(Spent):
-        searcher.search(ledger, config)
-    outcome = ledger.outcome(box, 6)
-    assert outcome.tokens == sum(bill) and ledger.budget == TRAININGS * STEPS[-1] * STEP_TOKENS
+    budgeted = BudgetedTrainer(train, config, TRAININGS)
+    with pytest.raises(BudgetExhausted):
+        searcher.search(budgeted, config)
+    outcome = budgeted.outcome(box, 6)
+    assert outcome.tokens == sum(bill) and budgeted.budget == TRAININGS * STEPS[-1] * STEP_TOKENS
     if config.rungs == 1:
-        assert outcome.tokens == ledger.budget and outcome.trainings == outcome.finished == TRAININGS
+        assert outcome.tokens == budgeted.budget and outcome.trainings == outcome.finished == TRAININGS
     else:
-        assert 0 <= ledger.budget - outcome.tokens < STEPS[-1] * STEP_TOKENS
+        assert 0 <= budgeted.budget - outcome.tokens < STEPS[-1] * STEP_TOKENS
         assert outcome.finished < outcome.trainings > TRAININGS
-    assert outcome.finished == len(landed) == len(ledger.points())
+    assert outcome.finished == len(landed) == len(budgeted.points())
     for share, volume in enumerate(outcome.curve, start=1):
-        points = np.array([values for tokens, values in landed if tokens <= share * ledger.budget / 6])
+        points = np.array([values for tokens, values in landed if tokens <= share * budgeted.budget / 6])
         assert volume == pytest.approx(hypervolume(points, box), rel=1e-12)
     assert (np.diff(outcome.curve) >= 0).all() and outcome.curve[-1] > 0
 
 
 def test_who_trains_one_architecture_twice_pays_twice(trainer, box):
-    ledger = Ledger(trainer, CONFIG, 3)
+    budgeted = BudgetedTrainer(trainer, CONFIG, 3)
     genome = (1, 1, 1, 1, 1) * 8
     spelled_otherwise = (1, 2, 1, 3, 1) * 8
-    assert ledger.score(genome) == ledger.score(spelled_otherwise)
-    outcome = ledger.outcome(box, 3)
-    assert outcome.tokens == 2 * ledger.full and (outcome.trainings, outcome.duplicates) == (2, 1)
+    assert budgeted.score(genome) == budgeted.score(spelled_otherwise)
+    outcome = budgeted.outcome(box, 3)
+    assert outcome.tokens == 2 * budgeted.full and (outcome.trainings, outcome.duplicates) == (2, 1)
     assert outcome.curve[0] == outcome.curve[2]
 
 
@@ -226,24 +225,6 @@ def test_the_box_is_that_of_the_samples(rows, box):
 def test_all_have_the_same_genomes():
     low, high = plan_run(CONFIG).search.space.bounds()
     assert list(zip(low.tolist(), high.tolist(), strict=True)) == BOUNDS
-
-
-# The statistics
-
-
-def test_the_interval_of_a_median_covers_it_as_often_as_it_says():
-    """20 normal draws, 150 times: 95 % of the intervals hold 0, within the error of that count."""
-    rng = np.random.default_rng(1)
-    covered = [low <= 0 <= high for low, _, high in (bootstrap(median, rng.normal(size=20)) for _ in range(150))]
-    assert 0.90 <= np.mean(covered) <= 0.99
-
-
-def test_superiority_is_the_share_of_pairs():
-    rng = np.random.default_rng(3)
-    one, other = rng.integers(0, 5, 12), rng.integers(0, 5, 9)
-    pairs = [(a > b) + 0.5 * (a == b) for a in one for b in other]
-    assert superiority(one, other) == pytest.approx(np.mean(pairs))
-    assert superiority(np.ones(3), np.zeros(4)) == 1 and superiority(np.ones(3), np.ones(4)) == 0.5
 
 
 # The scripts
@@ -279,14 +260,14 @@ def test_the_page_of_what_a_search_costs(tmp_path, monkeypatch):
     assert milliseconds > 0 and ratio == 1
 
 
-def test_a_diary_that_is_being_written(tmp_path):
-    diary = Diary(tmp_path)
-    assert diary.lines() == []
-    with diary.evaluation("11111"):
-        assert [line.event for line in diary.lines()] == [BEGUN]
+def test_an_event_log_that_is_being_written(tmp_path):
+    log = EventLog(tmp_path)
+    assert log.lines() == []
+    with log.evaluation("11111"):
+        assert [line.event for line in log.lines()] == [BEGUN]
     path = next(tmp_path.iterdir())
     path.write_text(path.read_text() + "begun 222")
-    assert [(line.event, line.genome) for line in diary.lines()] == [(BEGUN, "11111"), (ENDED, "11111")]
+    assert [(line.event, line.genome) for line in log.lines()] == [(BEGUN, "11111"), (ENDED, "11111")]
 
 
 @pytest.mark.slow

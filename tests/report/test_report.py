@@ -18,9 +18,10 @@ from star.architecture.codes import TokenMixing
 from star.architecture.genome import CLASSES, PAPER, decode, parse, to_text
 from star.errors import UserError
 from star.export import export_front
-from star.records import Individual, Status
+from star.records import STORE, Evaluation, Individual, Status, Task
 from star.report.axes import GENERATIONS, Axis, axis_over, human, in_table
 from star.report.failures import describe_failures
+from star.report.figure import draw_front, make_figure
 from star.report.front import front_rows
 from star.report.history import read_history
 from star.report.page import HUES, class_colors, render, write_report
@@ -177,13 +178,127 @@ def test_page_is_whole_and_needs_no_network(name, request):
     page = Page(text)
     assert history.name in page.words and "<b>" not in text
     assert not re.search(r"https?:|src=|@import|url\(", text)
+    assert not re.search(r"docs/|star/", text), "a reader of the page has no repository"
     for row in history.front:
         assert len(page.having("circle", "data-id", str(row.id))) == 3
         assert len(page.having("tr", "data-id", str(row.id))) == 1 and row.brief_genome in page.words
-        assert len(page.having("code", "title", row.genome)) == 1
+        assert len(page.having("code", "title", row.genome)) == (row.genome != row.brief_genome)
     (tips,) = (json.loads(word) for word in page.words if word.startswith("{"))
     for one in history.last.individuals:
         assert (one.status is not Status.OK) or to_text(one.genome) in tips[str(one.id)]
+
+
+HOSTILE = "\x1b[31mred\u202eder\u200f\n<script>alert(1)</script>&'\"$_^$"
+VISIBLE = "\\x1b[31mred\\u202eder\\u200f\\n<script>alert(1)</script>&'\"$_^$"
+LEGEND = {
+    "front": "front",
+    "population": "rest of the last population",
+    "others": "other proxies trained to the end",
+    "baselines": "named architecture",
+}
+
+
+def with_settings(history, **changes):
+    plan = replace(history.plan, settings=replace(history.plan.settings, **changes))
+    return replace(history, plan=plan)
+
+
+def test_names_show_what_they_hold(history):
+    named = with_settings(replace(history, name=HOSTILE), corpus=(HOSTILE,))
+    text = render(named)
+    assert Page(text).words.count(VISIBLE) == 2 and "alert(1)</script>" not in text
+    assert all(one.isprintable() for one in text.replace("\n", ""))
+    assert make_figure(named).get_suptitle().startswith(VISIBLE)
+    assert draw_front(named).startswith(b"\x89PNG")
+
+
+def test_a_name_that_is_no_text_has_a_report(tmp_path):
+    run = write_run(tmp_path / "\udcff", replace(CONFIG, generations=0))
+    page, _ = write_report(run, tmp_path)
+    assert "\\udcff" in Page(page.read_text()).words
+
+
+def drawn(page):
+    """The kinds of points of a page, by the classes of their shapes."""
+    shapes = {attrs.get("class") for tag, attrs in page.tags if tag in ("circle", "path")}
+    return ({"baselines"} if "baseline" in shapes else set()) | shapes & LEGEND.keys()
+
+
+@pytest.mark.parametrize("others", [True, False])
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("rest", [True, False])
+def test_the_legends_hold_what_is_drawn(history, others, named, rest):
+    last = history.last if rest else replace(history.last, individuals=history.last.front)
+    baselines = history.baselines if named else {}
+    shown = {one.hash for one in (*last.front, *last.individuals, *baselines.values())}
+    trained = tuple(one for one in history.trained if others or one.hash in shown)
+    history = replace(history, generations=(*history.generations[:-1], last), trained=trained, baselines=baselines)
+    kinds = {"front": True, "population": rest, "others": others, "baselines": named}
+    names = {LEGEND[kind] for kind, is_there in kinds.items() if is_there}
+    page, figure = Page(render(history)), make_figure(history)
+    assert {LEGEND[kind] for kind in drawn(page)} == names == set(page.words) & set(LEGEND.values())
+    marked = {mark.get_label() for axes in figure.axes for mark in axes.collections if len(mark.get_offsets())}
+    assert marked == names == {text.get_text() for text in figure.legends[0].get_texts()}
+
+
+def test_a_proxy_that_stopped_early_is_not_drawn(tmp_path):
+    run = write_run(tmp_path / "run", replace(CONFIG, generations=0, rungs=2), failing=0.0)
+    first = run.latest_generation().front[0]
+    stopped = Evaluation(hash="0" * 16, status=Status.STOPPED, objectives=first.objectives)
+    with run.resume():
+        run.append_evaluation(Task(genome=first.genome, hash=stopped.hash, seed=0), stopped)
+    history = read_history(run)
+    page = Page(render(history))
+    assert history.stopped == 1 and drawn(page) == {"front", "population"}
+    assert LEGEND["others"] not in page.words and "Proxies that stopped early are not shown." in "".join(page.words)
+
+
+def test_the_head_tells_what_training_took(history):
+    """100 tokens of a stopped proxy, 60,000 and 40,000 of whole ones, 9,000 that an earlier run paid for."""
+    spent = [
+        (Status.STOPPED, 100, "host:1"),
+        (Status.OK, 60_000, "host:1"),
+        (Status.DIVERGED, 40_000, "host:2"),
+        (Status.OK, 9_000, STORE),
+    ]
+    values = history.trained[0].objectives
+    trained = tuple(
+        Evaluation(hash=f"{i:016x}", status=status, objectives=values, tokens=tokens, worker=worker)
+        for i, (status, tokens, worker) in enumerate(spent)
+    )
+    raced = with_settings(replace(history, trained=trained), rungs=3, eta=4)
+    words = [word for word in Page(render(raced)).words if word.strip()]
+    expected = {
+        "early stopping": "3 rungs, reduction factor 4",
+        "stopped early": "1 of 4",
+        "training tokens": "100k, 33.4k per proxy on average",
+        "results of earlier runs": "1 of 4",
+    }
+    assert {name: words[words.index(name) + 1] for name in expected} == expected
+    page = Page(render(with_settings(history, rungs=1)))
+    assert "off" in page.words and "results of earlier runs" not in page.words
+
+
+@pytest.mark.parametrize(("objectives", "is_explained"), [(("quality", "params"), True), (("quality",), False)])
+def test_a_worsening_median_is_explained_where_it_can_happen(tmp_path, objectives, is_explained):
+    text = render(read_history(write_run(tmp_path / "run", replace(CONFIG, objectives=objectives))))
+    assert ("median of the population can get worse" in text) == is_explained
+    assert "larger is better" in text and "reference point" in text
+
+
+def test_seeds_are_told_as_seeds(tmp_path):
+    """Of the first generation, one front member that the configuration names and one that it does not."""
+    run = write_run(tmp_path / "run", replace(CONFIG, generations=0), weights=True)
+    seed, sampled, *_ = run.latest_generation().front
+    config = replace(CONFIG, generations=0, seed_genomes=(to_text(seed.genome),))
+    (run.path / "run.toml").write_text(to_toml(config, {"star": "0.1.0", "corpus_digest": "c0ffee"}))
+    page = Page(render(read_history(run.open())))
+    assert page.words.count(f"as seed: {to_text(seed.genome)}") == 1
+    assert page.words.count("by sampling") == len(run.latest_generation().front) - 1
+    export_front(run, tmp_path / "export")
+    heads = {one.id: (tmp_path / "export" / str(one.id) / "model.py").read_text() for one in (seed, sampled)}
+    assert f"born in generation 0 as seed: {to_text(seed.genome)}\n" in heads[seed.id]
+    assert "born in generation 0 by sampling\n" in heads[sampled.id]
 
 
 def test_shares_of_classes_are_those_of_the_population(history):

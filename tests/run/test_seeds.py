@@ -12,7 +12,7 @@ from star.architecture import catalogue
 from star.architecture.genome import Space, canonical, genome_hash, parse, split, tile, to_text
 from star.errors import UserError
 from star.run.plan import plan_run
-from star.run.seeds import choose_seeds, resolve_seeds
+from star.run.seeds import choose_seeds, lineage, resolve_seeds, seed_names
 from star.run.settings import Settings, from_toml
 from star.search.plan import Plan
 from star.search.search import Search
@@ -237,3 +237,21 @@ def test_a_wrong_seed_is_one_line_and_leaves_nothing(refused, tmp_path):
     refused([*command, "291111"], "--deck extended")
     refused([*command, ""], "seed genome ''")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_tells_its_seeds_from_samples_and_children(tmp_path, config):
+    own = "31111-91111-91111-91111"
+    config = replace(config, seed_genomes=("transformer-pp", own), generations=1)
+    run = RunDirectory(tmp_path / "run")
+    DRIVER.evolve(config, run)
+    recorded = from_toml(run.open().config_toml)
+    names = seed_names(recorded)
+    assert sorted(names.values()) == [own, "Transformer++"]
+    first, last = run.generations()
+    told = [lineage(one, names) for one in sorted(first.individuals, key=lambda one: one.id)]
+    assert told == ["as seed: Transformer++", f"as seed: {own}", *["by sampling"] * (len(told) - 2)] and len(told) > 2
+    children = [one for one in last.individuals if one.parents]
+    assert children and all(lineage(one, names) == f"of {' and '.join(map(str, one.parents))}" for one in children)
+    later = replace(first.individuals[0], hash=next(iter(names)), generation=1, parents=())
+    assert lineage(later, names) == "by sampling", "only the first generation has seeds"
+    assert seed_names(replace(recorded, seed_genomes=())) == {}

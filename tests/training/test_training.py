@@ -9,13 +9,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from support.fitting import fit
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from star.architecture.scales import Recipe
 from star.data.corpus import Corpus
 from star.errors import UserError
-from star.training.loop import Diverged, check_corpus, fit, make_optimizers, measure, schedule
+from star.training.loop import Diverged, check_corpus, make_optimizers, measure, schedule
 
 WIDTH = 16
 RECIPE = Recipe(

@@ -1,1 +1,1 @@
-"""What the comparison of searchers is made of: the surrogate, the account of tokens, the searchers, the statistics."""
+"""The comparison of searchers: surrogate, token budget, searchers and statistics."""

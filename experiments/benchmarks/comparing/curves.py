@@ -14,14 +14,14 @@ INCHES = (5.4, 4.2)  # of one panel
 
 
 class Panel(NamedTuple):
-    """Curves under a title; name -> hypervolumes (seeds, shares)."""
+    """A title and curves: hypervolumes (seeds, shares) by name."""
 
     title: str
     curves: dict[str, np.ndarray]
 
 
 def draw(panels: list[Panel], trainings: int, path: Path) -> None:
-    """One picture of all panels, the horizontal axis in full trainings, of which the budget pays so many."""
+    """Write one picture of all panels, with the budget of `trainings` full trainings on the horizontal axis."""
     assert all(len(panel.curves) <= len(COLORS) for panel in panels)
     figure = Figure(figsize=(INCHES[0] * len(panels), INCHES[1]), dpi=150, facecolor="white", layout="constrained")
     for axes, panel in zip(figure.subplots(1, len(panels), sharey=True, squeeze=False).flat, panels, strict=True):

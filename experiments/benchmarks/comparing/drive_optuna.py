@@ -1,4 +1,4 @@
-"""A process that drives Optuna with journal storage, to be killed and begun again. Needs the extra `bench`.
+"""A process that runs Optuna with journal storage, to be killed and restarted. Needs the extra `bench`.
 
 python -m comparing.drive_optuna FOLDER TRIALS [SEED]
 """
@@ -12,18 +12,18 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from comparing.diary import Diary
+from comparing.event_log import EventLog
 from comparing.optuna_trials import DIRECTIONS, nothing, suggest
 from comparing.setting import CONFIG
 from star.architecture.genome import canonical, to_text
 
 
 def drive(folder: Path, trials: int, seed: int | None) -> None:
-    """Begin the study in the folder, or go on with it, up to so many trials that are complete."""
-    diary = Diary(folder)
+    """Start or continue the study in the folder, up to `trials` complete trials."""
+    log = EventLog(folder)
 
     def evaluate(trial: optuna.Trial) -> list[float]:
-        with diary.evaluation(to_text(canonical(tuple(suggest(trial))))):
+        with log.evaluation(to_text(canonical(tuple(suggest(trial))))):
             return nothing(trial)
 
     study = optuna.create_study(

@@ -1,4 +1,4 @@
-"""A process that drives our search with evaluations that only take time, to be killed and begun again.
+"""A process that runs star with evaluations that only take time, to be killed and restarted.
 
 python -m comparing.drive_star FOLDER TRIALS
 """
@@ -6,8 +6,8 @@ python -m comparing.drive_star FOLDER TRIALS
 import sys
 from pathlib import Path
 
-from comparing.diary import Diary
-from comparing.trials import configure, nothing
+from comparing.event_log import EventLog
+from comparing.star_trials import configure, nothing
 from star.architecture.genome import to_text
 from star.records import Job, Result
 from star.run.evolution import Evolution
@@ -20,11 +20,11 @@ from star.workers.pool import SerialPool
 
 
 def drive(folder: Path, trials: int) -> None:
-    """Begin the run in the folder, or go on with it."""
-    config, run, diary = configure(trials), RunDirectory(folder / "run"), Diary(folder)
+    """Start or continue the run in the folder."""
+    config, run, log = configure(trials), RunDirectory(folder / "run"), EventLog(folder)
 
     def evaluate(job: Job) -> Result:
-        with diary.evaluation(to_text(job.task.genome)):
+        with log.evaluation(to_text(job.task.genome)):
             return nothing(job)
 
     is_there = (run.path / "run.toml").exists()

@@ -1,4 +1,4 @@
-"""A process that drives Ray Tune, to be killed and begun again. Needs the extra `bench`.
+"""A process that runs Ray Tune, to be killed and restarted. Needs the extra `bench`.
 
 python -m comparing.drive_tune FOLDER TRIALS
 """
@@ -9,18 +9,18 @@ from pathlib import Path
 from ray import tune
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
-from comparing.diary import Diary
+from comparing.event_log import EventLog
 from comparing.setting import NAMES
 from comparing.tune_trials import SPACE, nothing, ray_running
 from star.architecture.genome import canonical, to_text
 
 
 def drive(folder: Path, trials: int) -> None:
-    """Begin the experiment in the folder, or restore it."""
+    """Start or restore the experiment in the folder."""
 
     def evaluate(config: dict[str, int]) -> dict[str, float]:
         genome = tuple(config[name] for name in NAMES)
-        with Diary(folder).evaluation(to_text(canonical(genome))):
+        with EventLog(folder).evaluation(to_text(canonical(genome))):
             return nothing(config)
 
     path = str(folder / "killed")

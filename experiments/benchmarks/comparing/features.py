@@ -1,4 +1,4 @@
-"""What a surrogate may know of a genome: numbers in blocks, each block with a meaning and a length scale of its own."""
+"""The features of a genome for the surrogate, in blocks with one length scale each."""
 
 from functools import lru_cache
 
@@ -14,7 +14,7 @@ KINDS = {structure: i for i, structure in enumerate(Structure)}
 
 
 class Features:
-    """Vectors for the genomes of one run's space. `blocks` are ranges of their entries.
+    """Feature vectors for the genomes of one run's space. `blocks` are ranges of their entries.
 
     classes     how often each class of the deck occurs
     kinds       how often each structure occurs, plain and as a difference of two copies; how many classes there are
@@ -34,11 +34,11 @@ class Features:
         self.blocks = tuple(slice(end - length, end) for end, length in zip(ends, lengths, strict=True))
 
     def matrix(self, genomes: list[Genome]) -> np.ndarray:
-        """One row a genome."""
+        """Return one row per genome."""
         return np.array([self.vector(genome) for genome in genomes])
 
     def costs(self, genome: Genome) -> tuple[float, float]:
-        """Parameters and cache bytes, exactly."""
+        """Return the exact parameters and cache bytes."""
         cost = self._target.count(genome)
         return float(cost.params), float(cost.cache_bytes)
 

@@ -1,4 +1,4 @@
-"""The same with Optuna's NSGA-II and three of its storages. Needs the extra `bench`."""
+"""The time per trial of Optuna's NSGA-II with three of its storages. Needs the extra `bench`."""
 
 import tempfile
 from time import perf_counter
@@ -16,28 +16,28 @@ DIRECTIONS = ["minimize"] * len(COLUMNS)
 
 
 def suggest(trial: optuna.Trial) -> list[int]:
-    """A genome."""
+    """Let Optuna suggest a genome."""
     return [trial.suggest_int(name, *bounds) for name, bounds in zip(NAMES, BOUNDS, strict=True)]
 
 
 def nothing(trial: optuna.Trial) -> list[float]:
-    """Invented objectives, that depend on the genome alone."""
+    """Return invented objectives that depend only on the genome."""
     return np.random.default_rng(suggest(trial)).random(len(COLUMNS)).tolist()
 
 
 def time_in_memory(trials: int) -> float:
-    """Seconds a trial."""
+    """Return seconds per trial with storage in memory."""
     return _time(InMemoryStorage(), trials)
 
 
 def time_journal(trials: int) -> float:
-    """With a journal on the disk."""
+    """Return seconds per trial with a journal on disk."""
     with tempfile.TemporaryDirectory() as folder:
         return _time(JournalStorage(JournalFileBackend(f"{folder}/journal.log")), trials)
 
 
 def time_sqlite(trials: int) -> float:
-    """With SQLite on the disk."""
+    """Return seconds per trial with SQLite on disk."""
     with tempfile.TemporaryDirectory() as folder:
         storage = RDBStorage(f"sqlite:///{folder}/trials.db")
         try:

@@ -1,10 +1,10 @@
-"""Our own searchers, as users run them: the loop of `star evolve` itself, in this process, with a run in memory."""
+"""star's own searchers: the loop of `star evolve`, in this process, with a run in memory."""
 
 import tempfile
 from collections.abc import Collection
 from dataclasses import replace
 
-from comparing.ledger import Ledger
+from comparing.budget import BudgetedTrainer
 from star.records import Arrays, Evaluation, Generation, Task
 from star.run.evolution import Evolution
 from star.run.plan import plan_run
@@ -17,8 +17,7 @@ from star.workers.pool import SerialPool
 
 
 class MemoryRun(RunDirectory):
-    """A run whose records are not written, so that thousands of evaluations take seconds; `overhead` measures what
-    writing takes."""
+    """A run that writes nothing, so that thousands of evaluations take seconds. overhead.py measures the writing."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
@@ -39,10 +38,10 @@ class MemoryRun(RunDirectory):
         return self._arrays.get(("state", hash))
 
 
-def search_with_star(ledger: Ledger, config: Settings) -> None:
-    """The algorithm, rates and rungs that the configuration says, until the budget is spent."""
+def search_with_star(trainer: BudgetedTrainer, config: Settings) -> None:
+    """Search as configured until the budget is spent."""
     config = replace(config, serial=True, store="", generations=10**6)
     with tempfile.TemporaryDirectory() as folder, MemoryRun(f"{folder}/run") as run:
         run.create(to_toml(config, {"corpus_digest": ""}))
         loop = Steady if config.mode == "steady" else Evolution
-        loop(plan_run(config), run, Clock(), Silent()).finish(SerialPool(ledger))
+        loop(plan_run(config), run, Clock(), Silent()).finish(SerialPool(trainer))

@@ -1,4 +1,4 @@
-"""What a killed search takes to go on, and what it does twice."""
+"""The time that a killed search needs to continue, and the evaluations that it repeats."""
 
 import subprocess
 import sys
@@ -9,10 +9,10 @@ from pathlib import Path
 
 import psutil
 
-from comparing.diary import BEGUN, ENDED, Diary, Line
+from comparing.event_log import BEGUN, ENDED, EventLog, Line
 
 FOLDER = Path(__file__).parents[1]
-PATIENCE = 120.0  # seconds without a new line before a driver counts as stuck
+PATIENCE = 120.0  # seconds after which a driver counts as stuck
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Recovery:
 
 
 class Driver:
-    """A process `python -m MODULE FOLDER TRIALS ...` and all that it begins, ended with the context."""
+    """A process `python -m MODULE FOLDER TRIALS ...` with its children."""
 
     def __init__(self, command: tuple[str, ...], folder: Path, trials: int) -> None:
         module, *options = command
@@ -40,7 +40,7 @@ class Driver:
         )
 
     def kill(self) -> None:
-        """SIGKILL the driver, then what it leaves behind."""
+        """Kill the driver with SIGKILL, then its children."""
         family = psutil.Process(self._process.pid).children(recursive=True)
         self._process.kill()
         self._process.communicate()
@@ -53,29 +53,29 @@ class Driver:
         return self._process.poll() is None
 
     def wait(self) -> None:
-        """Until it ends by itself. Raises RuntimeError with what it said if it failed."""
+        """Wait until the driver ends. Raise RuntimeError with its output if it failed."""
         _, said = self._process.communicate(timeout=PATIENCE + 300)
         if self._process.returncode:
             raise RuntimeError(said[-2000:])
 
 
 def kill_and_resume(command: tuple[str, ...], trials: int, after: int, whole: set[str]) -> Recovery:
-    """Kill a driver in the middle of an evaluation, when `after` have ended, and let another finish. `whole` is what
-    an uninterrupted one evaluates."""
+    """Kill a driver during an evaluation, once `after` evaluations have ended, and let another finish. `whole` holds
+    the genomes that an uninterrupted driver evaluates."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        diary = Diary(folder)
+        log = EventLog(folder)
         driver = Driver(command, folder, trials)
-        while not _is_time(diary.lines(), after):
+        while not _is_time(log.lines(), after):
             if not driver.is_running():
                 driver.wait()
                 raise RuntimeError(f"{command} ended before it could be killed")
             time.sleep(0.005)
         driver.kill()
-        before = diary.lines()
+        before = log.lines()
         second = Driver(command, folder, trials)
         second.wait()
-        later = diary.lines()[len(before) :]
+        later = log.lines()[len(before) :]
     ended = {line.genome for line in before if line.event == ENDED}
     open_ = {line.genome for line in before} - ended
     begun = [line for line in later if line.event == BEGUN]
@@ -93,7 +93,7 @@ def _is_time(lines: list[Line], after: int) -> bool:
 
 
 def evaluated(command: tuple[str, ...], trials: int) -> set[str]:
-    """The genomes that an uninterrupted driver evaluates."""
+    """Return the genomes that an uninterrupted driver evaluates."""
     with tempfile.TemporaryDirectory() as name:
         Driver(command, Path(name), trials).wait()
-        return {line.genome for line in Diary(Path(name)).lines() if line.event == ENDED}
+        return {line.genome for line in EventLog(Path(name)).lines() if line.event == ENDED}

@@ -1,4 +1,4 @@
-"""Other regressors than the process, from scikit-learn, on the same folds. Needs the extra `bench`."""
+"""Other regressors, from scikit-learn, on the same folds. Needs the extra `bench`."""
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -15,7 +15,7 @@ from comparing.validation import Predict
 
 
 def regressors() -> dict[str, Predict]:
-    """By name."""
+    """Return the regressors by name."""
     boosting = GradientBoostingRegressor(
         n_estimators=400, learning_rate=0.05, max_depth=3, subsample=0.7, max_features=0.3, random_state=0
     )

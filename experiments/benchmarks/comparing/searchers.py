@@ -1,32 +1,32 @@
-"""The searchers that are compared, one row each."""
+"""The table of compared searchers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 from comparing.bare import search_randomly, search_with_pymoo
-from comparing.ledger import Ledger
+from comparing.budget import BudgetedTrainer
 from comparing.ours import search_with_star
 from star.run.settings import Settings
 
-Search = Callable[[Ledger, Settings], None]
+Search = Callable[[BudgetedTrainer, Settings], None]
 OURS, RACING = "star nsga2", "star nsga2, racing"
 BASELINES = ("random integers", "pymoo nsga2", "optuna nsga2")
 
 
 @dataclass(frozen=True, slots=True)
 class Searcher:
-    """How it searches, and what of the common configuration it changes."""
+    """A search function and its changes to the common configuration."""
 
     search: Search
     algorithm: str = "nsga2"
     adaptive: bool = False
     mode: str = "generations"
     rungs: int = 1
-    population: int = 0  # that of all others if 0
+    population: int = 0  # 0: the common one
 
     def configure(self, config: Settings) -> Settings:
-        """The configuration of this searcher."""
+        """Return the configuration of this searcher."""
         population = self.population or config.population
         return replace(
             config,

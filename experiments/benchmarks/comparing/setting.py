@@ -1,4 +1,4 @@
-"""What all have in common that measure the search alone; loads neither torch nor Ray, which not all of them need."""
+"""The setting shared by benchmarks of the search alone. Loads neither torch nor Ray."""
 
 from star.architecture.genome import Space
 from star.run.plan import plan_run

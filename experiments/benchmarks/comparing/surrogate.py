@@ -1,15 +1,15 @@
-"""A quality for genomes that nobody trained: a Gaussian process fitted to those that somebody did.
+"""A Gaussian process that predicts the quality of genomes outside the recorded table.
 
 With features x in blocks b (`features`), outputs y standardised, and Matern covariances m(r) = (1 + r) exp(-r),
 
     k(x, x') = sum_b  a_b m(|x_b - x'_b| / l_b),        y ~ N(0, K + s I),
     prediction  k(x, X) (K + s I)^-1 y                  (Rasmussen & Williams 2006, equations 2.23 and 2.30),
 
-a, l and s where the likelihood of some rows is greatest. The prediction is the mean and nothing is added to it, so
-that it is a function of the genome. `regressors` measures others on the same folds.
+where a, l and s maximise the likelihood of a subset of rows. The prediction is the mean without noise, so that it is a
+function of the genome. `regressors` measures other regressors on the same folds.
 
-In torch, for its gradients, and because it keeps to one thread where it is told to: two threads of a BLAS that share
-their cores with other work take ten times as long.
+It uses torch for gradients and because torch respects a limit of one thread: two BLAS threads that share their cores
+with other work take ten times as long.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 
-SUBSET = 200  # rows whose likelihood decides on the scales
+SUBSET = 200  # rows whose likelihood is maximised
 JITTER = 1e-6
 BOUNDS = {"amplitude": (-9.0, 3.0), "length": (-2.0, 5.0), "noise": (-7.0, 1.0)}  # of their logarithms
 
@@ -51,7 +51,7 @@ class Process:
         ]
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        """Means (M, outputs) at rows (M, features)."""
+        """Return the means (M, outputs) at rows (M, features)."""
         distances = self._distances(torch.from_numpy(X / self._unit))
         columns = [
             _covariance(distances, scales) @ weights for scales, weights in zip(self.scales, self._weights, strict=True)
@@ -59,7 +59,7 @@ class Process:
         return torch.cat(columns, dim=1).numpy() * self._deviation + self._mean
 
     def _distances(self, X: torch.Tensor) -> torch.Tensor:
-        """Of shape (blocks, M, N): Euclidean, divided by the root of the number of columns."""
+        """Return Euclidean distances (blocks, M, N), each divided by the root of the number of columns."""
         pairs = [(X[:, block], self._X[:, block]) for block in self._blocks]
         return torch.stack([torch.cdist(one, other) / one.shape[1] ** 0.5 for one, other in pairs])
 
@@ -70,13 +70,13 @@ def _covariance(distances: torch.Tensor, scales: Scales) -> torch.Tensor:
 
 
 def _factor(distances: torch.Tensor, scales: Scales) -> torch.Tensor:
-    """The Cholesky factor of K + s I."""
+    """Return the Cholesky factor of K + s I."""
     noise = (scales.noise + JITTER) * torch.eye(distances.shape[1], dtype=distances.dtype)
     return torch.linalg.cholesky(_covariance(distances, scales) + noise)
 
 
 def _fit(distances: torch.Tensor, output: torch.Tensor) -> Scales:
-    """The scales of greatest likelihood that are found from one start."""
+    """Return the scales that maximise the likelihood, found from one start."""
     blocks = len(distances)
 
     def unpack(logarithms: torch.Tensor) -> Scales:
@@ -84,7 +84,7 @@ def _fit(distances: torch.Tensor, output: torch.Tensor) -> Scales:
         return Scales(values[:blocks], values[blocks:-1], values[-1])
 
     def surprise(logarithms: np.ndarray) -> tuple[float, np.ndarray]:
-        """Minus the logarithm of the likelihood for each row, without its constant, and its gradient."""
+        """Return the negative log-likelihood per row, without its constant, and its gradient."""
         point = torch.tensor(logarithms, requires_grad=True)
         factor = _factor(distances, unpack(point))
         weights = torch.cholesky_solve(output[:, None], factor)[:, 0]

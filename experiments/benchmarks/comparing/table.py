@@ -1,4 +1,4 @@
-"""The recorded table as a trainer: what it holds is looked up, for all else its surrogate answers."""
+"""The recorded table as a trainer: recorded genomes are looked up, others are predicted by the surrogate."""
 
 from dataclasses import dataclass, replace
 
@@ -16,8 +16,8 @@ from star.search.front import reference_box
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Rows that did not fail: features (N, entries), qualities at each rung and at the end (N, rungs + 1), and which
-    rows are uniform samples."""
+    """The rows that did not fail: features (N, entries), qualities at each rung and at the end (N, rungs + 1), and
+    which rows are uniform samples."""
 
     features: np.ndarray
     qualities: np.ndarray
@@ -26,7 +26,7 @@ class Data:
 
 
 def data_of(rows: list[Row], features: Features, uniform: int) -> Data:
-    """Of a table whose first `uniform` rows are samples."""
+    """Return the data of a table whose first `uniform` rows are samples."""
     sound = [(i, row) for i, row in enumerate(rows) if row.status == Status.OK]
     return Data(
         features=features.matrix([row.genome for _, row in sound]),
@@ -37,7 +37,7 @@ def data_of(rows: list[Row], features: Features, uniform: int) -> Data:
 
 
 def box_of(rows: list[Row], uniform: int) -> ReferenceBox:
-    """What all hypervolumes are measured against: the box of the table's uniform samples."""
+    """Return the reference box of all hypervolumes, that of the table's uniform samples."""
     quality, params, cache = np.array([row.objectives for row in rows[:uniform]]).T
     box = reference_box(np.stack([cache, params, quality], axis=1))
     assert box, "no row of the table ended well"
@@ -45,8 +45,8 @@ def box_of(rows: list[Row], uniform: int) -> ReferenceBox:
 
 
 class TableTrainer:
-    """Answers a job as a training would, at once. Costs are exact; the quality of a genome that is not in the table is
-    the mean of a process fitted to it, without noise."""
+    """Answer a job at once as a training would. Costs are exact; the quality of a genome outside the table is the mean
+    of a Gaussian process fitted to the table, without noise."""
 
     def __init__(self, rows: list[Row], config: Settings, uniform: int) -> None:
         recipe = plan_run(config).trained.recipe
@@ -58,7 +58,7 @@ class TableTrainer:
         self._step = recipe.batch_size * recipe.seq_len
 
     def qualities(self, genome: Genome) -> tuple[float, ...]:
-        """At each rung and at the end, of a genome in canonical form."""
+        """Return the qualities of a canonical genome at each rung and at the end."""
         if genome not in self._known:
             (means,) = self.process.predict(self._features.vector(genome)[None])
             self._known[genome] = tuple(means.tolist())

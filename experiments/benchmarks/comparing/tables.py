@@ -1,10 +1,10 @@
-"""The tables of the comparison."""
+"""The tables of the page on searchers."""
 
 import numpy as np
 from measuring.page import Table
 
+from comparing.budget import Outcome
 from comparing.intervals import bootstrap, median, median_difference, superiority
-from comparing.ledger import Outcome
 from comparing.searchers import BASELINES, OURS
 from comparing.table import Data
 from comparing.validation import Errors, Predict, cross_predict, errors, extrapolate, rung_agreement
@@ -14,12 +14,12 @@ Outcomes = dict[str, list[Outcome]]  # by searcher, one for each seed
 
 
 def finals(outcomes: list[Outcome]) -> np.ndarray:
-    """Hypervolumes at the end of the budget (seeds,)."""
+    """Return the hypervolumes (seeds,) at the end of the budget."""
     return np.array([one.curve[-1] for one in outcomes])
 
 
 def result_table(outcomes: Outcomes) -> Table:
-    """What each searcher came to."""
+    """Return the results of each searcher."""
     rows = []
     for name, runs in outcomes.items():
         middle = {
@@ -39,7 +39,7 @@ def result_table(outcomes: Outcomes) -> Table:
 
 
 def pair_table(outcomes: Outcomes) -> Table:
-    """Each searcher against our default and against those that are not ours."""
+    """Compare each searcher with star's default and with the baselines."""
     opponents = [name for name in (OURS, *BASELINES) if name in outcomes]
     rows = []
     for name, runs in outcomes.items():
@@ -60,7 +60,7 @@ def pair_table(outcomes: Outcomes) -> Table:
 
 
 def speed_table(outcomes: Outcomes) -> Table:
-    """How much of the budget each needs for what others have at its end."""
+    """Return the share of the budget that each searcher needs to reach the final values of others."""
     ends = {name: float(np.median(finals(outcomes[name]))) for name in (OURS, *BASELINES) if name in outcomes}
     wanted = {f"for {name}'s end": end for name, end in ends.items()}
     wanted |= {f"for {NEARLY:.0%} of {name}'s": NEARLY * ends[name] for name in (OURS,) if name in ends}
@@ -77,13 +77,13 @@ def speed_table(outcomes: Outcomes) -> Table:
 
 
 def share_text(curve: np.ndarray, wanted: float) -> str:
-    """Where a curve first reaches a value."""
+    """Return the share of the budget at which a curve first reaches a value."""
     reached = np.flatnonzero(curve >= wanted)
     return f"{100 * (reached[0] + 1) / len(curve):g} %" if len(reached) else "not reached"
 
 
 def error_tables(data: Data, stops: list[str], others: dict[str, Predict], folds: int) -> list[Table]:
-    """How wrong the surrogate is, beside other regressors on the same folds, and what rungs say in it."""
+    """Return the errors of the surrogate and of other regressors on the same folds, and the rank agreement of rungs."""
     predicted = cross_predict(data, folds=folds)
     found = {"Gaussian process, used here": errors(data.qualities, predicted)}
     found |= {name: errors(data.qualities, cross_predict(data, predict, folds)) for name, predict in others.items()}
@@ -113,5 +113,5 @@ def error_tables(data: Data, stops: list[str], others: dict[str, Predict], folds
 
 
 def error_text(one: Errors) -> str:
-    """As a cell of a table."""
+    """Return the errors as a cell of a table."""
     return f"{one.rmse:.4f}; {one.r2:.2f}; {one.tau:.2f}"

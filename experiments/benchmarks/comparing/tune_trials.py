@@ -1,4 +1,4 @@
-"""The same with Ray Tune, which draws genomes at random here: what is timed is how it runs trials. Needs `bench`."""
+"""The time per trial of Ray Tune, which samples genomes at random here. Needs the extra `bench`."""
 
 import logging
 import os
@@ -20,14 +20,14 @@ SPACE = {name: tune.randint(low, high + 1) for name, (low, high) in zip(NAMES, B
 
 
 def nothing(config: dict[str, int]) -> dict[str, float]:
-    """Invented objectives, that depend on the genome alone."""
+    """Return invented objectives that depend only on the genome."""
     genome = [config[name] for name in NAMES]
     return dict(zip(COLUMNS, np.random.default_rng(genome).random(len(COLUMNS)).tolist(), strict=True))
 
 
 @contextmanager
 def ray_running() -> Iterator[None]:
-    """A private Ray with as many cores as there are workers."""
+    """Start a private Ray with one core per worker."""
     ray.init("local", num_cpus=WORKERS, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
         yield
@@ -36,12 +36,12 @@ def ray_running() -> Iterator[None]:
 
 
 def time_fresh_actors(trials: int) -> float:
-    """Seconds a trial, with an actor for each, as is the default; starting Ray is not counted."""
+    """Return seconds per trial with a new actor for each (the default), without the start of Ray."""
     return _time(trials, reuses=False)
 
 
 def time_reused_actors(trials: int) -> float:
-    """With actors that are reused."""
+    """Return seconds per trial with reused actors, without the start of Ray."""
     return _time(trials, reuses=True)
 
 

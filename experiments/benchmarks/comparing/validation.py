@@ -1,4 +1,4 @@
-"""How wrong a regressor is about genomes that it was not fitted to."""
+"""The errors of a regressor on genomes outside its training set."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -15,8 +15,8 @@ Predict = Callable[[Data, np.ndarray, np.ndarray], np.ndarray]  # data, rows to 
 
 
 class Errors(NamedTuple):
-    """Of one output: the root of the mean squared error in its unit, the share of the variance that is explained, and
-    Kendall's tau-b with the truth."""
+    """The errors of one output: root mean squared error, share of explained variance, and Kendall's tau-b with the
+    truth."""
 
     rmse: float
     r2: float
@@ -24,7 +24,7 @@ class Errors(NamedTuple):
 
 
 def errors(truth: np.ndarray, predicted: np.ndarray) -> list[Errors]:
-    """One for each column."""
+    """Return the errors of each column."""
     squares = ((truth - predicted) ** 2).mean(axis=0)
     taus = [kendalltau(one, other).statistic for one, other in zip(truth.T, predicted.T, strict=True)]
     return [
@@ -34,14 +34,13 @@ def errors(truth: np.ndarray, predicted: np.ndarray) -> list[Errors]:
 
 
 def predict(data: Data, fitted: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """By the process that answers the searchers."""
+    """Predict with the Gaussian process that answers the searchers."""
     process = Process(data.features[fitted], data.qualities[fitted], data.blocks)
     return process.predict(data.features[asked])
 
 
 def cross_predict(data: Data, predict: Predict = predict, folds: int = FOLDS) -> np.ndarray:
-    """Every row (N, outputs) as the fit to the folds that it is not in predicts it; folds are drawn once, with a fixed
-    seed."""
+    """Return the prediction for every row (N, outputs) by cross-validation, with folds from a fixed seed."""
     fold = np.random.default_rng(0).permutation(len(data.features)) % folds
     predicted = np.zeros_like(data.qualities)
     for k in range(folds):
@@ -50,7 +49,7 @@ def cross_predict(data: Data, predict: Predict = predict, folds: int = FOLDS) ->
 
 
 def extrapolate(data: Data, predict: Predict = predict) -> list[Errors]:
-    """Errors at evolved rows of the fit to uniform ones; empty if there are too few of either."""
+    """Return the errors at evolved rows after a fit to uniform ones; empty if there are too few of either."""
     fitted, asked = np.flatnonzero(data.is_uniform), np.flatnonzero(~data.is_uniform)
     if min(len(fitted), len(asked)) < FOLDS:
         return []
@@ -58,5 +57,5 @@ def extrapolate(data: Data, predict: Predict = predict) -> list[Errors]:
 
 
 def rung_agreement(qualities: np.ndarray) -> list[float]:
-    """Kendall's tau of the quality at each rung with that at the end."""
+    """Return Kendall's tau between the quality at each rung and at the end."""
     return [float(kendalltau(rung, qualities[:, -1]).statistic) for rung in qualities[:, :-1].T]

@@ -1,1 +1,1 @@
-"""What the benchmarks of operators share: what is timed, how it is timed, the tables of a page."""
+"""Shared by benchmarks: timed steps, the clock, and the tables of a page."""

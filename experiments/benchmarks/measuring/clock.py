@@ -1,4 +1,4 @@
-"""Times of things that are run in turn, so that all of them meet the same machine."""
+"""Timing of actions in turn, so that all run under the same conditions."""
 
 import math
 import statistics
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-LEAST = 0.01  # seconds that one sample takes at least; short actions are repeated
+LEAST = 0.01  # seconds per sample at least; short actions are repeated
 LIMIT = 3.0  # seconds of one action beyond which it is not measured
 BUDGET = 5.0  # seconds for all rounds together, beyond which there are only as many as FEWEST
 FEWEST = 3
@@ -31,35 +31,35 @@ class Spread:
 
 
 def spread(values: list[float]) -> Spread:
-    """Of at least one value."""
+    """Return median and range of at least one value."""
     return Spread(statistics.median(values), min(values), max(values))
 
 
 def ratio(times: Times, one: str, other: str) -> Spread:
-    """How long the one takes, as a multiple of the other in the same round."""
+    """Return the ratio of two times, taken within each round."""
     return spread([a / b for a, b in zip(times[one], times[other], strict=True)])
 
 
 def ratio_text(times: Times, one: str, other: str) -> str:
-    """The ratio as a cell of a table."""
+    """Return the ratio as a cell of a table."""
     return str(ratio(times, one, other)) if one in times and other in times else TOO_SLOW
 
 
 def milliseconds_text(times: Times, name: str) -> str:
-    """The time as a cell of a table."""
+    """Return the time as a cell of a table."""
     return str(spread([1000 * seconds for seconds in times[name]])) if name in times else TOO_SLOW
 
 
 def number(value: float) -> str:
-    """Three digits or so."""
+    """Return a number with about three digits."""
     digits = 3 if value < 0.1 else 2 if value < 10 else 1 if value < 100 else 0
     return f"{value:,.{digits}f}"
 
 
 def interleave(actions: dict[str, Action], rounds: int, device: torch.device) -> Times:
-    """Times of every action, one after another in each round, in the opposite order in every second one.
+    """Return the times of all actions, run in turn in each round, in reverse order in every second round.
 
-    Actions that take longer than LIMIT are left out; where the others are slow there are fewer rounds.
+    Actions that take longer than LIMIT are left out; slow actions get fewer rounds.
     """
     seconds = {name: _warm_up(action, device) for name, action in actions.items()}
     order = [name for name in actions if seconds[name] <= LIMIT]
@@ -76,7 +76,7 @@ def interleave(actions: dict[str, Action], rounds: int, device: torch.device) ->
 
 
 def _warm_up(action: Action, device: torch.device) -> float:
-    """Seconds of a run that is not the first, unless the first leaves no doubt that it is too slow."""
+    """Return the seconds of the second run, or of the first if that is clearly too slow."""
     first = _time(action, 1, device)
     return first if first > 2 * LIMIT else _time(action, 1, device)
 

@@ -1,4 +1,4 @@
-"""Tables and the head of a page of measurements."""
+"""Tables and pages of measurements in Markdown."""
 
 import platform
 import shlex
@@ -23,7 +23,7 @@ class Table:
     rows: list[tuple[str, ...]]
 
     def markdown(self) -> str:
-        """The table, all columns but the first aligned to the right."""
+        """Return the table, with all columns but the first aligned to the right."""
         rule = ("---", *["--:"] * (len(self.columns) - 1))
         lines = [f"| {' | '.join(row)} |" for row in (self.columns, rule, *self.rows)]
         return "\n".join([f"## {self.title}", "", self.note, "", *lines])
@@ -31,7 +31,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What was run, where, how to read it, and the tables."""
+    """A page: command, machine, explanation and tables."""
 
     title: str
     reading: str
@@ -39,7 +39,7 @@ class Page:
     device: torch.device
 
     def markdown(self) -> str:
-        """The whole page."""
+        """Return the whole page."""
         parts = [f"# {self.title}", self._head(), self.reading, *(table.markdown() for table in self.tables)]
         return "\n\n".join(parts) + "\n"
 
@@ -63,14 +63,14 @@ class Page:
 
 
 def describe(device: torch.device) -> str:
-    """The processor that the times are of."""
+    """Return the name of the processor or GPU in use."""
     threads = torch.get_num_threads()
     cpu = f"{cpu_model()}, {threads} thread{'s' if threads > 1 else ''}"
     return f"{torch.cuda.get_device_name(device)}, driven by {cpu}" if device.type == "cuda" else cpu
 
 
 def cpu_model() -> str:
-    """What the system calls the processor."""
+    """Return the name of the processor as the system reports it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -1,7 +1,7 @@
-"""Public implementations of our operators, at the same sizes: modules of `transformers`.
+"""Public implementations of star's operators at the same sizes: modules of `transformers`.
 
-Each is called as its model calls it, with what the model makes once for all layers (rotations, masks) made beforehand.
-Without the optional kernels of other packages. They compute what ours compute, but for details: the recurrent block of
+Each is called as its model calls it, with shared tensors (rotations, masks) made beforehand and without optional
+kernels of other packages. They compute the same as star's operators except for details: the recurrent block of
 RecurrentGemma has biases and makes its gates by blocks from the convolved feature, Mamba makes C, B and A from it too.
 """
 
@@ -47,13 +47,13 @@ CHUNK = 32  # the fastest for Mamba-2 on a CPU, of 32, 64, 128 and 256; longer o
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A module, and its arguments beside the input."""
+    """A module, and its arguments besides the input."""
 
     module: nn.Module
     arguments: dict[str, object]
 
     def step(self, x: torch.Tensor) -> Action:
-        """Its training step."""
+        """Return the training step of the module."""
         device = x.device
         module = self.module.to(device)
         moved = {name: _to(value, device) for name, value in self.arguments.items()}
@@ -72,19 +72,19 @@ def _to(value: object, device: torch.device) -> object:
 
 
 def make_reference(liv: LivSpec, dims: Dimensions, num_tokens: int) -> Reference | None:
-    """The reference of an operator for sequences of that length; None if there is none."""
+    """Return the reference of an operator for sequences of that length, or None."""
     maker = MAKERS.get(liv.name)
     if maker is None:
         return None
     reference = maker(liv, dims, num_tokens)
     for parameter in reference.module.parameters():
-        if parameter.ndim > 1:  # some are left uninitialised, to be loaded
+        if parameter.ndim > 1:  # some modules leave these uninitialised
             nn.init.normal_(parameter, std=dims.d_model**-0.5)
     return reference
 
 
 def softmax_attention(make: type[nn.Module], config: type[PreTrainedConfig]) -> Callable[..., Reference]:
-    """Attention of `make`, over heads or over a latent."""
+    """Return a maker of attention modules, over heads or over a latent."""
 
     def maker(liv: LivSpec, dims: Dimensions, num_tokens: int) -> Reference:
         sizes = {
@@ -109,13 +109,13 @@ def softmax_attention(make: type[nn.Module], config: type[PreTrainedConfig]) -> 
 
 
 def window_mask(num_tokens: int, window: int) -> torch.Tensor:
-    """Which tokens each token looks at, (1, 1, T, T)."""
+    """Return the mask (1, 1, T, T) of tokens that each token attends to."""
     distance = torch.arange(num_tokens)[:, None] - torch.arange(num_tokens)
     return ((distance >= 0) & (distance < window))[None, None]
 
 
 def gated_unit(make: type[nn.Module], config: type[PreTrainedConfig], activation: str) -> Callable[..., Reference]:
-    """A memoryless unit of `make`."""
+    """Return a maker of gated linear units."""
 
     def maker(liv: LivSpec, dims: Dimensions, num_tokens: int) -> Reference:
         width = liv.group("C").width(dims)
@@ -135,7 +135,7 @@ def gated_unit(make: type[nn.Module], config: type[PreTrainedConfig], activation
 
 
 def mixtral(liv: LivSpec, dims: Dimensions, num_tokens: int) -> Reference:
-    """Experts without a shared one."""
+    """Make routed experts without a shared one."""
     config = MixtralConfig(
         hidden_size=dims.d_model,
         intermediate_size=liv.group("C").width(dims),
@@ -147,7 +147,7 @@ def mixtral(liv: LivSpec, dims: Dimensions, num_tokens: int) -> Reference:
 
 
 def deepseek_experts(liv: LivSpec, dims: Dimensions, num_tokens: int) -> Reference:
-    """Experts beside a shared one."""
+    """Make routed experts with a shared one."""
     config = DeepseekV3Config(
         hidden_size=dims.d_model,
         moe_intermediate_size=liv.group("C").width(dims),
@@ -164,7 +164,7 @@ def deepseek_experts(liv: LivSpec, dims: Dimensions, num_tokens: int) -> Referen
 
 
 def mamba(liv: LivSpec, dims: Dimensions, num_tokens: int) -> Reference:
-    """Its scan over tokens is a loop."""
+    """Make a Mamba mixer, whose scan is a loop over tokens."""
     config = MambaConfig(
         hidden_size=dims.d_model,
         expand=liv.group("V").expansion,
@@ -178,7 +178,7 @@ def mamba(liv: LivSpec, dims: Dimensions, num_tokens: int) -> Reference:
 
 
 def mamba_2(liv: LivSpec, dims: Dimensions, num_tokens: int) -> Reference:
-    """In chunks, as ours."""
+    """Make a Mamba-2 mixer, which works in chunks."""
     expand = liv.group("V").expansion
     config = Mamba2Config(
         hidden_size=dims.d_model,
@@ -196,7 +196,7 @@ def mamba_2(liv: LivSpec, dims: Dimensions, num_tokens: int) -> Reference:
 
 
 def gated_delta_net(liv: LivSpec, dims: Dimensions, num_tokens: int) -> Reference:
-    """In chunks, as ours."""
+    """Make a gated delta net, which works in chunks."""
     config = Qwen3NextConfig(
         hidden_size=dims.d_model,
         linear_num_value_heads=dims.num_heads,
@@ -211,7 +211,7 @@ def gated_delta_net(liv: LivSpec, dims: Dimensions, num_tokens: int) -> Referenc
 
 
 def recurrent_gemma(liv: LivSpec, dims: Dimensions, num_tokens: int) -> Reference:
-    """The whole recurrent block. Its recurrence is a loop over tokens."""
+    """Make a whole recurrent block of RecurrentGemma, whose recurrence is a loop over tokens."""
     config = RecurrentGemmaConfig(
         hidden_size=dims.d_model,
         lru_width=dims.d_model,
@@ -224,7 +224,7 @@ def recurrent_gemma(liv: LivSpec, dims: Dimensions, num_tokens: int) -> Referenc
 
 
 def short_convolution(liv: LivSpec, dims: Dimensions, num_tokens: int) -> Reference:
-    """The block of LFM2."""
+    """Make the short convolution of LFM2."""
     config = Lfm2Config(
         hidden_size=dims.d_model,
         conv_L_cache=liv.group("K").expansion,

@@ -1,4 +1,4 @@
-"""What is timed of an operator: a training step, and one token of decoding."""
+"""The timed actions of an operator: a training step, and decoding one token."""
 
 from collections.abc import Callable, Iterable
 
@@ -11,7 +11,7 @@ from star.model.operators.liv import Liv
 
 
 def build(liv: LivSpec, dims: Dimensions, device: torch.device) -> Liv:
-    """An operator that shares nothing. Its maps back would start at zero, and zero is no number to time with."""
+    """Build an operator without sharing, with random output projections in place of zeros."""
     count = len(liv.groups)
     operator = Liv(liv, dims, (None,) * count, (False,) * count).to(device)
     for name, parameter in operator.named_parameters():
@@ -23,7 +23,7 @@ def build(liv: LivSpec, dims: Dimensions, device: torch.device) -> Liv:
 def training_step(
     run: Callable[[torch.Tensor], torch.Tensor], parameters: Iterable[nn.Parameter], x: torch.Tensor
 ) -> Action:
-    """Forward, and backward to the input and every parameter."""
+    """Return a forward pass and a backward pass to the input and every parameter."""
     leaves = [x.detach().requires_grad_(), *parameters]
     weight = torch.randn_like(x)
 
@@ -36,14 +36,14 @@ def training_step(
 
 
 def operator_step(liv: LivSpec, dims: Dimensions, x: torch.Tensor) -> Action:
-    """The training step of one of our operators."""
+    """Return the training step of one of star's operators."""
     operator = build(liv, dims, x.device)
     return training_step(lambda x: operator(x, {})[0], operator.parameters(), x)
 
 
 @torch.no_grad()
 def decoding_step(liv: LivSpec, dims: Dimensions, context: int, device: torch.device) -> Action:
-    """One token, the last of `context`, after a cache of all before it."""
+    """Return the decoding of the last token of `context` from a cache of all tokens before it."""
     operator = build(liv, dims, device).eval()
     memories = operator.new_memory(1, context, {})
     prompt = torch.randn(1, context, dims.d_model, device=device)

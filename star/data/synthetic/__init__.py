@@ -7,29 +7,18 @@ docs/decisions/0012-synthetic-tasks.md says what was decided where their descrip
 """
 
 from star.data.synthetic.accuracy import IGNORED, epoch_accuracy, macro_accuracy, micro_accuracy
-from star.data.synthetic.benchmarks import (
-    ALL_OF_MAD,
-    MAD,
-    MAD_LEARNING_RATES,
-    MAD_WEIGHT_DECAYS,
-    TASKS,
-    find_tasks,
-    proxy_setting,
-)
+from star.data.synthetic.benchmarks import ALL_OF_MAD, MAD, TASKS, proxy_setting
 from star.data.synthetic.task import Examples, Setting, SyntheticTask
 
 __all__ = [
     "ALL_OF_MAD",
     "IGNORED",
     "MAD",
-    "MAD_LEARNING_RATES",
-    "MAD_WEIGHT_DECAYS",
     "TASKS",
     "Examples",
     "Setting",
     "SyntheticTask",
     "epoch_accuracy",
-    "find_tasks",
     "macro_accuracy",
     "micro_accuracy",
     "proxy_setting",

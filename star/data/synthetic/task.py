@@ -41,14 +41,13 @@ Draw = Callable[[Setting, np.random.Generator, int], Examples]
 class SyntheticTask:
     """A task. `train` and `test` draw so many examples of a setting, equal ones from generators in equal states.
 
-    What is minimised is 1 - accuracy, in `column`. `settings` begins with the baseline.
+    What is minimised is 1 - accuracy, in `column`.
     """
 
     name: str
     column: str
     title: str
     baseline: Setting
-    settings: tuple[Setting, ...]
     train: Draw
     test: Draw
     pools: bool = False  # all targets are read from what the model holds at the last position

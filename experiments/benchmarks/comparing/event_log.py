@@ -1,4 +1,4 @@
-"""What was evaluated, and when: written by those who evaluate, before and after, and read by who kills them."""
+"""A log of evaluations, written by the process that evaluates and read by the process that kills it."""
 
 import time
 from collections.abc import Iterator
@@ -6,35 +6,35 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-NAME = "diary.txt"
-SECONDS = 0.05  # that an evaluation takes
+NAME = "events.txt"
+SECONDS = 0.05  # per evaluation
 BEGUN, ENDED = "begun", "ended"
 
 
 class Line(NamedTuple):
-    """One evaluation begun or ended, and the time of day."""
+    """The beginning or end of one evaluation, with its time."""
 
     event: str
     genome: str
     time: float
 
 
-class Diary:
-    """A file in a folder to which several processes may append."""
+class EventLog:
+    """A log file in a folder, to which several processes may append."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
 
     @contextmanager
     def evaluation(self, genome: str) -> Iterator[None]:
-        """An evaluation, of which only the time is real."""
+        """Log an evaluation that only takes time."""
         self._write(BEGUN, genome)
         time.sleep(SECONDS)
         yield
         self._write(ENDED, genome)
 
     def lines(self) -> list[Line]:
-        """All so far, without one that is being written."""
+        """Return all complete lines so far."""
         text = self._path.read_text() if self._path.exists() else ""
         rows = (line.split() for line in text.splitlines(keepends=True) if line.endswith("\n"))
         return [Line(event, genome, float(seconds)) for event, genome, seconds in rows]

@@ -1,8 +1,8 @@
-"""Real training in place of the table: what a worker of a run does with a job."""
+"""Real training in place of the table, as a worker of a run does it."""
 
 from functools import partial
 
-from comparing.ledger import Train
+from comparing.budget import Train
 from star.data.corpus import load_corpus
 from star.evaluation.evaluate import evaluate
 from star.run.evolve import evaluation_settings
@@ -13,6 +13,6 @@ CORPUS_BYTES = 32 << 20  # as a run reads at least
 
 
 def real_trainer(config: Settings) -> Train:
-    """Trains proxies on the corpus of the configuration."""
+    """Return a trainer on the corpus of the configuration."""
     settings = evaluation_settings(plan_run(config))
     return partial(evaluate, settings=settings, corpus=load_corpus(config.corpus, CORPUS_BYTES))

@@ -1,4 +1,4 @@
-"""The account of a searcher: what it trained, the tokens that this took, and what it had found by then."""
+"""A trainer with a token budget, and the account of what a searcher spent and found."""
 
 import time
 from collections.abc import Callable
@@ -17,25 +17,25 @@ from star.search.front import front_mask, hypervolume
 Train = Callable[[Job], Result]
 
 
-class Spent(Exception):
-    """The next training would take more tokens than are left."""
+class BudgetExhausted(Exception):
+    """Raised when the next training needs more tokens than are left."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One searcher's run. `curve` has the hypervolume at equal shares of the budget, the last being all of it."""
+    """The result of one searcher. `curve` holds the hypervolume after equal shares of the budget, up to all of it."""
 
     curve: np.ndarray
     tokens: int
     trainings: int  # begun, to the end or not
     finished: int
-    duplicates: int  # begun although the same architecture had been begun before
+    duplicates: int  # of an architecture that had been begun before
     search_seconds: float  # without training
 
 
-class Ledger:
-    """Trains for a searcher until the budget of tokens is spent, which is that of so many full trainings; each counts
-    as long as it is. A searcher that trains one architecture twice pays twice."""
+class BudgetedTrainer:
+    """Train for a searcher until a budget of `trainings` full trainings is spent. A training that stops early costs the
+    tokens it used; one that is repeated is paid again."""
 
     def __init__(self, train: Train, config: Settings, trainings: int) -> None:
         config = plan_run(config).settings
@@ -54,12 +54,12 @@ class Ledger:
         self._found: list[tuple[int, list[float]]] = []  # tokens by then, objectives
 
     def __call__(self, job: Job) -> Result:
-        """What the job gives. Raises Spent if it would go beyond the budget, which is then left as it is."""
+        """Run a job. Raise BudgetExhausted, and spend nothing, if it would exceed the budget."""
         stop = self._stops[-1] if job.until is None else self._stops[job.until]
         done = self._reached[job.task.hash] if job.state else 0
         due = (stop - done) * self._step
         if self.tokens + due > self.budget:
-            raise Spent
+            raise BudgetExhausted
         started = time.perf_counter()
         result = self._train(job)
         self._training += time.perf_counter() - started
@@ -69,11 +69,11 @@ class Ledger:
             self._seen[job.task.hash] = self._seen.get(job.task.hash, 0) + 1
         if result.evaluation.status is Status.OK:
             self._found.append((self.tokens, [result.evaluation.objectives[name] for name in COLUMNS]))
-        rungs = result.evaluation.rungs[: len(self._stops) - 1]  # trainers measure all; who does not race sees none
+        rungs = result.evaluation.rungs[: len(self._stops) - 1]  # trainers measure all rungs; only a race may see them
         return replace(result, evaluation=replace(result.evaluation, rungs=rungs))
 
     def score(self, genome: Genome) -> list[float] | None:
-        """Objectives of a genome trained to the end, in the order of COLUMNS; None if that failed."""
+        """Train a genome to the end. Return its objectives in the order of COLUMNS, or None after a failure."""
         form = canonical(tuple(map(int, genome)))
         hash = genome_hash(form)
         task = Task(genome=form, hash=hash, seed=derive_seed(self._seed, hash))
@@ -81,11 +81,11 @@ class Ledger:
         return [evaluation.objectives[name] for name in COLUMNS] if evaluation.status is Status.OK else None
 
     def points(self) -> np.ndarray:
-        """Objectives of all that was trained to the end (N, 3)."""
+        """Return the objectives (N, 3) of all genomes trained to the end."""
         return np.array([values for _, values in self._found]).reshape(-1, len(COLUMNS))
 
     def outcome(self, box: ReferenceBox, shares: int) -> Outcome:
-        """The account closed: the time of the search ends here."""
+        """Return the account. The time of the search ends with this call."""
         seconds = time.perf_counter() - self._began - self._training
         begun = sum(self._seen.values())
         return Outcome(

@@ -1,4 +1,4 @@
-"""A search whose trainings take no time, so that what is left is the search: ours, end to end."""
+"""The time per trial of a whole star run whose trainings take no time."""
 
 import tempfile
 from dataclasses import replace
@@ -21,7 +21,7 @@ from star.workers.ray_pool import RayPool
 
 
 def nothing(job: Job) -> Result:
-    """Invented objectives, that depend on the genome alone."""
+    """Return invented objectives that depend only on the genome."""
     values = np.random.default_rng(job.task.seed).random(len(COLUMNS))
     objectives = dict(zip(COLUMNS, values.tolist(), strict=True))
     evaluation = Evaluation(hash=job.task.hash, status=Status.OK, objectives=objectives, tokens=1)
@@ -29,13 +29,13 @@ def nothing(job: Job) -> Result:
 
 
 def configure(trials: int) -> Settings:
-    """The run that has so many, whole generations of them."""
+    """Return a run with that many trials, a multiple of the population."""
     assert trials % CONFIG.population == 0, trials
     return replace(CONFIG, generations=trials // CONFIG.population - 1)
 
 
 def time_run(pool: Pool, trials: int) -> float:
-    """Seconds a trial of a whole run in a directory on the disk, as `star evolve` writes it."""
+    """Return seconds per trial of a whole run that is written to disk as by `star evolve`."""
     config = configure(trials)
     with tempfile.TemporaryDirectory() as folder, RunDirectory(Path(folder) / "run") as run:
         run.create(to_toml(config, {"corpus_digest": ""}))
@@ -45,11 +45,11 @@ def time_run(pool: Pool, trials: int) -> float:
 
 
 def time_serial(trials: int) -> float:
-    """In this process."""
+    """Return seconds per trial in this process."""
     return time_run(SerialPool(nothing), trials)
 
 
 def time_on_ray(trials: int) -> float:
-    """On two actors; starting Ray and these is not counted."""
+    """Return seconds per trial on two Ray actors, without their start."""
     with RayPool(nothing, Placement(workers=WORKERS)) as pool:
         return time_run(pool, trials)
