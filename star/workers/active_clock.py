@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 TICK_SECONDS = 0.5  # between two readings of a ticking clock
 PAUSE_SECONDS = 2.0  # the shortest time between two readings that can be a pause
@@ -15,7 +15,7 @@ class ActiveClock:
     A process is paused by SIGSTOP, Ctrl-Z, a frozen container or a suspended virtual machine; it cannot notice that
     while it lasts. So somebody has to read the clock every TICK_SECONDS, as `active_clock` does. A much longer time
     between two readings, in which the process used next to no processor time, was a pause; one in which it computed
-    was not, although the reading thread had to wait. A machine that sleeps needs no care: `time.monotonic` stands still.
+    was not, although the reading thread had to wait. A machine that sleeps is no pause: `time.monotonic` stands still.
 
     Args:
         now: seconds of a monotonic clock.
@@ -53,7 +53,8 @@ def active_clock(on_tick: Callable[[ActiveClock], None] = ActiveClock.paused) ->
 
     def tick() -> None:
         while not ended.wait(TICK_SECONDS):
-            on_tick(clock)
+            with suppress(MemoryError):  # of a job that uses up what its worker has
+                on_tick(clock)
 
     thread = threading.Thread(target=tick, name="star-clock", daemon=True)
     thread.start()

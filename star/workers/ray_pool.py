@@ -18,6 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from star.records import Evaluation, Job, Result
 from star.workers import faults
 from star.workers.active_clock import active_clock
+from star.workers.actor import WorkerInfo
 from star.workers.actor_pool import ActorPool, WorkerHandle
 from star.workers.crash_log import Evidence, inspect_worker
 from star.workers.faults import CAUSES, Fault
@@ -110,6 +111,10 @@ class RayPool:
     def num_workers(self) -> int:
         """Return the number of workers that have started."""
         return len(self._actors)
+
+    def workers(self) -> list[WorkerInfo]:
+        """Return where the workers run."""
+        return self._actors.workers()
 
     @property
     def pending(self) -> int:
