@@ -13,7 +13,7 @@ from star.run.plan import RunPlan
 
 
 class Watcher:
-    """A `star.run.Progress` on standard error; a context manager, because the bar has to be taken away."""
+    """Prints the progress of a search on standard error. A context manager: leaving it takes the bar away."""
 
     def __init__(self, plan: RunPlan) -> None:
         self._console = stderr()
