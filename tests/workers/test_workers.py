@@ -350,10 +350,11 @@ def test_the_same_bits_as_in_this_process(pool, train):
 def test_a_cluster_is_joined_and_left_running(folder):
     """With more workers than it has cores, those without a place wait for one, and hold nobody up."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-c", HOST], **pipes, env=importing()) as host:
+    environment = importing() | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "5" * 64}
+    with subprocess.Popen([sys.executable, "-c", HOST], **pipes, env=environment) as host:
         address = host.stdout.readline().strip()
         command = [sys.executable, "-c", GUEST, address, str(folder)]
-        joined = subprocess.run(command, capture_output=True, text=True, env=importing())
+        joined = subprocess.run(command, capture_output=True, text=True, env=environment)
         rest, _ = host.communicate("\n")
     assert joined.stdout.splitlines() == ["1 ok-1 ok-2", "1 ok-1 ok-2"], joined
     assert rest.split() == ["1.0", "1.0"], "the cluster lives on, and nothing of the guest is left on it"
