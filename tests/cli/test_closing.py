@@ -8,7 +8,8 @@ from star.cli.closing import describe_store, describe_timing
 from star.cli.console import count
 from star.cli.live import Watcher
 from star.records import STORE, Evaluation, Generation, Individual, Status
-from star.run.settings import RunConfig
+from star.run.plan import plan_run
+from star.run.settings import Settings
 
 
 def summary(**fields):
@@ -53,7 +54,7 @@ def watch(capsys, worker: str) -> tuple[str, str]:
         number=0, individuals=(one,), front=(one,), rng_state="", next_id=1, evaluations=1, duplicates_avoided=0,
         repaired=0, failures={}, hypervolume=1.0,
     )  # fmt: skip
-    with Watcher(RunConfig(generations=3)) as watcher:
+    with Watcher(plan_run(Settings(generations=3))) as watcher:
         watcher.run_started(3, None)
         watcher.workers_ready(1, 2.0)
         watcher.generation_started(0, 1, 1)

@@ -2,17 +2,13 @@
 
 import random
 import signal
-import time
 from collections import Counter
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from support.runs import Driver, Witness, in_pool
 from support.tiny import COLUMNS, CONFIG, SETTINGS, contents, invent, make_task, outcomes, rows_of, write_text
 
