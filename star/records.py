@@ -150,8 +150,8 @@ class Timing:
     """How one process that drove a run spent its time.
 
     `wall_seconds` begin when the workers are ready; `overhead_seconds` are those of them in which no worker was
-    training; `training_seconds` add up over workers; `workers` are the most there were; `worker_utilisation` is the
-    share of their time that went into evaluations.
+    at a job; `training_seconds` add up over workers; `workers` are the most there were; `worker_utilisation` is the
+    share of their time in which they were at a job. Time in which this process was paused counts nowhere.
     """
 
     workers: int

@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 from measuring.page import ROOT, Page, Table
+from simulated_pool import SimulatedPool
 
 from star.cost.target import Screen
 from star.records import Arrays, Evaluation, Generation, Job, Result, Status, Task
@@ -29,7 +30,6 @@ from star.run.settings import Settings, to_toml
 from star.run.steady import Steady
 from star.run.summary import Clock
 from star.storage.run_directory import RunDirectory
-from star.workers.simulated import SimulatedPool
 
 PAGE = ROOT / "docs" / "scheduling.md"
 SPREAD = 0.29  # standard deviation of the logarithm of seconds, over 115 uniform samples of the default space at nano

@@ -54,5 +54,6 @@ def duration(seconds: float) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """A number and its noun: 1 worker, 2 workers."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    """Return a number and its noun: 1 worker, 2 workers, 3 proxies."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"

@@ -1,4 +1,4 @@
-"""What a person sees while a search runs: a line a generation, and on a terminal a bar below it."""
+"""Lines on standard error while a search runs: one for each generation, and on a terminal a bar below them."""
 
 import time
 from statistics import median
@@ -7,13 +7,13 @@ from typing import Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from star.cli.console import count, duration, stderr
-from star.records import Evaluation, Generation, Status
+from star.records import STORE, Evaluation, Generation, Status
 from star.report.front import quality_of
 from star.run.plan import RunPlan
 
 
 class Watcher:
-    """A `star.run.Progress` on standard error; a context manager, because the bar has to be taken away."""
+    """Prints the progress of a search on standard error. A context manager: leaving it takes the bar away."""
 
     def __init__(self, plan: RunPlan) -> None:
         self._console = stderr()
@@ -33,7 +33,7 @@ class Watcher:
         self._generations = 0  # the number of the last one
         self._number = 0
         self._begun = time.perf_counter()
-        self._landed = 0  # proxies since then
+        self._trained = 0  # proxies since then
         self._pending = 0  # proxies of this generation still to come
         self._qualities: list[float] = []  # of this generation's proxies
 
@@ -59,15 +59,14 @@ class Watcher:
         self._bar.reset(self._task, total=proxies, description=description, news="", visible=True)
 
     def evaluated(self, evaluation: Evaluation) -> None:
-        self._landed += 1
+        self._trained += evaluation.worker != STORE
         self._pending -= 1
         if evaluation.status is Status.OK:
             self._qualities.append(quality_of(evaluation.objectives))
         elif evaluation.status is not Status.STOPPED:
             self._console.print(f"proxy {evaluation.hash} {evaluation.status}: {evaluation.error}", markup=False)
-        self._bar.update(
-            self._task, advance=1, news=f", {_best_and_median(self._qualities, self._unit)}, {self._time_left()}"
-        )
+        news = [_best_and_median(self._qualities, self._unit), self._time_left()]
+        self._bar.update(self._task, advance=1, news="".join(f", {one}" for one in news if one))
 
     def generation_finished(self, generation: Generation, refusal: str) -> None:
         alive = [one for one in generation.individuals if one.status is Status.OK]
@@ -75,7 +74,7 @@ class Watcher:
         failures = f", {failed} failed ({failed / generation.evaluations:.1%})" if failed else ""
         parts = [
             f"generation {generation.number}/{self._generations}",
-            f"{generation.evaluations} proxies{failures}",
+            f"{count(generation.evaluations, 'proxy')}{failures}",
             _best_and_median([quality_of(one.objectives) for one in alive], self._unit),
             f"hypervolume {generation.hypervolume:.4f}",
             f"front {len(generation.front)}",
@@ -86,19 +85,19 @@ class Watcher:
         if infeasible:
             mostly = f", mostly: {refusal}" if refusal else ""
             parts.append(f"{infeasible} of {len(generation.individuals)} infeasible{mostly}")
-        if generation.number < self._generations:
-            parts.append(self._time_left())
+        # Without the time left: it is stale as soon as the line scrolls away, and the bar tells it anew.
         self._console.print("  ".join(filter(None, parts)), markup=False)
 
     def noted(self, sentence: str) -> None:
         self._console.print(f"note: {sentence}", markup=False)
 
     def _time_left(self) -> str:
-        """At the pace so far. Duplicates are not foreseen, so this is rather too long than too short."""
-        to_come = self._pending + (self._generations - self._number) * self._offspring
-        if not self._landed:
+        """Return the time left at the pace so far; empty if nothing was trained yet. Neither duplicates nor results in
+        the store are foreseen, so this is rather too long than too short."""
+        if not self._trained:
             return ""
-        return f"{duration(to_come * (time.perf_counter() - self._begun) / self._landed)} left"
+        to_come = self._pending + (self._generations - self._number) * self._offspring
+        return f"{duration(to_come * (time.perf_counter() - self._begun) / self._trained)} left"
 
 
 def _best_and_median(qualities: list[float], unit: str) -> str:

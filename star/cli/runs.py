@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from star.cli import options
-from star.cli.console import count, duration, print_json, stderr, stdout
+from star.cli.closing import describe_store, describe_timing
+from star.cli.console import count, print_json, stderr, stdout
 from star.cli.live import Watcher
 from star.cli.results import Json, front_table, read_front
 from star.cost.limits import describe_limits
@@ -147,20 +148,14 @@ def _print_end(path: Path, summary: "Summary") -> None:
     stdout().print(front_table(front[:ROWS], plan))
     if len(front) > ROWS:
         print(f"and {len(front) - ROWS} more: star front {path}")
-    wall = summary.wall_seconds
-    if wall:
-        print(
-            f"\n{summary.evaluations} proxies, {count(summary.duplicates_avoided, 'duplicate')} avoided, "
-            f"children repaired: {summary.repaired}; "
-            f"{duration(wall)} with {count(summary.workers, 'worker')}\n"
-            f"overhead {summary.overhead_seconds / wall:.1%}: the time in which no proxy was training; "
-            f"workers busy {summary.worker_utilisation:.1%}"
-        )
+    if timing := describe_timing(summary):
+        print("", *timing, sep="\n")
     if plan.race.steps and summary.evaluations:
         share = summary.training_tokens / (summary.evaluations * plan.settings.tokens)
-        print(f"race    {summary.stopped} proxies stopped at a rung; {share:.1%} of the tokens of full training")
-    if summary.reused:
-        print(f"store   {summary.reused} of these proxies were trained by earlier runs")
+        stopped = count(summary.stopped, "proxy")
+        print(f"race    {stopped} stopped at a rung; {share:.1%} of the tokens of full training")
+    if reused := describe_store(summary):
+        print(f"store   {reused}")
     print(
         f"costs   at {summary.target}, {summary.context:,} tokens in {summary.dtype}, "
         f"{count(summary.batch, 'sequence')} at a time"

@@ -18,6 +18,7 @@ from star.run.steady import Steady
 from star.run.summary import Clock
 from star.storage import tables
 from star.storage.run_directory import GENERATIONS, RunDirectory
+from star.workers.usage import UsageMeter
 
 TRAINED = (Status.OK, Status.STOPPED, Status.DIVERGED)  # what training again must come to as well
 COMPARED = ("status", "loss_curve", "rungs", "tokens")  # of evaluations, besides objectives
@@ -160,6 +161,7 @@ class _Nobody:
 
     num_workers = 0
     pending = 0
+    usage = UsageMeter(lambda: 0.0)
 
     def submit(self, job: Job) -> None:
         raise Differs(f"the search asks for {job.task.hash}, which is not recorded")

@@ -1,17 +1,19 @@
-"""What a run came to, and where the time went."""
+"""The result of a run in numbers, and where its time went."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 
 from star.records import STORE, Evaluation, Generation, Status, Timing
 from star.run.plan import RunPlan
 from star.workers.pool import Pool
+from star.workers.usage import Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary(Timing):
-    """A run at its end. Counts cover the whole run, the timing only the process that gives the summary."""
+    """The numbers of a run. Counts cover the whole run, the timing only the process that makes the summary."""
 
     run: str
     target: str
@@ -34,29 +36,23 @@ class Summary(Timing):
 
 
 class Clock:
-    """Measures one process: starting at its making, then `ready`, then every evaluation as it comes in."""
+    """Measures one process: its start, from the making of the clock until `ready`, and then the use of its workers."""
 
     def __init__(self) -> None:
         self._begun = time.perf_counter()
-        self._ready = self._seen = self._begun
-        self._pool: Pool | None = None
-        self._workers = 0  # the most that there were
-        self._worker_seconds = 0.0  # that they had until now
-        self._busy = 0.0
-        self._trained: list[tuple[float, float]] = []
+        self._startup_seconds = 0.0
+        self._training_seconds = 0.0
+        self._read: Callable[[], Usage] = Usage
 
     def ready(self, pool: Pool) -> float:
-        """The workers are ready; gives the seconds that took."""
-        self._pool = pool
-        self._ready = self._seen = time.perf_counter()
-        self._look()
-        return self._ready - self._begun
+        """Begin to measure the workers of a pool, which are ready now. Return the seconds since the making."""
+        self._startup_seconds = time.perf_counter() - self._begun
+        self._read = partial(pool.usage.read, pool.usage.now())
+        return self._startup_seconds
 
     def landed(self, evaluation: Evaluation) -> None:
-        """An evaluation has just ended."""
-        now = self._look()
-        self._busy += evaluation.seconds
-        self._trained.append((now - evaluation.train_seconds, now))
+        """Count the training of an evaluation that has ended."""
+        self._training_seconds += evaluation.train_seconds
 
     def summarise(
         self,
@@ -66,8 +62,8 @@ class Clock:
         evaluations: Collection[Evaluation],
         refusal: str = "",
     ) -> Summary:
-        """The run's summary as of now, with all its evaluations; `refusal` is why most candidates were turned away."""
-        wall = self._look() - self._ready if self._pool else 0.0
+        """Return the summary of a run as of now; `refusal` is why most candidates were turned away."""
+        usage = self._read()
         return Summary(
             run=run,
             target=plan.settings.target,
@@ -87,26 +83,10 @@ class Clock:
             turned_away_mostly=refusal,
             hypervolume=generation.hypervolume,
             front_size=len(generation.front),
-            workers=self._workers,
-            startup_seconds=self._ready - self._begun,
-            wall_seconds=wall,
-            training_seconds=sum(end - begin for begin, end in self._trained),
-            overhead_seconds=max(0.0, wall - covered(self._trained)),
-            worker_utilisation=self._busy / self._worker_seconds if wall else 0.0,
+            workers=usage.workers,
+            startup_seconds=self._startup_seconds,
+            wall_seconds=usage.seconds,
+            training_seconds=self._training_seconds,
+            overhead_seconds=usage.idle_seconds,
+            worker_utilisation=usage.utilisation,
         )
-
-    def _look(self) -> float:
-        """Count the workers since the last look, as they come and go; gives the time."""
-        now, workers = time.perf_counter(), self._pool.num_workers if self._pool else 0
-        self._worker_seconds += workers * (now - self._seen)
-        self._workers, self._seen = max(self._workers, workers), now
-        return now
-
-
-def covered(intervals: list[tuple[float, float]]) -> float:
-    """The length of the union of intervals."""
-    total, reached = 0.0, -float("inf")
-    for begin, end in sorted(intervals):
-        total += max(0.0, end - max(begin, reached))
-        reached = max(reached, end)
-    return total

@@ -1,9 +1,9 @@
-"""What runs on a worker: the actor, the bound on its memory, and the notes that outlive it."""
+"""The Ray actor that evaluates jobs, and the bound on its memory."""
 
-import faulthandler
 import os
 import platform
 import resource
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,55 +13,37 @@ import ray
 import torch
 
 from star.records import Job, Result
+from star.workers.crash_log import CrashLog
 from star.workers.placement import Placement
 from star.workers.pool import Evaluate
 
 _STATUS = Path("/proc/self/status")
 
 
-class Home(NamedTuple):
-    """Where a worker lives: Ray's name of the node, the process there, the file of its notes."""
+class WorkerInfo(NamedTuple):
+    """Where a worker runs: Ray's name of the node, the process there, and the path of its crash log."""
 
     node: str
     host: str
     pid: int
-    notes: str
+    crash_log: str
 
     @property
     def name(self) -> str:
-        """As evaluations name their worker."""
+        """Return the worker's name in evaluations."""
         return f"{self.host}:{self.pid}"
 
 
-class Notes:
-    """A file in the directory of Ray's logs: empty between jobs, else the hash of the job, and after it what
-    `faulthandler` had to say if a signal ended the process. Whoever finds a worker dead learns from it whether a job
-    had begun, and whether it crashed or was killed, which Ray cannot tell."""
-
-    def __init__(self) -> None:
-        context = ray.get_runtime_context()
-        folder = Path(context.get_temp_dir(), context.get_session_name(), "logs")
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / f"star-{context.get_worker_id()}.notes"
-        self._file = self.path.open("ab", buffering=0)
-        faulthandler.enable(self._file, all_threads=False)
-
-    def begin(self, hash: str) -> None:
-        """Note that a job begins."""
-        self._file.write(f"{hash}\n".encode())
-
-    def end(self) -> None:
-        """Note that it came to its end."""
-        self._file.truncate(0)
-
-
 class Worker:
-    """The actor. What `evaluate` imports is imported when the actor starts, and the corpus comes with it."""
+    """The actor. All that `evaluate` imports is imported when the actor starts, and the corpus comes with it."""
 
     def __init__(self, evaluate: Evaluate, placement: Placement) -> None:
+        context = ray.get_runtime_context()
         self._evaluate = evaluate
-        self._node = ray.get_runtime_context().get_node_id()
-        self._notes = Notes()
+        self._node = context.get_node_id()
+        logs = Path(context.get_temp_dir(), context.get_session_name(), "logs")
+        self._path = logs / f"star-{context.get_worker_id()}.crash"
+        self._log = CrashLog(self._path)
         self._memory = 0.0  # a driver of CUDA maps more than it uses: there it is not bounded
         if placement.gpus_per_worker:
             torch.cuda.set_per_process_memory_fraction(min(1.0, placement.gpus_per_worker))
@@ -69,21 +51,16 @@ class Worker:
             resources = next(node["Resources"] for node in ray.nodes() if node["NodeID"] == self._node)
             self._memory = placement.memory(resources)
 
-    def wake(self) -> Home:
-        """Tell where the actor lives, once it has started."""
-        return Home(self._node, platform.node(), os.getpid(), str(self._notes.path))
+    def info(self) -> WorkerInfo:
+        """Return where the actor runs, once it has started."""
+        return WorkerInfo(self._node, platform.node(), os.getpid(), str(self._path))
 
-    def run(self, job: Job) -> Result:
-        """Evaluate one job."""
-        self._notes.begin(job.task.hash)
-        try:
-            with bounded(self._memory):
-                result = self._evaluate(job)
-        except Exception:  # not what ends this process: that is for the notes to tell
-            self._notes.end()
-            raise
-        self._notes.end()
-        return result
+    def run(self, job: Job) -> tuple[Result, float]:
+        """Evaluate one job. Return its result and the seconds that this took."""
+        begun = time.perf_counter()
+        with self._log.job(job.task.hash), bounded(self._memory):
+            result = self._evaluate(job)
+        return result, time.perf_counter() - begun
 
 
 @contextmanager
@@ -110,6 +87,6 @@ def bounded(memory: float) -> Iterator[None]:
 
 
 def _sizes(*names: str) -> list[int]:
-    """Bytes that the system states of this process, by its names."""
+    """Return the sizes that the system states of this process, in bytes, by its names for them."""
     lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
     return [1024 * int(lines[name].split()[0]) for name in names]

@@ -16,9 +16,9 @@ SHORTEST, LONGEST = 0.2, 10.0  # seconds between two looks, longer and longer wh
 
 
 def find_processes(driver: psutil.Process, marker: str) -> set[psutil.Process]:
-    """The children of `driver` whose command line holds `marker`, and all their descendants."""
+    """Return the children of `driver` whose command line holds `marker`, and all their descendants."""
     found: set[psutil.Process] = set()
-    with suppress(psutil.Error):  # the driver has ended
+    with suppress(psutil.Error):  # of a driver that has ended
         for child in driver.children():
             with suppress(psutil.Error):  # this one has, or nobody has yet asked how: the others matter all the same
                 if marker in " ".join(child.cmdline()) and child.pid != os.getpid():
@@ -27,14 +27,14 @@ def find_processes(driver: psutil.Process, marker: str) -> set[psutil.Process]:
 
 
 def watch(driver: psutil.Process, marker: str) -> set[psutil.Process]:
-    """Wait for the end of the input, and give every process that was ever found."""
-    wards: set[psutil.Process] = set()
+    """Wait for the end of the input, and return every process that was ever found."""
+    found: set[psutil.Process] = set()
     patience = SHORTEST
     while not select.select([sys.stdin], [], [], patience)[0]:
-        fresh = find_processes(driver, marker) - wards
+        fresh = find_processes(driver, marker) - found
         patience = SHORTEST if fresh else min(2 * patience, LONGEST)
-        wards |= fresh
-    return wards
+        found |= fresh
+    return found
 
 
 def kill(processes: set[psutil.Process]) -> None:

@@ -1,4 +1,4 @@
-"""Where the workers of a run live, and how much of a machine each may take."""
+"""Where the workers of a run are, and how much of a machine each may take."""
 
 from dataclasses import dataclass
 
@@ -12,13 +12,13 @@ class Placement:
     workers: int = 0  # 0: one for each core that there is, while machines come and go
     address: str = ""  # of a running Ray cluster; empty: a private one on this machine, ended with the pool
     timeout: float = 0.0  # seconds for one job; 0: no limit
-    tries: int = 3  # at a job that ends its worker, before it is given up
+    tries: int = 3  # of a job that ends its worker, before it is given up
     worker_memory: float = 0.0  # bytes that a worker may use; 0: an equal share of its machine
     gpus_per_worker: float = 0.0  # below 1: so many workers share one; above: whole
     store_bytes: int = 0  # that `evaluate` holds, so that the private object store has room for it
 
     def room(self, resources: dict[str, float]) -> int:
-        """How many workers a machine holds that has these resources, by Ray's names, in cores, GPUs and bytes."""
+        """Return how many workers a machine holds with these resources, by Ray's names, in cores, GPUs and bytes."""
         rooms = [resources.get("CPU", 0.0)]
         if self.gpus_per_worker:
             gpus = resources.get("GPU", 0.0)
@@ -30,11 +30,11 @@ class Placement:
         return int(min(rooms))
 
     def memory(self, resources: dict[str, float]) -> float:
-        """Bytes that each worker on such a machine may use."""
+        """Return the bytes that each worker on such a machine may use."""
         return self.worker_memory or resources.get("memory", 0.0) / max(1, self.room(resources))
 
     def describe(self) -> str:
-        """What one worker takes, in words."""
+        """Return what one worker takes, in words."""
         parts = ["1 core"]
         if self.gpus_per_worker:
             parts.append(f"{self.gpus_per_worker:g} GPUs")

@@ -1,12 +1,14 @@
-"""Ray actors that live for the whole run, one proxy at a time each; the death of one does not end the run, nor does
-that of a machine: what dies is replaced where there is room, and what it was at is tried again within bounds."""
+"""A pool of Ray actors that live for the whole run and evaluate one proxy at a time each.
+
+Neither the death of an actor nor that of a machine ends the run: what dies is replaced where there is room, and the job
+that it had is tried again within bounds.
+"""
 
 import math
 import time
 from collections import deque
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Self
 
 import ray
@@ -15,40 +17,56 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from star.records import Evaluation, Job, Result
 from star.workers import faults
-from star.workers.crew import Crew, Member
+from star.workers.active_clock import active_clock
+from star.workers.actor import WorkerInfo
+from star.workers.actor_pool import ActorPool, WorkerHandle
+from star.workers.crash_log import Evidence, inspect_worker
 from star.workers.faults import CAUSES, Fault
 from star.workers.placement import Placement
 from star.workers.pool import Evaluate
 from star.workers.session import connected
+from star.workers.usage import UsageMeter
 
-INQUEST_SECONDS = 60.0  # in which Ray notices that a machine is gone, if it is
+INSPECTION_SECONDS = 60.0  # in which Ray notices that a machine is gone, if it is
 GATHER_SECONDS = 10.0  # that other workers have to join the first before jobs begin
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Errand:
-    """A job at a worker, or the inquest into the error that ended both."""
+@dataclass(slots=True, kw_only=True)
+class InFlight:
+    """A job at a worker."""
 
-    member: Member
+    handle: WorkerHandle
     job: Job
-    error: RayError | None = None
-    since: float  # when the job began
-    begun: float  # when what is waited for began, the job or the inquest
-    limit: float
+    begun: float
+    limit: float  # seconds that it may take
+    excused: float = 0.0  # seconds beyond these, in which its worker was paused
+    is_late: bool = False  # and its worker is being inspected
 
     @property
-    def remaining(self) -> float:
-        return self.begun + self.limit - time.monotonic()
+    def deadline(self) -> float:
+        """Return when the job is late; never if that is known already."""
+        return math.inf if self.is_late else self.begun + self.limit + self.excused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """A look at a worker, on its machine: one that died of `error`, or one whose job, waited for by `ref`, is late."""
+
+    ref: ray.ObjectRef
+    flight: InFlight
+    error: RayError | None
+    deadline: float
 
 
 class RayPool:
     """Evaluates jobs on Ray actors: a Pool whose jobs may crash, hang or use up the memory, and whose machines may.
 
     A job that gave no result is tried again or given up, by its cause, as `star.workers.faults` says; its evaluation
-    holds how often it was tried again for each.
+    holds how often it was tried again for each. Time in which this process or the worker of a job was paused does not
+    count towards the limit of the job.
 
     Args:
-        evaluate: what a worker does with a job; sent once, with all that it holds, through the object store.
+        evaluate: the function that a worker calls with a job; sent once, with all that it holds.
         placement: how many workers, where, and within which bounds.
 
     Raises:
@@ -56,138 +74,189 @@ class RayPool:
         RuntimeError: a worker cannot start, for want of a library, say.
     """
 
+    usage: UsageMeter
+    _actors: ActorPool
+
     def __init__(self, evaluate: Evaluate, placement: Placement) -> None:
         self._evaluate = evaluate
         self._placement = placement
-        self._session = connected(placement)
+        self._stack: ExitStack | None = None  # None outside the context
         self._waiting: deque[Job] = deque()
-        self._errands: dict[ray.ObjectRef, _Errand] = {}
+        self._flights: dict[ray.ObjectRef, InFlight] = {}
+        self._inspections: dict[ray.ObjectRef, Inspection] = {}
         self._retries: dict[Job, dict[str, int]] = {}
         self._ended: deque[Result] = deque()
         self._pending = 0
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            head = stack.enter_context(self._session)
-            self._crew = Crew(self._placement, head, ray.put(self._evaluate))
-            stack.callback(self._crew.end)
-            while not self._crew:
-                self._settle()
-            gathered = time.monotonic() + GATHER_SECONDS
-            while self._crew.starting and time.monotonic() < gathered:
-                self._settle(gathered - time.monotonic())
+            head = stack.enter_context(connected(self._placement))
+            self._now = stack.enter_context(active_clock())
+            self.usage = UsageMeter(self._now)
+            self._actors = ActorPool(self._placement, head, ray.put(self._evaluate), self._now)
+            stack.callback(self._actors.end)
+            while not self._actors:
+                self._poll()
+            gathered = self._now() + GATHER_SECONDS
+            while self._actors.starting and self._now() < gathered:
+                self._poll(gathered)
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self._stack.close()
+        self._stack = None
 
     @property
     def num_workers(self) -> int:
-        """See Pool."""
-        return len(self._crew)
+        """Return the number of workers that have started."""
+        return len(self._actors)
+
+    def workers(self) -> list[WorkerInfo]:
+        """Return where the workers run."""
+        return self._actors.workers()
 
     @property
     def pending(self) -> int:
-        """See Pool."""
+        """Return the number of jobs that were submitted and whose results were not taken yet."""
         return self._pending
 
     def submit(self, job: Job) -> None:
-        """See Pool."""
+        """Begin a job as soon as a worker is free."""
+        assert self._stack, "enter the pool first"
         self._pending += 1
         self._waiting.append(job)
-        self._feed()
+        self._begin_jobs()
 
     def take(self) -> Result:
-        """See Pool."""
+        """Wait for a job to end and return its result."""
         assert self._pending, "nothing was submitted"
         while not self._ended:
-            self._settle()
-            self._feed()  # before the results are looked at, so that no worker waits for that
+            self._poll()
+            self._begin_jobs()  # before the results are looked at, so that no worker waits for that
         self._pending -= 1
         return self._ended.popleft()
 
-    def _feed(self) -> None:
-        while self._waiting and self._crew.free:
-            member, job = self._crew.free.pop(), self._waiting.popleft()
-            limit, now = self._placement.timeout or math.inf, time.monotonic()
-            errand = _Errand(member=member, job=job, since=now, begun=now, limit=limit)
-            self._errands[member.actor.run.remote(job)] = errand
+    def _begin_jobs(self) -> None:
+        while self._waiting and self._actors.free:
+            handle, job = self._actors.free.pop(), self._waiting.popleft()
+            ref = handle.actor.run.remote(job)
+            self._flights[ref] = InFlight(
+                handle=handle, job=job, begun=self._now(), limit=self._placement.timeout or math.inf
+            )
+            self.usage.begin(ref)
 
-    def _settle(self, patience: float = math.inf) -> None:
-        """Wait until a worker wakes up or an errand ends, in whatever way, or the machines are to be looked at."""
-        self._crew.look()
-        waits = [errand.remaining for errand in self._errands.values()]
-        patience = max(0.0, min(patience, self._crew.patience, *waits))
-        refs = [*self._crew.starting, *self._errands]
-        if not refs:
-            time.sleep(patience)
-            return
-        ready, _ = ray.wait(refs, timeout=patience)
-        late = [ref for ref, errand in self._errands.items() if errand.remaining <= 0 and ref not in ready]
-        for ref in [*ready, *late]:
-            if ref in self._crew.starting:
-                self._crew.welcome(ref)
-                continue
-            errand = self._errands.pop(ref)
-            try:
-                value = ray.get(ref, timeout=None if ref in ready else 0)
-            except RayError as error:
-                self._fail(errand, error)
+    def _poll(self, until: float = math.inf) -> None:
+        """Wait until a worker has started, a job has ended or is late, or machines are due to be looked at."""
+        self._actors.reconcile()
+        flights, inspections = self._flights, self._inspections
+        deadline = min([until, *(one.deadline for one in (*flights.values(), *inspections.values()))])
+        patience = max(0.0, min(deadline - self._now(), self._actors.seconds_until_due))
+        for ref in _wait_for([*self._actors.starting, *flights, *inspections], patience):
+            if ref in self._actors.starting:
+                self._actors.add_started(ref)
+            elif ref in flights:
+                self._end(ref)
             else:
-                self._succeed(errand, value)
+                self._conclude(ref)
+        now = self._now()
+        for ref in [ref for ref, one in flights.items() if one.deadline <= now]:
+            if _wait_for([ref], 0.0):
+                self._end(ref)
+            else:
+                flights[ref].is_late = True
+                self._inspect(ref, flights[ref], None)
+        for ref in [ref for ref, one in inspections.items() if one.deadline <= now]:
+            self._conclude(ref)
+        self.usage.set_workers(len(self._actors))
 
-    def _succeed(self, errand: _Errand, value: Result | str) -> None:
-        if errand.error:
-            self._retry(errand, faults.hold_inquest(errand.error, errand.member.home.pid, value))
-        elif fault := faults.find_fault(value):
-            self._crew.dismiss(errand.member)
-            self._retry(errand, fault)
-        else:
-            self._crew.free.append(errand.member)
-            if retries := self._retries.pop(errand.job, None):
-                value = replace(value, evaluation=replace(value.evaluation, retries=retries))
-            self._ended.append(value)
-
-    def _fail(self, errand: _Errand, error: RayError) -> None:
-        if errand.error:  # there are no notes, or no machine that could have them
-            notes = "none" if isinstance(error, RayTaskError) else None
-            self._retry(errand, faults.hold_inquest(errand.error, errand.member.home.pid, notes))
+    def _end(self, ref: ray.ObjectRef) -> None:
+        """Take what came of a job: a result, or an error of Ray."""
+        flight = self._flights.pop(ref)
+        try:
+            result, seconds = ray.get(ref)
+        except RayError as error:
+            self.usage.end(ref)
+            self._fail(flight, ref, error)
             return
+        self.usage.end(ref, seconds)
+        if fault := faults.find_fault(result):
+            self._actors.dismiss(flight.handle)
+            self._retry(flight, fault)
+            return
+        self._actors.free.append(flight.handle)
+        if retries := self._retries.pop(flight.job, None):
+            result = replace(result, evaluation=replace(result.evaluation, retries=retries))
+        self._ended.append(result)
+
+    def _fail(self, flight: InFlight, ref: ray.ObjectRef, error: RayError) -> None:
         if isinstance(error, RayTaskError):  # it came from the job, and the worker lives
-            self._crew.free.append(errand.member)
+            self._actors.free.append(flight.handle)
         else:
-            self._crew.dismiss(errand.member)
-        if fault := faults.judge(error, errand.limit):
-            self._retry(errand, fault)
-        elif self._crew.is_reachable(errand.member):
-            self._inquire(errand, error)
+            self._actors.dismiss(flight.handle)
+        if fault := faults.diagnose_error(error):
+            self._retry(flight, fault)
+        elif self._actors.is_reachable(flight.handle):
+            self._inspect(ref, flight, error)
         else:
-            self._retry(errand, Fault("node lost", faults.last_sentence(error)))
+            self._retry(flight, Fault("node lost", faults.last_sentence(error)))
 
-    def _inquire(self, errand: _Errand, error: RayError) -> None:
-        """Have the notes of a dead worker read on its machine."""
-        home = errand.member.home
-        place = NodeAffinitySchedulingStrategy(home.node, soft=False)
-        # Of the standard library: what is named in this package would import all of it there.
-        read = ray.remote(Path.read_text).options(num_cpus=0, max_retries=0, scheduling_strategy=place)
-        inquest = replace(errand, error=error, begun=time.monotonic(), limit=INQUEST_SECONDS)
-        self._errands[read.remote(Path(home.notes), errors="replace")] = inquest
+    def _inspect(self, ref: ray.ObjectRef, flight: InFlight, error: RayError | None) -> None:
+        """Begin to inspect a worker, on its machine: one that died of this error, or one that is late."""
+        info = flight.handle.info
+        place = NodeAffinitySchedulingStrategy(info.node, soft=False)
+        inspect = ray.remote(inspect_worker).options(num_cpus=0, max_retries=0, scheduling_strategy=place)
+        inspection = Inspection(ref=ref, flight=flight, error=error, deadline=self._now() + INSPECTION_SECONDS)
+        self._inspections[inspect.remote(info.crash_log, info.pid, error is None)] = inspection
 
-    def _retry(self, errand: _Errand, fault: Fault) -> None:
-        """Try a job again for that, or give it up."""
-        retries = self._retries.setdefault(errand.job, {})
+    def _conclude(self, ref: ray.ObjectRef) -> None:
+        """Draw the conclusion from an inspection that has ended, or whose time is over."""
+        inspection = self._inspections.pop(ref)
+        flight, evidence = inspection.flight, _find_evidence(ref)
+        if inspection.error:
+            self._retry(flight, faults.diagnose_death(inspection.error, flight.handle.info.pid, evidence))
+        elif inspection.ref in self._flights:  # else its job has ended meanwhile
+            if fault := faults.diagnose_delay(evidence, flight.limit, flight.excused):
+                del self._flights[inspection.ref]
+                self.usage.end(inspection.ref)
+                self._actors.dismiss(flight.handle)
+                self._retry(flight, fault)
+            else:
+                flight.excused, flight.is_late = evidence.paused, False
+
+    def _retry(self, flight: InFlight, fault: Fault) -> None:
+        """Try a job again after a fault, or give it up."""
+        job = flight.job
+        retries = self._retries.setdefault(job, {})
         if not faults.is_hopeless(fault, retries, self._placement.tries):
             retries[fault.cause] = retries.get(fault.cause, 0) + 1
-            self._waiting.appendleft(errand.job)
+            self._waiting.appendleft(job)
             return
-        del self._retries[errand.job]
+        del self._retries[job]
         evaluation = Evaluation(
-            hash=errand.job.task.hash,
+            hash=job.task.hash,
             status=CAUSES[fault.cause].status,
-            seconds=time.monotonic() - errand.since,
-            worker=errand.member.home.name,
+            seconds=self._now() - flight.begun,
+            worker=flight.handle.info.name,
             error=faults.describe(fault, retries),
             retries=retries,
         )
-        self._ended.append(Result(task=errand.job.task, evaluation=evaluation))
+        self._ended.append(Result(task=job.task, evaluation=evaluation))
+
+
+def _wait_for(refs: list[ray.ObjectRef], seconds: float) -> list[ray.ObjectRef]:
+    """Return the first of these that is ready within so many seconds, if there is one."""
+    if refs:
+        return ray.wait(refs, timeout=seconds)[0]
+    time.sleep(seconds)
+    return []
+
+
+def _find_evidence(ref: ray.ObjectRef) -> Evidence | None:
+    """Return what an inspection found; None if it has not ended."""
+    try:
+        return ray.get(ref, timeout=0)
+    except RayTaskError:  # the machine is there, the crash log is not
+        return Evidence("unreadable")
+    except RayError:
+        return None

@@ -2,39 +2,26 @@
 
 import logging
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
+from secrets import token_hex
+from tempfile import TemporaryFile
 
 import ray
 
 from star.errors import UserError
 from star.workers import guard
+from star.workers.address import CONNECT_SECONDS, ENVIRONMENT, Address, Head, find_address, knock
+from star.workers.faults import one_line
 from star.workers.placement import Placement
 
-CONNECT_SECONDS = 10.0
-KNOCK_SECONDS = 1.0
 STORE_BYTES = 256 << 20  # for the trained weights that wait to be fetched
-
-
-class Head:
-    """The machine that keeps a cluster together. Ray ends this process, without a word to us, when its head has been
-    silent for a minute: whoever would rather end in order asks first."""
-
-    def __init__(self, address: str) -> None:
-        self.address = address
-        self._host, self._port = _split(address)
-
-    def answers(self) -> bool:
-        """Whether something listens there."""
-        try:
-            socket.create_connection((self._host, self._port), KNOCK_SECONDS).close()
-        except OSError:
-            return False
-        return True
+LONGEST_SOCKET = 107 if sys.platform == "linux" else 103  # bytes of a Unix socket's path
+SOCKET = "session_2000-01-01_00-00-00_000000_0000000/sockets/plasma_store.00"  # as Ray names it in its directory
 
 
 @contextmanager
@@ -45,22 +32,24 @@ def connected(placement: Placement) -> Iterator[Head]:
     `store_bytes` besides what workers return.
 
     Raises:
-        UserError: no cluster answers, this machine has no room for a worker, or this process is connected to Ray
-            already.
+        UserError: no cluster answers, this machine has no room for a worker or cannot begin Ray, or this process is
+            connected to Ray already.
     """
     if ray.is_initialized():
         raise UserError("this process is connected to Ray already: call ray.shutdown() first")
-    address = placement.address
+    address = find_address(placement.address)
     with ExitStack() as stack:
-        if not address:
+        if not address.text:
+            stack.enter_context(_token())
             stack.enter_context(_guarded())
         stack.callback(ray.shutdown)
-        if address:
+        if address.text:
             _join(address)
+            yield Head(address)
         else:
             _begin(placement.workers or _count_cores(), STORE_BYTES + 2 * placement.store_bytes)
             _check_room(placement)
-        yield Head(address if "://" in address else ray.get_runtime_context().gcs_address)
+            yield Head(find_address(ray.get_runtime_context().gcs_address))
 
 
 def _check_room(placement: Placement) -> None:
@@ -73,51 +62,91 @@ def _check_room(placement: Placement) -> None:
 
 
 def _count_cores() -> int:
-    """The cores that this process may use, where the system can tell."""
+    """Return the number of cores that this process may use, where the system can tell."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _join(address: str) -> None:
-    _knock(address)
+def _join(address: Address) -> None:
+    """Connect to a cluster. Nobody answers: that shows here in seconds, while Ray would try for minutes."""
     try:
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+        knock(address, CONNECT_SECONDS)
+    except OSError as error:
+        raise UserError(f"nothing answers at {address.describe()}: {error}") from error
+    # For a cluster that it finds itself Ray takes the token in the home directory.
+    name = address.text if address.source in ("", ENVIRONMENT) else "auto"
+    try:
+        ray.init(name, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError) as error:
         hint = "begin one with `ray start --head`"
         if "AUTH_TOKEN" in str(error.__cause__):
             hint = "set RAY_AUTH_MODE=token if it wants the token in ~/.ray/auth_token"
-        raise UserError(f"no Ray cluster lets us in at {address}; {hint}") from error
-
-
-def _knock(address: str) -> None:
-    """Find out in seconds that nobody listens, which takes Ray a quarter of an hour."""
-    if ":" not in address.removeprefix("ray://"):
-        return
-    try:
-        socket.create_connection(_split(address), CONNECT_SECONDS).close()
-    except (OSError, ValueError) as error:
-        raise UserError(f"nothing answers at {address}: {error}") from error
-
-
-def _split(address: str) -> tuple[str, int]:
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    return host.strip("[]"), int(port)
+        elif "ray[client]" in str(error):
+            hint = "ray:// needs more of Ray: pip install 'ray[client]'"
+        raise UserError(f"no Ray cluster lets us in at {address.describe()}; {hint}") from error
 
 
 def _begin(cores: int, store_bytes: int) -> None:
-    ray.init(
-        "local",
-        num_cpus=cores,
-        object_store_memory=store_bytes,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        _node_ip_address="127.0.0.1",
-    )
+    folder = find_temp_dir()
+    try:
+        ray.init(
+            "local",
+            num_cpus=cores,
+            object_store_memory=store_bytes,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=str(folder),
+        )
+    except OSError as error:
+        raise UserError(f"Ray cannot begin on this machine: {one_line(error)}") from error
+
+
+def find_temp_dir() -> Path:
+    """Return a directory for Ray's sockets and logs: where Ray would put it, else below /tmp or /var/tmp.
+
+    Raises:
+        UserError: in none of them can be written, or their paths are too long for a socket.
+    """
+    named = [os.environ[name] for name in ("RAY_TMPDIR", "TMPDIR") if os.environ.get(name)]
+    reasons = []
+    for folder in dict.fromkeys(Path(one).absolute() / "ray" for one in (*named, "/tmp", "/var/tmp")):
+        if len(os.fsencode(folder / SOCKET)) > LONGEST_SOCKET:
+            reasons.append(f"{folder} is too long for the name of a socket")
+            continue
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=folder):
+                return folder
+        except OSError as error:
+            reasons.append(f"{folder}: {error.strerror}")
+    raise UserError(f"Ray needs a directory that can be written, such as one in TMPDIR; tried {', '.join(reasons)}")
+
+
+@cache
+def _own_token() -> str:
+    return token_hex(32)  # one for the whole process, because Ray reads it only once
+
+
+@contextmanager
+def _token() -> Iterator[None]:
+    """Give a private cluster a token of its own; Ray would leave one in the home directory, readable by others."""
+    before = {name: os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_MODE")}
+    if not (before["RAY_AUTH_TOKEN"] or os.environ.get("RAY_AUTH_TOKEN_PATH")):
+        os.environ["RAY_AUTH_TOKEN"] = _own_token()
+    try:
+        yield
+    finally:
+        for name, value in before.items():  # Ray sets the mode, too
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 @contextmanager
 def _guarded() -> Iterator[None]:
-    """With a process that outlives this one if need be, to end what Ray began in it."""
+    """Run a process beside this one that ends what Ray began here, even if this one is killed."""
     command = [sys.executable, "-I", guard.__file__, str(os.getpid()), str(Path(ray.__file__).parent)]
     # In a session of its own, which neither Ctrl-C nor a closing terminal reaches.
     process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)

@@ -46,6 +46,9 @@ def act(job: Job, folder: Path, train: Evaluate | None = None) -> Result:
             status, error = eat(torch.ones if doing == "eattorch" else np.ones)
         case "nap":
             time.sleep(0.5)
+        case "toil":
+            for _ in range(40):  # 4 seconds in which the process runs: one long sleep would go on while it is stopped
+                time.sleep(0.1)
     if task.genome:
         return train(job)
     evaluation = Evaluation(hash=task.hash, status=status, worker=str(os.getpid()), error=error)

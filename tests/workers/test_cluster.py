@@ -24,7 +24,7 @@ from support.paths import ROOT
 
 from star.errors import UserError
 from star.records import Status
-from star.workers import crew
+from star.workers import actor_pool
 from star.workers.placement import Placement
 from star.workers.ray_pool import RayPool
 
@@ -42,7 +42,7 @@ def meanwhile(action: Callable[[], object]) -> Iterator[None]:
 
 def homes(pool: RayPool) -> dict[str, int]:
     """Process of the worker on each node."""
-    return {member.home.node: member.home.pid for member in pool._crew._awake}
+    return {worker.node: worker.pid for worker in pool.workers()}
 
 
 def summary(results: dict) -> dict:
@@ -79,7 +79,7 @@ def drive_while_nodes_come_and_go(folder: str) -> dict:
 
 def drive_without_a_head(folder: str) -> str:
     """The head of the cluster dies in the middle of a job."""
-    crew.HEAD_SECONDS = 2.0
+    actor_pool.HEAD_SECONDS = 2.0
     cluster, _ = make_cluster({})
     with RayPool(partial(act, folder=Path(folder)), Placement(address=cluster.address)) as pool:
         pool.submit(*jobs_named("hang-1"))

@@ -24,6 +24,7 @@ from star.evaluation.evaluate import evaluate
 from star.records import Job, Status
 from star.workers import faults
 from star.workers.actor import bounded
+from star.workers.crash_log import Evidence
 from star.workers.faults import CAUSES, Fault
 from star.workers.guard import find_processes
 from star.workers.placement import Placement
@@ -87,13 +88,6 @@ def test_serial_is_a_plain_loop(folder):
     assert [result.weights["w"][0] for result in results.values()] == [0, 1]
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:port"])
-def test_nobody_there(address):
-    pool = RayPool(print, Placement(address=address))
-    with pytest.raises(UserError, match=f"nothing answers at {address}: "), pool:
-        pass
-
-
 # Guard
 
 
@@ -149,7 +143,7 @@ def test_every_job_is_given_up_at_last(causes, tries):
         raise AssertionError("never given up")
     made = causes[: sum(retries.values()) + 1]
     blamed = sum(CAUSES[one].blames for one in made)
-    assert blamed <= tries and len(made) <= tries + 2 * faults.MACHINE_TRIES
+    assert blamed <= tries and len(made) <= tries + 3 * faults.MACHINE_TRIES
     assert all(made.count(name) <= cause.tries for name, cause in CAUSES.items())
 
 
@@ -161,9 +155,20 @@ def test_machines_are_not_held_against_a_job():
 
 
 def test_what_errors_of_ray_mean():
-    assert faults.judge(faults.GetTimeoutError(), 5.0) == Fault("hang", "stopped after 5 seconds")
-    assert faults.judge(faults.ObjectLostError("00" * 28, None, ""), 5.0).cause == "node lost"
-    assert faults.judge(faults.RayActorError(), 5.0) is None, "its notes tell"
+    assert faults.diagnose_error(faults.ObjectLostError("00" * 28, None, "")).cause == "node lost"
+    assert faults.diagnose_error(faults.RayError("in other words")) == Fault("no result", "RayError: in other words")
+    assert faults.diagnose_error(faults.RayActorError()) is None, "its crash log tells"
+
+
+def test_why_a_job_is_late():
+    hang = Fault("hang", "stopped after 5 seconds")
+    assert faults.diagnose_delay(Evidence("hash\n"), 5.0, 0.0) == hang
+    assert faults.diagnose_delay(None, 5.0, 0.0).cause == "node lost"
+    assert faults.diagnose_delay(Evidence("hash\n", is_stopped=True), 5.0, 0.0).cause == "worker paused"
+    paused = Evidence("hash\npaused 3.5\npaused 7.25\n")
+    assert (paused.paused, paused.trace) == (7.25, "")
+    assert faults.diagnose_delay(paused, 5.0, 3.5) is None, "it gets more time"
+    assert faults.diagnose_delay(paused, 5.0, 7.25) == hang, "which it has had"
 
 
 MEMORY_MESSAGE = """Ray killed 2 worker(s)
@@ -171,20 +176,24 @@ Selected to kill: (pid=11400, actual memory used=0.06GB, worker ID=80e4)
 Selected to kill: (pid=11399, actual memory used=0.65GB, worker ID=dc36)"""
 
 
-def test_inquests():
+def test_why_a_worker_died():
     died, memory = faults.RayActorError(), faults.OutOfMemoryError(MEMORY_MESSAGE)
     trace = 'Fatal Python error: Segmentation fault\n\nStack:\n  File "/a/scan.py", line 12 in step\n  File "b"'
-    assert faults.hold_inquest(died, 1, "").cause == "worker lost", "it had not begun"
-    assert faults.hold_inquest(died, 1, "hash\n").cause == "worker killed"
-    assert faults.hold_inquest(died, 1, f"hash\n{trace}") == Fault(
-        "worker crashed", "Segmentation fault in step, scan.py:12"
-    )
-    assert faults.hold_inquest(died, 1, None).cause == "node lost"
-    assert faults.hold_inquest(memory, 11399, "hash\n").cause == "out of memory"
-    assert faults.hold_inquest(memory, 11400, "hash\n").cause == "worker lost", "Ray ends several at once"
-    assert faults.hold_inquest(memory, 11399, "").cause == "worker lost", "an idle one"
-    assert faults.hold_inquest(memory, 11399, None).cause == "out of memory"
-    assert faults.hold_inquest(faults.OutOfMemoryError("in other words"), 5, "hash\n").cause == "out of memory"
+
+    def cause(error, pid, log):
+        return faults.diagnose_death(error, pid, None if log is None else Evidence(log)).cause
+
+    assert cause(died, 1, "") == "worker lost", "it had not begun"
+    assert cause(died, 1, "hash\n") == cause(died, 1, "hash\npaused 3.0\n") == "worker killed"
+    crashed = Fault("worker crashed", "Segmentation fault in step, scan.py:12")
+    for log in (f"hash\n{trace}", f"hash\npaused 3.0\n{trace}"):
+        assert faults.diagnose_death(died, 1, Evidence(log)) == crashed
+    assert cause(died, 1, None) == "node lost"
+    assert cause(memory, 11399, "hash\n") == "out of memory"
+    assert cause(memory, 11400, "hash\n") == "worker lost", "Ray ends several at once"
+    assert cause(memory, 11399, "") == "worker lost", "an idle one"
+    assert cause(memory, 11399, None) == "out of memory"
+    assert cause(faults.OutOfMemoryError("in other words"), 5, "hash\n") == "out of memory"
 
 
 # The bound on memory
@@ -281,7 +290,7 @@ def test_bad_jobs_end_as_statuses_and_spare_the_others(pool, folder, capfd):
         assert reason in one.error and "\n" not in one.error, one.error
         assert ("given up after" in one.error) == (status is not Status.OK and tries > 1)
         assert bool(results[name].weights) == (status is Status.OK)
-    assert TIMEOUT <= results["hang-a"].evaluation.seconds < TIMEOUT + 3
+    assert TIMEOUT <= results["hang-a"].evaluation.seconds < TIMEOUT + 10, "and its worker was inspected"
     chunks = int(results["eattorch-a"].evaluation.error.rpartition("after ")[2].split()[0])
     assert 0.5 < chunks * CHUNK / MEMORY < 1, "the interpreter and its libraries take their part"
     assert [*collect(pool, jobs_named("ok-d"))] == ["ok-d"], "the pool is as good as new"
@@ -341,10 +350,11 @@ def test_the_same_bits_as_in_this_process(pool, train):
 def test_a_cluster_is_joined_and_left_running(folder):
     """With more workers than it has cores, those without a place wait for one, and hold nobody up."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-c", HOST], **pipes, env=importing()) as host:
+    environment = importing() | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "5" * 64}
+    with subprocess.Popen([sys.executable, "-c", HOST], **pipes, env=environment) as host:
         address = host.stdout.readline().strip()
         command = [sys.executable, "-c", GUEST, address, str(folder)]
-        joined = subprocess.run(command, capture_output=True, text=True, env=importing())
+        joined = subprocess.run(command, capture_output=True, text=True, env=environment)
         rest, _ = host.communicate("\n")
     assert joined.stdout.splitlines() == ["1 ok-1 ok-2", "1 ok-1 ok-2"], joined
     assert rest.split() == ["1.0", "1.0"], "the cluster lives on, and nothing of the guest is left on it"

@@ -2,17 +2,23 @@
 
 import math
 import random
+import sys
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.paths import ROOT
 from support.runs import Driver
 from support.tiny import CONFIG, invent, make_task, write_text
 
 from star.architecture.genome import parse
 from star.records import Evaluation, Job, Result, Status
-from star.workers.simulated import SimulatedPool, Span
+from star.storage.run_directory import RunDirectory
+
+sys.path.insert(0, str(ROOT / "experiments" / "benchmarks"))  # as Python does for scripts that stand there
+
+from simulated_pool import SimulatedPool, Span  # noqa: E402
 
 JOB = Job(task=make_task(parse("11111")))
 
@@ -82,7 +88,11 @@ def run_simulated(tmp_path, config, durations, speeds) -> SimulatedPool:
         pools.append(SimulatedPool(evaluate, durations, speeds))
         return pools[0]
 
-    Driver(invent, make_pool).run_in(tmp_path / config.mode, replace(config, corpus=(write_text(tmp_path),)))
+    driver = Driver(invent, make_pool)
+    summary = driver.evolve(replace(config, corpus=(write_text(tmp_path),)), RunDirectory(tmp_path / config.mode))
+    assert summary.worker_utilisation == pytest.approx(pools[0].utilisation(0.0, pools[0].now))
+    assert (summary.workers, summary.wall_seconds) == (len(speeds), pools[0].now)
+    assert summary.overhead_seconds == pytest.approx(0.0, abs=1e-9), "the driver takes no time here"
     return pools[0]
 
 

@@ -1,4 +1,4 @@
-"""A pool whose workers exist in a virtual time only, to see what a driver does with ten thousand of them."""
+"""A pool of workers in virtual time, to measure what a driver does with ten thousand of them."""
 
 import heapq
 from collections import deque
@@ -8,6 +8,7 @@ from typing import Self
 
 from star.records import Job, Result
 from star.workers.pool import Evaluate
+from star.workers.usage import UsageMeter
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class SimulatedPool:
     ) -> None:
         self.now = 0.0  # virtual seconds since the beginning
         self.spans: list[Span] = []  # in order of beginning
+        self.usage = UsageMeter(lambda: self.now)
+        self.usage.set_workers(len(speeds))
         self._evaluate = evaluate
         self._durations = durations
         self._speeds = speeds
@@ -49,39 +52,41 @@ class SimulatedPool:
         self._left = self._driver_clock()
         self._waiting: deque[Job] = deque()
         self._running: list[tuple[float, int, Job]] = []  # a heap: end, worker, job
+        self._seconds: dict[int, float] = {}  # of the jobs that run, by worker
         self._idle = deque(range(len(speeds)))
 
     @property
     def num_workers(self) -> int:
-        """See Pool."""
+        """Return the number of workers."""
         return len(self._speeds)
 
     @property
     def pending(self) -> int:
-        """See Pool."""
+        """Return the number of jobs that were submitted and whose results were not taken yet."""
         return len(self._waiting) + len(self._running)
 
     def submit(self, job: Job) -> None:
-        """See Pool."""
+        """Begin a job as soon as a worker is free."""
         self._pass_time()
         self._waiting.append(job)
         self._feed()
         self._left = self._driver_clock()
 
     def take(self) -> Result:
-        """See Pool."""
+        """Return the result of the job that ends next."""
         assert self._running, "nothing was submitted"
         self._pass_time()
         ended, worker, job = heapq.heappop(self._running)
         self.now = max(self.now, ended)
         self._idle.append(worker)
+        self.usage.end(worker, self._seconds.pop(worker))
         self._feed()
         result = self._evaluate(job)
         self._left = self._driver_clock()
         return result
 
     def utilisation(self, begin: float, end: float) -> float:
-        """The share of the workers' time between two moments in which they were at a job."""
+        """Return the share of the workers' time between two moments in which they were at a job."""
         busy = sum(max(0.0, min(end, span.ended) - max(begin, span.begun)) for span in self.spans)
         return busy / (self.num_workers * (end - begin))
 
@@ -97,6 +102,8 @@ class SimulatedPool:
     def _feed(self) -> None:
         while self._waiting and self._idle:
             worker, job = self._idle.popleft(), self._waiting.popleft()
-            ended = self.now + self._durations(job) / self._speeds[worker]
+            self._seconds[worker] = self._durations(job) / self._speeds[worker]
+            self.usage.begin(worker)
+            ended = self.now + self._seconds[worker]
             heapq.heappush(self._running, (ended, worker, job))  # no two of one worker, so that no jobs are compared
             self.spans.append(Span(worker, self.now, ended))
