@@ -11,14 +11,13 @@ of the deck in float32 on the CPU.
 """
 
 import resource
-from pathlib import Path
 
 from star.architecture.scales import Recipe
 from star.architecture.spec import Dimensions, Slot
 from star.architecture.structures import rules_of
 from star.cost.cost import LayerCost, itemise, price
+from star.process import read_memory
 
-_STATUS = Path("/proc/self/status")
 _COPIES = 5  # of every parameter
 _STREAM = 4.0  # copies of the residual stream that a slot keeps
 _WIDTHS = 1.3  # kept for each column that a map of a slot has
@@ -50,10 +49,10 @@ def _kept(slot: Slot, cost: LayerCost, width: int) -> float:
 def free_memory() -> float:
     """Return the bytes that this process may still allocate under its limit; infinite without one."""
     limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
-    if limit == resource.RLIM_INFINITY or not _STATUS.exists():
+    reserved = read_memory("VmData")
+    if limit == resource.RLIM_INFINITY or not reserved:
         return float("inf")
-    reserved = next(line.split()[1] for line in _STATUS.read_text().splitlines() if line.startswith("VmData:"))
-    return max(0.0, limit - 1024 * int(reserved))
+    return max(0.0, limit - reserved[0])
 
 
 def check_memory(slots: tuple[Slot, ...], dims: Dimensions, recipe: Recipe) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import ray
 
 from star.errors import UserError
+from star.process import count_cores
 from star.workers import guard
 from star.workers.placement import Placement
 
@@ -58,7 +59,7 @@ def connected(placement: Placement) -> Iterator[Head]:
         if address:
             _join(address)
         else:
-            _begin(placement.workers or _count_cores(), STORE_BYTES + 2 * placement.store_bytes)
+            _begin(placement.workers or count_cores(), STORE_BYTES + 2 * placement.store_bytes)
             _check_room(placement)
         yield Head(address if "://" in address else ray.get_runtime_context().gcs_address)
 
@@ -70,11 +71,6 @@ def _check_room(placement: Placement) -> None:
             f"this machine has room for {room} of {wanted} workers: each takes {placement.describe()}, and there are "
             f"{resources.get('GPU', 0):g} GPUs and {resources.get('memory', 0) / 1e9:.3g} GB of memory"
         )
-
-
-def _count_cores() -> int:
-    """The cores that this process may use, where the system can tell."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _join(address: str) -> None:

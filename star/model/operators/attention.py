@@ -152,7 +152,7 @@ def attend_masked(
     """Attention to what the mask shows; without one, of each query to its own token and all before."""
     if scoring.cap or scoring.sinks is not None:
         return attend_written_out(q, k, v, mask, scoring)
-    is_causal = mask is None and q.shape[1] > 1
+    is_causal = mask is None and bool(q.shape[1] > 1)  # a trace by torch.jit makes tensors of sizes
     added = scoring.added(q, k.shape[1])
     if added is not None:
         if is_causal:
