@@ -1,4 +1,4 @@
-"""What the system says of this process: the cores that it may use, and its memory."""
+"""The system's facts about this process: the cores that it may use, and its memory."""
 
 import os
 from pathlib import Path
@@ -7,12 +7,12 @@ _STATUS = Path("/proc/self/status")
 
 
 def count_cores() -> int:
-    """The cores that this process may use, where the system can tell; all that there are elsewhere."""
+    """Return how many cores this process may use, or how many there are if the system does not tell."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read_memory(*names: str) -> list[int]:
-    """Bytes that Linux states of this process under these names of /proc/self/status; empty on other systems."""
+    """Return the bytes under these names in /proc/self/status of Linux; nothing on other systems."""
     if not _STATUS.exists():
         return []
     lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())

@@ -35,12 +35,12 @@ LOOKS_BACK = (FeatureChannelMixing.DENSE, FeatureChannelMixing.NORMALISED)  # ma
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
-    """How queries score keys: cap tanh(scale C . B / cap) + added within the window, beside the sinks (H,)."""
+    """Describe the scores of keys in the window: cap tanh(scale C . B / cap) + added; beside them the sinks (H,)."""
 
-    window: int | None
+    window: int | None  # None: all of the context
     scale: float
-    added: Callable[[torch.Tensor, int], torch.Tensor | None]  # of queries and the number of keys
-    cap: float = 0.0
+    added: Callable[[torch.Tensor, int], torch.Tensor | None]  # from the queries and the number of keys
+    cap: float = 0.0  # 0: none
     sinks: torch.Tensor | None = None
 
 
@@ -107,7 +107,7 @@ class Attention(Mixer):
         return y * torch.sigmoid(c[:, :, self.queries :]) if self.is_gated else y
 
     def scoring(self) -> Scoring:
-        """How its queries score keys, with the parameters as they are now."""
+        """Return how its queries score keys, with the parameters as they are now."""
         return Scoring(self.window, self.scale, self.positions.scores, self.score_cap, self.sinks)
 
 
@@ -117,8 +117,8 @@ def has_mean(style: Style) -> bool:
 
 
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scoring: Scoring) -> torch.Tensor:
-    """Causal softmax attention of the queries (B, T, H, K), the last T of the tokens whose keys (B, S, G, K) and values
-    (B, S, G, V) there are. Returns (B, T, H, V)."""
+    """Return causal softmax attention, (B, T, H, V), of the queries (B, T, H, K) of the last T of S tokens to the keys
+    (B, S, G, K) and values (B, S, G, V) of all."""
     width, window = v.shape[3], scoring.window
     if width < k.shape[3]:  # the library's fast kernels want values as wide as keys
         v = F.pad(v, (0, k.shape[3] - width))
@@ -133,7 +133,7 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scoring: Scoring) 
 
 
 def attend_in_blocks(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int, scoring: Scoring) -> torch.Tensor:
-    """The same where every query has its key, in time linear in T: a block of `window` queries looks at the keys of its
+    """Attend where every query has its key, in time linear in T: a block of `window` queries looks at the keys of its
     own block and of the one before."""
     batch_size, num_tokens = q.shape[:2]
     q, k, v = (F.pad(x, (0, 0, 0, 0, 0, -num_tokens % window)).unflatten(1, (-1, window)) for x in (q, k, v))
@@ -149,7 +149,7 @@ def attend_in_blocks(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: 
 def attend_masked(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None, scoring: Scoring
 ) -> torch.Tensor:
-    """Attention to what the mask shows; without one, of each query to its own token and all before."""
+    """Attend to the tokens that the mask shows; without one, to a query's own token and all before it."""
     if scoring.cap or scoring.sinks is not None:
         return attend_written_out(q, k, v, mask, scoring)
     is_causal = mask is None and bool(q.shape[1] > 1)  # a trace by torch.jit makes tensors of sizes
@@ -173,7 +173,7 @@ def attend_masked(
 def attend_written_out(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None, scoring: Scoring
 ) -> torch.Tensor:
-    """The same with what the library's function lacks: a cap, and sinks."""
+    """Attend with a cap and sinks, which the library's function lacks."""
     num_queries, num_keys = q.shape[1], k.shape[1]
     k, v = (x.repeat_interleave(q.shape[2] // k.shape[2], dim=2) for x in (k, v))
     logits = scoring.scale * torch.einsum("bthk,bshk->bhts", q, k)
