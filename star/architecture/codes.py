@@ -29,9 +29,9 @@ class TokenMixing(IntEnum):
     LOW_RANK = 2
     TOEPLITZ = 3
     SEMI_SEPARABLE = 4
-    HOUSEHOLDER = 5  # semi-separable, with transitions that erase along a key: the delta rule
-    NORM_PRESERVING = 6  # semi-separable, the input scaled by what the decay leaves free: RG-LRU
-    KEY_DECAY = 7  # semi-separable, with a decay for each key channel: gated linear attention
+    HOUSEHOLDER = 5  # the delta rule
+    NORM_PRESERVING = 6  # RG-LRU
+    KEY_DECAY = 7  # gated linear attention
 
 
 class Sparsity(IntEnum):

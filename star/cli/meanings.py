@@ -1,4 +1,5 @@
-"""What the codes of the lower two levels of a genome mean, in words: the literal tables behind `star genes`."""
+"""What the codes of the lower two levels of a genome mean, in words: the tables behind `star genes`. The words for a
+token mixing, or for a channel mixing that only one structure has, stand in the descriptions of structures."""
 
 from star.architecture.codes import (
     EVERY_CHANNEL,
@@ -10,22 +11,14 @@ from star.architecture.codes import (
     FeatureTokenMixing,
     Nonlinearity,
     Sparsity,
-    TokenMixing,
 )
+from star.architecture.structures import FAMILIES, MEANINGS
 
 COPIES = {1: "plain", 2: "differential: y = a(x) - b(x), two copies with weights of their own"}
 
 # Gene of the operator genome -> code -> meaning; then the same for the genes of one feature group.
 OPERATOR_GENOME = {
-    "token mixing": {
-        TokenMixing.DIAGONAL: "diagonal: every token on its own",
-        TokenMixing.LOW_RANK: "low rank: products of queries and keys",
-        TokenMixing.TOEPLITZ: "scaled Toeplitz: a convolution between two gates",
-        TokenMixing.SEMI_SEPARABLE: "semi-separable: a linear recurrence that decays",
-        TokenMixing.HOUSEHOLDER: "semi-separable, erasing along a key before it writes: the delta rule",
-        TokenMixing.NORM_PRESERVING: "semi-separable, the input scaled by what the decay leaves free",
-        TokenMixing.KEY_DECAY: "semi-separable, with a decay for each key channel",
-    },
+    "token mixing": {mixing: rules.token_meaning for mixing, rules in FAMILIES.items()},
     "sparsity": {
         Sparsity.NONE: "none but causality",
         Sparsity.BANDED: "banded: a window of the last tokens, a quarter of the scale's context unless told",
@@ -42,10 +35,8 @@ OPERATOR_GENOME = {
         ChannelMixing.DIAGONAL: "diagonal: every channel on its own",
         ChannelMixing.DENSE: "dense",
         ChannelMixing.GROUPED: "grouped: heads",
-        ChannelMixing.ROUTED: "routed: the best of several experts",
-        ChannelMixing.ROUTED_SHARED: "routed, beside experts that serve every token",
-        ChannelMixing.LATENT: "heads that read keys and values from one latent vector",
-    },
+    }
+    | {rules.channel_mixing: rules.channel_meaning for rules in MEANINGS.values() if rules.channel_meaning},
 }
 FEATURIZER_GENOME = {
     "token mixing": {

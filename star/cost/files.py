@@ -24,6 +24,7 @@ from star.architecture.scales import Scale
 from star.architecture.spec import Dimensions
 from star.cost.batch import Costs, price_many
 from star.cost.cost import Cost, price
+from star.cost.process import count_cores
 from star.errors import UserError, nearest
 from star.records import Genome
 
@@ -97,7 +98,7 @@ def price_file(
     with ExitStack() as stack:
         writer = stack.enter_context(_Writer(out)) if out else None
         task = _Task(source, BATCH, scale.dims, context, dtype_bytes, keep=writer is not None)
-        for genomes, costs in stack.enter_context(closing(_price_batches(task, workers or _num_cores()))):
+        for genomes, costs in stack.enter_context(closing(_price_batches(task, workers or count_cores()))):
             params.append(costs.params)
             caches.append(costs.cache_bytes)
             if writer:
@@ -111,10 +112,6 @@ def price_file(
         params=_spread(all_params),
         cache_bytes=_spread(all_caches),
     )
-
-
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Task(NamedTuple):

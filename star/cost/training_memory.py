@@ -6,33 +6,23 @@ with P parameters in all, A those of a slot that one token goes through, F its F
 tokens of a step, d the width, V the vocabulary. A parameter is held as weight, gradient, twice in the state of the
 optimiser and once as result. k is what the backward pass needs of a slot: it follows the columns of its maps, A / d,
 and for scans their states, which F counts. b is what it takes for a moment while it is there, the second for scans by
-channel. The coefficients are rounded from measurements of all classes of the deck in float32 on the CPU.
+channel. The coefficients, here and in the descriptions of the structures, are rounded from measurements of all classes
+of the deck in float32 on the CPU.
 """
 
 import resource
-from pathlib import Path
 
-from star.architecture.codes import Structure
 from star.architecture.scales import Recipe
 from star.architecture.spec import Dimensions, Slot
+from star.architecture.structures import rules_of
 from star.cost.cost import LayerCost, itemise, price
+from star.cost.process import read_memory
 
-_STATUS = Path("/proc/self/status")
 _COPIES = 5  # of every parameter
 _STREAM = 4.0  # copies of the residual stream that a slot keeps
 _WIDTHS = 1.3  # kept for each column that a map of a slot has
 _LOGITS = 4.0  # copies of the logits
 _PASSING = 2.0  # what the backward pass takes at a slot, for what that keeps
-_SCANNING = 128.0  # the same for a scan by channel, for each channel
-# Elements that are kept for each FLOP of mixing: attention keeps none of its scores, a scan by channel all states.
-_STATES = {
-    Structure.ATTENTION: 0.0,
-    Structure.LATENT_ATTENTION: 0.0,
-    Structure.MEMORYLESS: 0.0,
-    Structure.ROUTED: 0.0,
-    Structure.SELECTIVE_SCAN: 0.4,
-}
-_CHUNKED = 0.06  # of all others
 
 
 def needed_memory(slots: tuple[Slot, ...], dims: Dimensions, recipe: Recipe) -> float:
@@ -42,7 +32,7 @@ def needed_memory(slots: tuple[Slot, ...], dims: Dimensions, recipe: Recipe) -> 
     length = recipe.seq_len
     kept = [_kept(slot, cost, dims.d_model) for slot, cost in zip(slots, itemise(slots, dims, length), strict=True)]
     taken = [
-        _SCANNING * dims.d_model if slot.liv.structure is Structure.SELECTIVE_SCAN else _PASSING * one
+        rules_of(slot.liv).passing_per_channel * dims.d_model or _PASSING * one
         for slot, one in zip(slots, kept, strict=True)
     ]
     activations = sum(kept) + max(taken, default=0.0) + _LOGITS * dims.vocab_size
@@ -53,16 +43,16 @@ def needed_memory(slots: tuple[Slot, ...], dims: Dimensions, recipe: Recipe) -> 
 def _kept(slot: Slot, cost: LayerCost, width: int) -> float:
     """Return the elements that the backward pass needs of one slot and one token."""
     mixing = max(0.0, cost.flops_per_token - 2 * cost.active_params)
-    return _STREAM * width + _WIDTHS * cost.active_params / width + _STATES.get(slot.liv.structure, _CHUNKED) * mixing
+    return _STREAM * width + _WIDTHS * cost.active_params / width + rules_of(slot.liv).kept_per_flop * mixing
 
 
 def free_memory() -> float:
     """Return the bytes that this process may still allocate under its limit; infinite without one."""
     limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
-    if limit == resource.RLIM_INFINITY or not _STATUS.exists():
+    reserved = read_memory("VmData")
+    if limit == resource.RLIM_INFINITY or not reserved:
         return float("inf")
-    reserved = next(line.split()[1] for line in _STATUS.read_text().splitlines() if line.startswith("VmData:"))
-    return max(0.0, limit - 1024 * int(reserved))
+    return max(0.0, limit - reserved[0])
 
 
 def check_memory(slots: tuple[Slot, ...], dims: Dimensions, recipe: Recipe) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from star.architecture.codes import TokenMixing
 from star.architecture.genome import DECK, DECKS, EMPTY, decode, to_text
 from star.architecture.spec import Slot
+from star.architecture.structures import FAMILIES
 from star.cost.limits import describe_limits
 from star.data.files import called
 from star.records import STORE, Individual
@@ -23,15 +23,6 @@ from star.storage.files import disk_errors_told, write_atomic
 from star.storage.run_directory import RunDirectory
 
 WIDTH, HEIGHT = 370, 282  # of the plot inside a chart
-HUES = {  # one for every token mixing
-    TokenMixing.DIAGONAL: 285,
-    TokenMixing.LOW_RANK: 214,
-    TokenMixing.TOEPLITZ: 28,
-    TokenMixing.SEMI_SEPARABLE: 160,
-    TokenMixing.HOUSEHOLDER: 345,
-    TokenMixing.NORM_PRESERVING: 70,
-    TokenMixing.KEY_DECAY: 115,
-}
 
 
 def write_report(run: RunDirectory, out: Path) -> tuple[Path, Path]:
@@ -110,9 +101,9 @@ def class_colors(history: History) -> dict[str, str]:
     deck = [DECK[number] for number in DECKS[history.plan.settings.deck] if number != EMPTY]
     found = {kind for _, counts in history.kinds_by_generation() for kind in counts}
     kinds = dict.fromkeys([*(Kind(liv.name, liv.token_mixing) for liv in deck), *sorted(found)])
-    families = {mixing: [kind.name for kind in kinds if kind.token_mixing is mixing] for mixing in HUES}
+    families = {mixing: [kind.name for kind in kinds if kind.token_mixing is mixing] for mixing in FAMILIES}
     return {
-        name: f"hsl({HUES[mixing]} 58% {36 + 42 * place / max(1, len(members) - 1):.0f}%)"
+        name: f"hsl({FAMILIES[mixing].hue} 58% {36 + 42 * place / max(1, len(members) - 1):.0f}%)"
         for mixing, members in families.items()
         for place, name in enumerate(members)
     }

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from star.architecture.scales import Recipe
 from star.data.corpus import Corpus
 from star.errors import UserError
+from star.model.language_model import LanguageModel
 from star.model.operators.routed import Routed
 from star.records import Arrays
 from star.training.muon import Muon
@@ -53,12 +54,12 @@ class Windows:
 class Training:
     """A training that can pause after any step, and continues bit for bit from `state`.
 
-    `model` maps tokens (B, T) to logits (B, T, vocab), keeps its slots under `model.layers` and is trained in place on
-    the device where it is. The same model, source, recipe, seed and number of threads give the same bits, however
-    often it paused. Experts are balanced as the recipe says; their auxiliary loss is not in the curve.
+    `model` is trained in place on the device where it is. The same model, source, recipe, seed and number of threads
+    give the same bits, however often it paused. Experts are balanced as the recipe says; their auxiliary loss is not in
+    the curve.
     """
 
-    def __init__(self, model: nn.Module, source: Source, recipe: Recipe, seed: int) -> None:
+    def __init__(self, model: LanguageModel, source: Source, recipe: Recipe, seed: int) -> None:
         self.model, self.step = model, 0
         self._source, self._recipe = source, recipe
         self._rng = np.random.default_rng(seed)
@@ -89,7 +90,7 @@ class Training:
 
     def state(self) -> Arrays:
         """Return everything that the rest of the training depends on."""
-        arrays = {f"weight.{name}": _to_array(value) for name, value in _lasting(self.model).items()}
+        arrays = {f"weight.{name}": _to_array(value) for name, value in self.model.weights().items()}
         for i, optimizer in enumerate(self._optimizers):
             for index, values in optimizer.state_dict()["state"].items():
                 arrays |= {f"optimizer.{i}.{index}.{name}": _to_array(value) for name, value in values.items()}
@@ -101,7 +102,7 @@ class Training:
     @torch.no_grad()
     def restore(self, arrays: Arrays) -> None:
         """Continue from the state of a training of the same model, recipe and seed."""
-        for name, value in _lasting(self.model).items():
+        for name, value in self.model.weights().items():
             value.copy_(torch.from_numpy(arrays[f"weight.{name}"]))
         for i, optimizer in enumerate(self._optimizers):
             saved: dict[int, dict[str, Tensor]] = {}
@@ -210,13 +211,6 @@ def measure(model: nn.Module, text: np.ndarray, recipe: Recipe, share: int = 1) 
         batch = starts[first : first + recipe.batch_size]
         total += _loss(model, *windows.at(batch), recipe).item() * len(batch)
     return _finite(total / count, "validation loss") / math.log(2)
-
-
-def _lasting(model: nn.Module) -> dict[str, Tensor]:
-    """Return parameters and persistent buffers by name, each shared one once."""
-    lasting = model.state_dict().keys()
-    buffers = {name: buffer for name, buffer in model.named_buffers() if name in lasting}
-    return {name: tensor.detach() for name, tensor in model.named_parameters()} | buffers
 
 
 def _to_array(tensor: Tensor) -> np.ndarray:

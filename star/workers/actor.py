@@ -12,12 +12,11 @@ from typing import NamedTuple
 import ray
 import torch
 
+from star.cost.process import read_memory
 from star.records import Job, Result
 from star.workers.crash_log import CrashLog
 from star.workers.placement import Placement
 from star.workers.pool import Evaluate
-
-_STATUS = Path("/proc/self/status")
 
 
 class WorkerInfo(NamedTuple):
@@ -71,11 +70,12 @@ def bounded(memory: float) -> Iterator[None]:
     threads, arenas) comes on top. Shared memory, in which Ray keeps objects, does not count. An allocation beyond the
     bound fails in this process as a MemoryError, or as torch's and numpy's own, and harms no other.
     """
-    if not memory or not _STATUS.exists():
+    stated = read_memory("VmData", "RssAnon")
+    if not memory or not stated:
         yield
         return
     before = resource.getrlimit(resource.RLIMIT_DATA)
-    reserved, used = _sizes("VmData", "RssAnon")
+    reserved, used = stated
     most = reserved - used + int(memory)
     if before[1] != resource.RLIM_INFINITY:
         most = min(most, before[1])
@@ -84,9 +84,3 @@ def bounded(memory: float) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, before)
-
-
-def _sizes(*names: str) -> list[int]:
-    """Return the sizes that the system states of this process, in bytes, by its names for them."""
-    lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
-    return [1024 * int(lines[name].split()[0]) for name in names]

@@ -13,6 +13,7 @@ from tempfile import TemporaryFile
 
 import ray
 
+from star.cost.process import count_cores
 from star.errors import UserError
 from star.workers import guard
 from star.workers.address import CONNECT_SECONDS, ENVIRONMENT, Address, Head, find_address, knock
@@ -47,7 +48,7 @@ def connected(placement: Placement) -> Iterator[Head]:
             _join(address)
             yield Head(address)
         else:
-            _begin(placement.workers or _count_cores(), STORE_BYTES + 2 * placement.store_bytes)
+            _begin(placement.workers or count_cores(), STORE_BYTES + 2 * placement.store_bytes)
             _check_room(placement)
             yield Head(find_address(ray.get_runtime_context().gcs_address))
 
@@ -59,11 +60,6 @@ def _check_room(placement: Placement) -> None:
             f"this machine has room for {room} of {wanted} workers: each takes {placement.describe()}, and there are "
             f"{resources.get('GPU', 0):g} GPUs and {resources.get('memory', 0) / 1e9:.3g} GB of memory"
         )
-
-
-def _count_cores() -> int:
-    """Return the number of cores that this process may use, where the system can tell."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _join(address: Address) -> None:

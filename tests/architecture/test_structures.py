@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star.architecture.codes import FeatureChannelMixing, FeatureTokenMixing
+from star.architecture.codes import FeatureChannelMixing, FeatureTokenMixing, TokenMixing
 from star.architecture.genome import DECK, class_text, genes_of
 from star.architecture.genome.operator import CODES, GENES_PER_CLASS, MAX_GROUPS, UNUSED, describe_class, repair_class
 from star.architecture.genome.space import CLASS_ALPHABET
 from star.architecture.spec import Dimensions, FeatureGroup, Style
-from star.architecture.structures import MEANINGS, rules_of
+from star.architecture.structures import ALL, FAMILIES, MEANINGS, rules_of
 from star.architecture.structures.equations import feature_equations, operator_equation
 from star.architecture.structures.feature import feature_equation, feature_width
 from star.errors import UserError
@@ -30,6 +30,20 @@ def operator_of(codes):
 
 def codes_of(liv):
     return liv.token_mixing, liv.sparsity, liv.nonlinearity, liv.channel_mixing
+
+
+def test_structures_of_one_token_mixing_mean_one_thing_by_it_and_share_a_hue():
+    assert list(FAMILIES) == list(TokenMixing)
+    for rules in ALL:
+        family = FAMILIES[rules.token_mixing]
+        assert (rules.token_meaning, rules.hue) == (family.token_meaning, family.hue)
+
+
+def test_hues_and_meanings_of_token_mixings_can_be_told_apart():
+    hues = sorted(rules.hue for rules in FAMILIES.values())
+    assert all(0 <= hue < 360 for hue in hues)
+    assert min(after - before for before, after in zip(hues, [*hues[1:], hues[0] + 360], strict=True)) >= 20
+    assert len({rules.token_meaning for rules in FAMILIES.values()}) == len(FAMILIES)
 
 
 def test_every_combination_of_codes_is_repaired_to_the_nearest_that_means_something():

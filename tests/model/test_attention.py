@@ -158,7 +158,7 @@ def test_twins(name, num_tokens):
 
         def fast(features, mixer=mixer):
             c, b, v = features
-            return mixer(c, mixer.prepare("B", b, 0), v)
+            return mixer(c=c, b=mixer.prepare("B", b, 0), v=v)
 
         def naive(features, mixer=mixer, form=form):
             return form(mixer, *features)
@@ -518,9 +518,9 @@ def test_a_step_never_expands_the_latents(name):
         memory[0].begin(context - num_tokens)
         with Largest() as largest:
             operator.mixer(
-                torch.randn(1, num_tokens, 2 * WIDE.d_model),
-                torch.randn(1, num_tokens, WIDE.head_dim),
-                torch.randn(1, num_tokens, LIVS[name].group("V").width(WIDE)),
+                c=torch.randn(1, num_tokens, 2 * WIDE.d_model),
+                b=torch.randn(1, num_tokens, WIDE.head_dim),
+                v=torch.randn(1, num_tokens, LIVS[name].group("V").width(WIDE)),
                 memory=memory[0],
             )
         assert (largest.elements >= remembered * WIDE.d_model) == (num_tokens > 1)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from support.oracle import build
 
 from star.architecture.codes import Nonlinearity, Structure
 from star.architecture.genome import DECK
@@ -42,24 +43,37 @@ def features_of(class_id, num_tokens, batch=2):
     return [torch.randn_like(make_feature(group, DIMS, liv).double()(x, None)) for group in liv.groups]
 
 
+@pytest.mark.parametrize("class_id", DECK)
+def test_features_reach_their_mixer_by_role_in_whatever_order_they_are_described(class_id):
+    liv, x = DECK[class_id], torch.randn(2, 9, DIMS.d_model)
+    operator, backwards = (build(one, DIMS) for one in (liv, replace(liv, groups=liv.groups[::-1])))
+    backwards.load_state_dict(operator.state_dict())
+    assert torch.equal(operator(x, {})[0], backwards(x, {})[0])
+
+
 @pytest.mark.parametrize("num_tokens", LENGTHS)
 @pytest.mark.parametrize("class_id", [7, 8, 31, 32])
 def test_gated_convolution(class_id, num_tokens):
     mixer = GatedConvolution(DECK[class_id], DIMS)
-    assert_twins(mixer, gated_convolution_naive, features_of(class_id, num_tokens))
+
+    def fast(c, b, v, k):
+        return mixer(c=c, b=b, v=v, k=k)
+
+    assert_twins(fast, gated_convolution_naive, features_of(class_id, num_tokens))
 
 
 @pytest.mark.parametrize("nonlinearity", [Nonlinearity.SWISH, Nonlinearity.GELU])
 def test_a_convolutions_gate_may_bend(nonlinearity):
-    c, b, v, kernel = features_of(7, 9)
+    c, b, v, k = features_of(7, 9)
     mixer = GatedConvolution(replace(DECK[7], nonlinearity=nonlinearity), DIMS)
     bend = {Nonlinearity.SWISH: F.silu, Nonlinearity.GELU: F.gelu}[nonlinearity]
-    torch.testing.assert_close(mixer(c, b, v, kernel), gated_convolution_naive(bend(c), b, v, kernel))
+    torch.testing.assert_close(mixer(c=c, b=b, v=v, k=k), gated_convolution_naive(bend(c), b, v, k))
 
 
 @pytest.mark.parametrize("num_tokens", LENGTHS)
 def test_memoryless(num_tokens):
-    assert_twins(Memoryless(DECK[9], DIMS), memoryless_naive, features_of(9, num_tokens))
+    mixer = Memoryless(DECK[9], DIMS)
+    assert_twins(lambda c, v: mixer(c=c, v=v), memoryless_naive, features_of(9, num_tokens))
 
 
 def test_recurrence_over_several_segments(monkeypatch):
@@ -70,7 +84,7 @@ def test_recurrence_over_several_segments(monkeypatch):
 
     def fast(c, b, v, a, log_rate, step_bias, skip):
         named = {"log_rate": log_rate, "step_bias": step_bias, "skip": skip}
-        return torch.func.functional_call(mixer, named, (c, b, v, a))
+        return torch.func.functional_call(mixer, named, kwargs={"c": c, "b": b, "v": v, "a": a})
 
     assert_twins(fast, recurrence_naive, [*features_of(5, 63), *parameters])
 

@@ -35,9 +35,10 @@ def fitted(name, **fields):
 
 
 def features_of(liv, num_tokens, dims=DIMS):
-    """Random features of the widths that the featurizer makes."""
+    """Random features of the widths that the featurizer makes, by role in lower case."""
     x = torch.randn(2, num_tokens, dims.d_model)
-    return [torch.randn_like(make_feature(group, dims, liv).to(x.dtype)(x, None)) for group in liv.groups]
+    made = {group.role.lower(): make_feature(group, dims, liv).to(x.dtype)(x, None) for group in liv.groups}
+    return {role: torch.randn_like(feature) for role, feature in made.items()}
 
 
 def assert_twins(mixer, naive, features, names):
@@ -45,8 +46,8 @@ def assert_twins(mixer, naive, features, names):
     torch.nn.init.normal_(dict(mixer.named_parameters())[names[0]], std=0.3)
     parameters = [dict(mixer.named_parameters())[name] for name in names]
     assert len(parameters) == len(list(mixer.parameters()))
-    inputs = [x.requires_grad_() for x in features]
-    results = [mixer(*inputs), naive(*inputs, *parameters)]
+    inputs = [x.requires_grad_() for x in features.values()]
+    results = [mixer(**features), naive(*inputs, *parameters)]
     torch.testing.assert_close(*results, rtol=0, atol=1e-10)
     weight = torch.randn_like(results[0])
     gradients = [torch.autograd.grad((y * weight).sum(), inputs + parameters, materialize_grads=True) for y in results]
@@ -105,8 +106,9 @@ class TestTwins:
     def test_linear_attention(self, num_tokens):
         liv = DECK[NUMBERS["LinAttn"]]
         mixer = LinearAttention(liv, DIMS).double()
-        inputs = [x.requires_grad_() for x in features_of(liv, num_tokens)]
-        results = [mixer(*inputs), linear_attention_mixer_naive(*inputs, DIMS.head_dim)]
+        features = features_of(liv, num_tokens)
+        inputs = [x.requires_grad_() for x in features.values()]
+        results = [mixer(**features), linear_attention_mixer_naive(*inputs, DIMS.head_dim)]
         torch.testing.assert_close(*results, rtol=0, atol=1e-10)
         weight = torch.randn_like(results[0])
         gradients = [torch.autograd.grad((y * weight).sum(), inputs) for y in results]
@@ -157,7 +159,8 @@ class TestOracles:
         liv = DECK[NUMBERS["Mamba"]]
         mixer = Recurrence(liv, DIMS).to(torch.get_default_dtype())
         torch.nn.init.normal_(mixer.skip)
-        c, b, v, a, z = features_of(liv, 37)
+        features = features_of(liv, 37)
+        c, b, v, a, z = features.values()
         theirs = mamba_selective_scan(
             v.mT,
             a.mT,
@@ -171,7 +174,7 @@ class TestOracles:
         )
         theirs = theirs[0] if isinstance(theirs, tuple) else theirs
         atol = 1e-10 if v.dtype == torch.float64 else 1e-5
-        torch.testing.assert_close(mixer(c, b, v, a, z), theirs.mT, rtol=0, atol=atol)
+        torch.testing.assert_close(mixer(**features), theirs.mT, rtol=0, atol=atol)
 
     @pytest.mark.parametrize("num_tokens", [1, 7, 64, 100])
     def test_mamba_2(self, num_tokens):

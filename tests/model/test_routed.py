@@ -61,6 +61,11 @@ def make_features(liv, num_tokens, batch=2):
     return features, [x, *(parameter for module in modules.values() for parameter in module.parameters())]
 
 
+def run(mixer, features):
+    """The mixer's output for features by role."""
+    return mixer(**{role.lower(): feature for role, feature in features.items()})
+
+
 def assert_same(one, other, tensors, atol=1e-10):
     """Equal values, and equal gradients of a projection with respect to every tensor."""
     torch.testing.assert_close(one, other, rtol=0, atol=atol)
@@ -80,7 +85,7 @@ def test_twins(shared, num_tokens):
     mixer = make_mixer(liv)
     features, tensors = make_features(liv, num_tokens)
     naive = routed_naive(mixer, *(features.get(role) for role in "CVRSU"))
-    assert_same(mixer(*features.values()), naive, [*tensors, *mixer.parameters()])
+    assert_same(run(mixer, features), naive, [*tensors, *mixer.parameters()])
 
 
 @pytest.mark.parametrize("nonlinearity", [1, 3, 4, 5, 6])
@@ -90,7 +95,7 @@ def test_twins_of_every_kind(nonlinearity, experts, chosen):
     mixer = make_mixer(liv)
     features, tensors = make_features(liv, 20)
     naive = routed_naive(mixer, *(features.get(role) for role in "CVRSU"))
-    assert_same(mixer(*features.values()), naive, [*tensors, *mixer.parameters()])
+    assert_same(run(mixer, features), naive, [*tensors, *mixer.parameters()])
 
 
 @pytest.mark.parametrize("scoring", ["sigmoid", "softmax"])
@@ -101,7 +106,7 @@ def test_twins_of_gates(chosen, normalised, scoring):
     mixer = make_mixer(liv)
     features, tensors = make_features(liv, 20)
     naive = routed_naive(mixer, *(features.get(role) for role in "CVRSU"))
-    assert_same(mixer(*features.values()), naive, [*tensors, *mixer.parameters()])
+    assert_same(run(mixer, features), naive, [*tensors, *mixer.parameters()])
 
 
 VARIANTS = [
@@ -117,7 +122,7 @@ def test_twins_of_variants(variant):
     mixer = make_mixer(liv)
     features, tensors = make_features(liv, 20)
     naive = routed_naive(mixer, *(features.get(role) for role in "CVRSU"))
-    assert_same(mixer(*features.values()), naive, [*tensors, *mixer.parameters()])
+    assert_same(run(mixer, features), naive, [*tensors, *mixer.parameters()])
 
 
 def test_shared_features_come_with_the_input_they_were_made_from():
@@ -128,7 +133,7 @@ def test_shared_features_come_with_the_input_they_were_made_from():
     mixed = features | {"C": earlier["C"]}
     used = [tensors[0], tensors[1], more[0], *more[2:]]
     naive = routed_naive(mixer, *(mixed.get(role) for role in "CVRSU"))
-    assert_same(mixer(*mixed.values()), naive, [*used, *mixer.parameters()])
+    assert_same(run(mixer, mixed), naive, [*used, *mixer.parameters()])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -166,7 +171,7 @@ def test_is_deepseek_v3s(experts, chosen, dtype, monkeypatch):
         "gate.e_score_correction_bias": mixer.selection_bias,
     }
     expected = torch.func.functional_call(oracle, theirs, (x,), strict=True)
-    assert_same(mixer(*features.values()), expected, [*tensors, *mixer.parameters()], atol=TOLERANCE[dtype])
+    assert_same(run(mixer, features), expected, [*tensors, *mixer.parameters()], atol=TOLERANCE[dtype])
 
 
 class Double:
@@ -204,7 +209,7 @@ def test_computes_as_mixtral_does_if_routed_alike(experts, chosen, dtype, monkey
     }
     expected = torch.func.functional_call(MixtralSparseMoeBlock(config), theirs, (x,), strict=True)
     features["R"] = features["R"].softmax(dim=-1).logit()
-    assert_same(mixer(*features.values()), expected, [*tensors, *mixer.parameters()], atol=TOLERANCE[dtype])
+    assert_same(run(mixer, features), expected, [*tensors, *mixer.parameters()], atol=TOLERANCE[dtype])
 
 
 def test_half_precision_around_it():
@@ -212,12 +217,13 @@ def test_half_precision_around_it():
     torch.set_default_dtype(torch.float32)
     liv = make_liv(shared=True)
     mixer, x = make_mixer(liv), torch.randn(2, 30, DIMS.d_model)
-    modules = [make_feature(group, DIMS, liv) for group in liv.groups]
+    modules = {group.role: make_feature(group, DIMS, liv) for group in liv.groups}
     with torch.autocast("cpu", torch.bfloat16):
-        y = mixer(*(module(x, None) for module in modules))
+        y = run(mixer, {role: module(x, None) for role, module in modules.items()})
     y.sum().backward()
     assert y.dtype == torch.float32
-    torch.testing.assert_close(y, mixer(*(module(x, None) for module in modules)), rtol=0, atol=0.3)
+    exact = run(mixer, {role: module(x, None) for role, module in modules.items()})
+    torch.testing.assert_close(y, exact, rtol=0, atol=0.3)
 
 
 # Who gets which token
@@ -254,7 +260,7 @@ def test_one_chosen_expert_still_teaches_the_router():
     liv = make_liv(chosen=1)
     mixer = make_mixer(liv)
     features, tensors = make_features(liv, 9)
-    assert torch.autograd.grad(mixer(*features.values()).sum(), tensors[3])[0].any()
+    assert torch.autograd.grad(run(mixer, features).sum(), tensors[3])[0].any()
 
 
 def test_an_expert_without_tokens_has_a_gradient_of_zero():
@@ -263,7 +269,7 @@ def test_an_expert_without_tokens_has_a_gradient_of_zero():
     mixer.selection_bias[3] = -9
     features, tensors = make_features(liv, 9)
     weights = [mixer.out.weight, *tensors[1:3]]
-    for gradient in torch.autograd.grad(mixer(*features.values()).sum(), weights):
+    for gradient in torch.autograd.grad(run(mixer, features).sum(), weights):
         assert gradient[:3].any() and not gradient[3].any()
 
 
@@ -279,7 +285,7 @@ def test_bias_evens_the_load_of_a_skewed_router():
     for _ in range(400):
         features["R"] = torch.randn(2, 250, 8) + torch.linspace(-1, 1, 8)
         with torch.no_grad():
-            mixer(*features.values())
+            run(mixer, features)
         assert mixer.load.sum() == 1000
         excess.append((mixer.load.max() * 8 / 1000).item())
         mixer.rebalance(1e-2)
@@ -322,11 +328,11 @@ def test_only_training_counts():
     liv = make_liv(shared=True)
     mixer = make_mixer(liv)
     features, _ = make_features(liv, 6)
-    mixer(*features.values())
-    mixer(*features.values())
+    run(mixer, features)
+    run(mixer, features)
     assert mixer.load.sum() == 2 * 12 * 2 and mixer.balance_loss.requires_grad
     mixer.eval()
-    mixer(*features.values())
+    run(mixer, features)
     assert mixer.load.sum() == 2 * 12 * 2 and mixer.balance_loss is None
     assert "load" not in mixer.state_dict()
 

@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.fake_run import write_run
 
-from star.architecture.codes import TokenMixing
 from star.architecture.genome import CLASSES, PAPER, decode, parse, to_text
 from star.errors import UserError
 from star.export import export_front
@@ -24,7 +23,7 @@ from star.report.failures import describe_failures
 from star.report.figure import draw_front, make_figure
 from star.report.front import front_rows
 from star.report.history import read_history
-from star.report.page import HUES, class_colors, render, write_report
+from star.report.page import class_colors, render, write_report
 from star.report.panels import make_panels, staircase
 from star.run.settings import Settings, to_toml
 from star.storage.run_directory import RunDirectory
@@ -314,11 +313,6 @@ def test_operators_of_no_table_count_under_their_structure(own):
         new = Counter(f"other {liv.structure}" for liv in livs if "~" in liv.name)
         assert {kind.name: count for kind, count in counts.items() if kind.name.startswith("other ")} == new
     assert new, "nothing evolved"
-
-
-def test_every_token_mixing_has_a_hue():
-    assert set(HUES) == set(TokenMixing)
-    assert len(set(HUES.values())) == len(HUES)
 
 
 def test_every_class_has_a_colour_of_its_own(history, own):

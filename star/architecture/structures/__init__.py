@@ -1,36 +1,19 @@
-"""Token-mixing structures without tensors: codes, features, costs, equations. One row each."""
+"""Token-mixing structures without tensors: codes, meanings, features, costs, equations. One class each."""
 
 from dataclasses import replace
 from itertools import product
 
 from star.architecture.codes import ChannelMixing, Nonlinearity, Sparsity, TokenMixing
 from star.architecture.spec import Dimensions, LivSpec, ModelSpec, Slot, Style, Variant
-from star.architecture.structures.attention import AttentionRules, LatentAttentionRules, LinearAttentionRules
-from star.architecture.structures.convolution import ConvolutionRules
-from star.architecture.structures.memoryless import MemorylessRules, RoutedRules, RoutedSharedRules
-from star.architecture.structures.recurrence import (
-    DeltaRuleRules,
-    GatedLinearRules,
-    GatedRecurrenceRules,
-    SelectiveScanRules,
-    StateSpaceRules,
-)
+from star.architecture.structures import attention, convolution, memoryless, recurrence
 from star.architecture.structures.structure import StructureRules, check_features, check_known
 from star.errors import UserError
 
 ALL: tuple[StructureRules, ...] = (
-    MemorylessRules(),
-    RoutedRules(),
-    RoutedSharedRules(),
-    AttentionRules(),
-    LatentAttentionRules(),
-    LinearAttentionRules(),
-    ConvolutionRules(),
-    SelectiveScanRules(),
-    StateSpaceRules(),
-    GatedLinearRules(),
-    DeltaRuleRules(),
-    GatedRecurrenceRules(),
+    *memoryless.STRUCTURES,
+    *attention.STRUCTURES,
+    *convolution.STRUCTURES,
+    *recurrence.STRUCTURES,
 )
 
 Codes = tuple[TokenMixing, Sparsity, Nonlinearity, ChannelMixing]
@@ -40,6 +23,11 @@ MEANINGS: dict[Codes, StructureRules] = {
     (rules.token_mixing, sparsity, nonlinearity, rules.channel_mixing): rules
     for rules in ALL
     for sparsity, nonlinearity in product(rules.sparsities, rules.nonlinearities)
+}
+
+# Token mixing -> one of the structures that have it; all of these share its meaning and its hue.
+FAMILIES: dict[TokenMixing, StructureRules] = {
+    rules.token_mixing: rules for rules in sorted(ALL, key=lambda rules: rules.token_mixing)
 }
 
 
@@ -97,6 +85,3 @@ def specify(slots: tuple[Slot, ...], dims: Dimensions) -> ModelSpec:
         weights, features = (tuple(one[g] for g in kept) for one in (slot.weights_from, slot.features_from))
         found.append(Slot(slot.class_id, liv, weights, features))
     return ModelSpec(tuple(found), replace(dims, operators=()))
-
-
-__all__ = ["MEANINGS", "Codes", "StructureRules", "check_size", "check_variant", "fit", "rules_of", "specify"]

@@ -33,11 +33,14 @@ class AttentionRules(StructureRules):
 
     structure = Structure.ATTENTION
     token_mixing = TokenMixing.LOW_RANK
+    token_meaning = "low rank: products of queries and keys"
+    hue = 214
     channel_mixing = ChannelMixing.GROUPED
     nonlinearities = (Nonlinearity.SOFTMAX,)
     sparsities = (Sparsity.NONE, Sparsity.BANDED)
     ties = (Tie("V", "B", (3,)),)
     relative_time = 4.0
+    kept_per_flop = 0.0  # the scores are computed again
     repeats_heads = True
     knows = ("num_heads", "num_kv_heads", "head_dim", "value_head_dim", "window", "qk_norm", "gate", *POSITIONED)
     knows += ("score_cap", "sinks")
@@ -101,6 +104,7 @@ class LatentAttentionRules(AttentionRules):
 
     structure = Structure.LATENT_ATTENTION
     channel_mixing = ChannelMixing.LATENT
+    channel_meaning = "heads that read keys and values from one latent vector"
     ties = ()
     relative_time = 5.0
     repeats_heads = False
@@ -164,6 +168,7 @@ class LinearAttentionRules(AttentionRules):
     structure = Structure.LINEAR_ATTENTION
     nonlinearities = (Nonlinearity.NONE,)
     sparsities = (Sparsity.NONE,)
+    kept_per_flop = StructureRules.kept_per_flop
     knows = ("num_heads", "num_kv_heads", "head_dim", "qk_norm")
 
     def check_fits(self, liv: LivSpec, dims: Dimensions) -> None:
@@ -182,6 +187,9 @@ class LinearAttentionRules(AttentionRules):
 
     def equation(self, liv: LivSpec) -> str:
         return "y_i = sum over j <= i of f(C_i) . f(B_j) V_j / sum over j <= i of f(C_i) . f(B_j),  f = elu + 1"
+
+
+STRUCTURES = (AttentionRules(), LatentAttentionRules(), LinearAttentionRules())
 
 
 def num_kv_heads(liv: LivSpec, dims: Dimensions) -> int:

@@ -15,6 +15,8 @@ class ConvolutionRules(StructureRules):
 
     structure = Structure.CONVOLUTION
     token_mixing = TokenMixing.TOEPLITZ
+    token_meaning = "scaled Toeplitz: a convolution between two gates"
+    hue = 28
     channel_mixing = ChannelMixing.DIAGONAL
     nonlinearities = tuple(GATED_C)
     knows = ("d_inner",)
@@ -60,3 +62,6 @@ class ConvolutionRules(StructureRules):
 
     def equation(self, liv: LivSpec) -> str:
         return f"y_i = {GATED_C[liv.nonlinearity]} * sum over j <= i of K_(i-j) * B_j * V_j"
+
+
+STRUCTURES = (ConvolutionRules(),)

@@ -25,10 +25,13 @@ class MemorylessRules(StructureRules):
 
     structure = Structure.MEMORYLESS
     token_mixing = TokenMixing.DIAGONAL
+    token_meaning = "diagonal: every token on its own"
+    hue = 285
     channel_mixing = ChannelMixing.DENSE
     nonlinearities = tuple(NAMES)
     shareable = "CV"
     ties = (Tie("V", "C", (2,)),)
+    kept_per_flop = 0.0
     knows = ("d_ff", "gate")
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
@@ -53,14 +56,12 @@ class MemorylessRules(StructureRules):
         return f"y_i = {gate} * V_i" if liv.has("V") else f"y_i = {gate}"
 
 
-class RoutedRules(StructureRules):
+class RoutedRules(MemorylessRules):
     """The same with C and V of the k experts that a router chooses, and perhaps of experts that serve every token."""
 
     structure = Structure.ROUTED
-    token_mixing = TokenMixing.DIAGONAL
     channel_mixing = ChannelMixing.ROUTED
-    nonlinearities = tuple(NAMES)
-    shareable = "CV"
+    channel_meaning = "routed: the best of several experts"
     ties = (Tie("V", "C", (2, 3)), Tie("U", "S", (2, 3)))
     conditions = MappingProxyType(
         {
@@ -153,7 +154,11 @@ class RoutedSharedRules(RoutedRules):
     """Routed, beside experts that serve every token."""
 
     channel_mixing = ChannelMixing.ROUTED_SHARED
+    channel_meaning = "routed, beside experts that serve every token"
     knows = (*RoutedRules.knows, "d_shared", "shared_gate")
+
+
+STRUCTURES = (MemorylessRules(), RoutedRules(), RoutedSharedRules())
 
 
 def scoring_of(liv: LivSpec) -> tuple[str, bool]:

@@ -35,10 +35,14 @@ class SelectiveScanRules(StructureRules):
 
     structure = Structure.SELECTIVE_SCAN
     token_mixing = TokenMixing.SEMI_SEPARABLE
+    token_meaning = "semi-separable: a linear recurrence that decays"
+    hue = 160
     channel_mixing = ChannelMixing.DIAGONAL
     nonlinearities = GATES
     ties = (Tie("C", "B", (2,)), Tie("A", "V", (2,)), Tie("Z", "V", (2,)))
     relative_time = 16.0
+    kept_per_flop = 0.4  # all states
+    passing_per_channel = 128.0
     knows = ("d_inner", "d_state", "rank", "chained", "inner_norm")
     chains = "CBA"
 
@@ -85,6 +89,8 @@ class StateSpaceRules(SelectiveScanRules):
     structure = Structure.STATE_SPACE
     channel_mixing = ChannelMixing.GROUPED
     relative_time = 6.0
+    kept_per_flop = StructureRules.kept_per_flop
+    passing_per_channel = StructureRules.passing_per_channel
     knows = ("d_inner", "d_state", "num_heads", "head_dim", "num_groups", "out_norm", "norm_groups")
     chains = ""
 
@@ -134,6 +140,8 @@ class GatedLinearRules(StructureRules):
 
     structure = Structure.GATED_LINEAR
     token_mixing = TokenMixing.KEY_DECAY
+    token_meaning = "semi-separable, with a decay for each key channel"
+    hue = 115
     channel_mixing = ChannelMixing.GROUPED
     nonlinearities = GATES
     relative_time = 6.0
@@ -168,6 +176,8 @@ class DeltaRuleRules(GatedLinearRules):
 
     structure = Structure.DELTA_RULE
     token_mixing = TokenMixing.HOUSEHOLDER
+    token_meaning = "semi-separable, erasing along a key before it writes: the delta rule"
+    hue = 345
     relative_time = 9.0
     knows = ("num_heads", "num_key_heads", "head_dim", "value_head_dim")
 
@@ -204,6 +214,8 @@ class GatedRecurrenceRules(StructureRules):
 
     structure = Structure.GATED_RECURRENCE
     token_mixing = TokenMixing.NORM_PRESERVING
+    token_meaning = "semi-separable, the input scaled by what the decay leaves free"
+    hue = 70
     channel_mixing = ChannelMixing.DIAGONAL
     nonlinearities = tuple(GATED_C)
     relative_time = 3.0
@@ -236,3 +248,12 @@ class GatedRecurrenceRules(StructureRules):
             "h_i = a_i * h_(i-1) + sqrt(1 - a_i^2) * sigmoid(B_i + bias) * V_i,  "
             "a = exp(-8 softplus(r) sigmoid(A + bias'))"
         )
+
+
+STRUCTURES = (
+    SelectiveScanRules(),
+    StateSpaceRules(),
+    GatedLinearRules(),
+    DeltaRuleRules(),
+    GatedRecurrenceRules(),
+)

@@ -61,7 +61,10 @@ class StructureRules:
 
     structure: Structure
     token_mixing: TokenMixing
+    token_meaning: str  # of its token mixing, in words, as `star genes` says it
+    hue: int  # of its token mixing in reports, in degrees: its classes are shades of it
     channel_mixing: ChannelMixing
+    channel_meaning: str = ""  # of its channel mixing, if no other structure has that
     nonlinearities: tuple[Nonlinearity, ...] = (Nonlinearity.NONE,)
     sparsities: tuple[Sparsity, ...] = (Sparsity.NONE,)
     shareable: str = "BV"  # the roles that feature sharing can name: first, second
@@ -72,6 +75,8 @@ class StructureRules:
     knows: tuple[str, ...] = ()  # what of star.architecture.spec.Variant it can be built with, beyond COMMON
     chains: str = ""  # roles that a chained variant makes from V
     relative_time: float = 1.0  # of a training step to a memoryless unit's: docs/benchmarks.md, nano, 128 tokens
+    kept_per_flop: float = 0.06  # elements that training keeps for each FLOP of mixing: a form in chunks
+    passing_per_channel: float = 0.0  # elements that its backward pass takes meanwhile; twice what it keeps if 0
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
         """The feature groups in their order, each with the values its genes may take."""

@@ -13,7 +13,7 @@ arXiv:2508.10925.
 
 import math
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -32,8 +32,16 @@ from star.model.ops.shapes import BTD, BTE
 FOCUS = 8.0  # the score, before training, of the token that a head looks at
 LOOKS_BACK = (FeatureChannelMixing.DENSE, FeatureChannelMixing.NORMALISED)  # maps that are one matrix
 
-Scores = Callable[[torch.Tensor, int], torch.Tensor | None]  # queries, number of keys -> what their scores are added
-Form = Callable[..., torch.Tensor]  # of attention under a mask, with the arguments of `attend_masked`
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """Describe the scores of keys in the window: cap tanh(scale C . B / cap) + added; beside them the sinks (H,)."""
+
+    window: int | None  # None: all of the context
+    scale: float
+    added: Callable[[torch.Tensor, int], torch.Tensor | None]  # from the queries and the number of keys
+    cap: float = 0.0  # 0: none
+    sinks: torch.Tensor | None = None
 
 
 class Attention(Mixer):
@@ -89,16 +97,18 @@ class Attention(Mixer):
         length = min(context, self.window or context)
         return {role: Kept((length, width), role) for role, width in self.kept_widths.items()}
 
-    def forward(self, c: BTD, b: torch.Tensor, v: torch.Tensor, memory: Memory | None = None) -> BTE:
+    def forward(self, *, c: BTD, b: torch.Tensor, v: torch.Tensor, memory: Memory | None = None) -> BTE:
         if memory is not None:
             b, v = memory.extend("B", b), memory.extend("V", v)
         q = c[:, :, : self.queries].unflatten(2, (-1, self.head_dim))  # (B, T, heads, K)
         k, v = b.unflatten(2, (-1, self.head_dim)), v.unflatten(2, (-1, self.value_head_dim))
         q = self.positions.turn(q, memory.position if memory else 0)
-        has_more = self.score_cap or self.sinks is not None
-        form = partial(attend_written_out, self.score_cap, self.sinks) if has_more else None
-        y = attend(q, k, v, self.window, self.scale, self.positions.scores, form).flatten(2)
+        y = attend(q, k, v, self.scoring()).flatten(2)
         return y * torch.sigmoid(c[:, :, self.queries :]) if self.is_gated else y
+
+    def scoring(self) -> Scoring:
+        """Return how its queries score keys, with the parameters as they are now."""
+        return Scoring(self.window, self.scale, self.positions.scores, self.score_cap, self.sinks)
 
 
 def has_mean(style: Style) -> bool:
@@ -106,35 +116,24 @@ def has_mean(style: Style) -> bool:
     return style.norm == "rms" and style.norm_place != "after"
 
 
-def attend(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    window: int | None,
-    scale: float,
-    scores: Scores,
-    form: Form | None = None,
-) -> torch.Tensor:
-    """Causal softmax attention of the queries (B, T, H, K), the last T of the tokens whose keys (B, S, G, K) and values
-    (B, S, G, V) there are, to at most `window` tokens each. Returns (B, T, H, V)."""
-    form = form or attend_masked
-    width = v.shape[3]
+def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scoring: Scoring) -> torch.Tensor:
+    """Return causal softmax attention, (B, T, H, V), of the queries (B, T, H, K) of the last T of S tokens to the keys
+    (B, S, G, K) and values (B, S, G, V) of all."""
+    width, window = v.shape[3], scoring.window
     if width < k.shape[3]:  # the library's fast kernels want values as wide as keys
         v = F.pad(v, (0, k.shape[3] - width))
     num_queries, num_keys = q.shape[1], k.shape[1]
     if window and num_queries == num_keys > 2 * window:
-        return attend_in_blocks(q, k, v, window, scale, scores, form)[..., :width]
+        return attend_in_blocks(q, k, v, window, scoring)[..., :width]
     everything = num_keys <= (window or num_keys)
     mask = None
     if (num_queries > 1 and not (everything and num_queries == num_keys)) or not everything:
         mask = band(num_queries, num_keys, window or num_keys, q.device)
-    return form(q, k, v, mask, mask is None and num_queries > 1, scale, scores)[..., :width]
+    return attend_masked(q, k, v, mask, scoring)[..., :width]
 
 
-def attend_in_blocks(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int, scale: float, scores: Scores, form: Form
-) -> torch.Tensor:
-    """The same where every query has its key, in time linear in T: a block of `window` queries looks at the keys of its
+def attend_in_blocks(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int, scoring: Scoring) -> torch.Tensor:
+    """Attend where every query has its key, in time linear in T: a block of `window` queries looks at the keys of its
     own block and of the one before."""
     batch_size, num_tokens = q.shape[:2]
     q, k, v = (F.pad(x, (0, 0, 0, 0, 0, -num_tokens % window)).unflatten(1, (-1, window)) for x in (q, k, v))
@@ -143,21 +142,18 @@ def attend_in_blocks(
     mask = band(window, 2 * window, window, q.device).repeat(num_blocks, 1, 1)
     mask[0, :, :window] = False  # before the first block there is nothing
     mask = mask.repeat(batch_size, 1, 1)[:, None]
-    y = form(*(x.flatten(0, 1) for x in (q, k, v)), mask, False, scale, scores)
+    y = attend_masked(*(x.flatten(0, 1) for x in (q, k, v)), mask, scoring)
     return y.unflatten(0, (batch_size, num_blocks)).flatten(1, 2)[:, :num_tokens]
 
 
 def attend_masked(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    mask: torch.Tensor | None,
-    is_causal: bool,
-    scale: float,
-    scores: Scores,
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None, scoring: Scoring
 ) -> torch.Tensor:
-    """The library's attention, heads before tokens inside."""
-    added = scores(q, k.shape[1])
+    """Attend to the tokens that the mask shows; without one, to a query's own token and all before it."""
+    if scoring.cap or scoring.sinks is not None:
+        return attend_written_out(q, k, v, mask, scoring)
+    is_causal = mask is None and bool(q.shape[1] > 1)  # a trace by torch.jit makes tensors of sizes
+    added = scoring.added(q, k.shape[1])
     if added is not None:
         if is_causal:
             mask = band(q.shape[1], k.shape[1], k.shape[1], q.device)
@@ -168,36 +164,28 @@ def attend_masked(
         v.transpose(1, 2),
         attn_mask=mask,
         is_causal=is_causal,
-        scale=scale,
+        scale=scoring.scale,
         enable_gqa=q.shape[2] != k.shape[2],
     )
     return y.transpose(1, 2)
 
 
 def attend_written_out(
-    cap: float,
-    sinks: torch.Tensor | None,
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    mask: torch.Tensor | None,
-    is_causal: bool,
-    scale: float,
-    scores: Scores,
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None, scoring: Scoring
 ) -> torch.Tensor:
-    """The same with what the library's does not know: a cap, and sinks (H,)."""
+    """Attend with a cap and sinks, which the library's function lacks."""
     num_queries, num_keys = q.shape[1], k.shape[1]
     k, v = (x.repeat_interleave(q.shape[2] // k.shape[2], dim=2) for x in (k, v))
-    logits = scale * torch.einsum("bthk,bshk->bhts", q, k)
-    if cap:
+    logits = scoring.scale * torch.einsum("bthk,bshk->bhts", q, k)
+    if cap := scoring.cap:
         logits = cap * torch.tanh(logits / cap)
-    if (added := scores(q, num_keys)) is not None:
+    if (added := scoring.added(q, num_keys)) is not None:
         logits = logits + added
-    if is_causal:
+    if mask is None and num_queries > 1:
         mask = band(num_queries, num_keys, num_keys, q.device)
     if mask is not None:
         logits = logits.masked_fill(~mask, -math.inf)
-    if sinks is not None:
+    if (sinks := scoring.sinks) is not None:
         logits = torch.cat((logits, sinks[:, None, None].expand(*logits.shape[:3], 1)), dim=3)
     return torch.einsum("bhts,bshv->bthv", logits.softmax(dim=3)[..., :num_keys], v)
 

@@ -34,8 +34,8 @@ class GatedConvolution(Mixer):
     def keeps(self, context: int) -> dict[str, Kept]:
         return {"gated input": Kept((self.columns or context, self.width), "BV")}
 
-    def forward(self, c: BTD, b: BTD, v: BTD, kernel: WD, memory: Memory | None = None) -> BTD:
-        y = self.convolve(b * v, kernel, memory)
+    def forward(self, *, c: BTD, b: BTD, v: BTD, k: WD, memory: Memory | None = None) -> BTD:
+        y = self.convolve(b * v, k, memory)
         return (c if self.gate is None else self.gate(c)) * y
 
     def convolve(self, u: BTD, kernel: WD, memory: Memory | None) -> BTD:

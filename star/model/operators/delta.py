@@ -46,7 +46,7 @@ class DeltaRule(Mixer):
         return {"state": Kept((self.num_heads, self.head_dim, self.value_head_dim))}
 
     def forward(
-        self, c: BTE, b: BTE, v: BTD, a: BTH, w: BTH, z: BTD | None = None, memory: Memory | None = None
+        self, *, c: BTE, b: BTE, v: BTD, a: BTH, w: BTH, z: BTD | None = None, memory: Memory | None = None
     ) -> BTD:
         q, k = (x.unflatten(2, (-1, self.head_dim)) for x in (c, b))
         v = v.unflatten(2, (self.num_heads, -1))

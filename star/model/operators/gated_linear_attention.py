@@ -35,7 +35,7 @@ class GatedLinearAttention(Mixer):
     def keeps(self, context: int) -> dict[str, Kept]:
         return {"state": Kept((self.num_heads, self.head_dim, self.value_head_dim))}
 
-    def forward(self, c: BTE, b: BTE, v: BTD, a: BTE, z: BTD | None = None, memory: Memory | None = None) -> BTD:
+    def forward(self, *, c: BTE, b: BTE, v: BTD, a: BTE, z: BTD | None = None, memory: Memory | None = None) -> BTD:
         log_decay = F.logsigmoid(a + self.decay_bias) / TEMPERATURE
         q, k, v, log_decay = (x.unflatten(2, (self.num_heads, -1)) for x in (c, b, v, log_decay))
         start = start_state(memory, v, self.num_heads, self.head_dim, self.value_head_dim)

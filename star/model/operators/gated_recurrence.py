@@ -36,7 +36,7 @@ class GatedRecurrence(Mixer):
     def keeps(self, context: int) -> dict[str, Kept]:
         return {"state": Kept((self.width,))}
 
-    def forward(self, c: BTD, b: BTD, v: BTD, a: BTD, memory: Memory | None = None) -> BTD:
+    def forward(self, *, c: BTD, b: BTD, v: BTD, a: BTD, memory: Memory | None = None) -> BTD:
         start = memory.state("state") if memory is not None and memory.position else None
         h, last = gated_recurrence(v, b + self.input_bias, a + self.decay_bias, self.rate, start)
         if memory is not None:

@@ -41,7 +41,7 @@ class LatentAttention(Attention):
         if "B" in made and "B" in self.looks_back:
             self.look_back(made["B"].channels.weight.detach()[None], 0)
 
-    def forward(self, c: BTE, b: torch.Tensor, v: torch.Tensor, memory: Memory | None = None) -> torch.Tensor:
+    def forward(self, *, c: BTE, b: torch.Tensor, v: torch.Tensor, memory: Memory | None = None) -> torch.Tensor:
         plain, turned = c.unflatten(2, (-1, self.total)).split((self.head_dim, self.turned), dim=3)
         turned = self.positions.turn(turned, memory.position if memory else 0)  # (B, T, H, P)
         if memory is not None:
@@ -55,7 +55,7 @@ class LatentAttention(Attention):
         values = self.up_value(v).unflatten(2, (-1, self.value_head_dim))
         k = torch.cat((keys, b[:, :, None].expand(-1, -1, keys.shape[2], -1)), dim=3)
         q = torch.cat((plain, turned), dim=3)
-        return attend(q, k, values, self.window, self.scale, self.positions.scores)
+        return attend(q, k, values, self.scoring())
 
     def absorbed(self, plain: BTHK, turned: torch.Tensor, b: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """The same for one query. As Q . W_K V = (W_K^T Q) . V, and W_V may stand before the sum, the latents serve as

@@ -29,7 +29,7 @@ class LinearAttention(Mixer):
     def keeps(self, context: int) -> dict[str, Kept]:
         return {"state": Kept((self.num_kept, self.head_dim, self.head_dim + 1), "BV")}
 
-    def forward(self, c: BTD, b: BTE, v: BTE, memory: Memory | None = None) -> BTD:
+    def forward(self, *, c: BTD, b: BTE, v: BTE, memory: Memory | None = None) -> BTD:
         q, k, v = (x.unflatten(2, (-1, self.head_dim)) for x in (c, b, v))
         repeat = q.shape[2] // self.num_kept
         v = F.pad(v, (0, 1), value=1.0)  # the last column sums the weights

@@ -58,9 +58,9 @@ class Liv(nn.Module):
     ) -> None:
         super().__init__()
         dims = dims.of(liv)
-        self.roles = tuple(group.role for group in liv.groups)
         self.sources = {group.role: group.source for group in liv.groups if group.source}
-        self.order = sorted(self.roles, key=lambda role: role in self.sources)  # what is made from a feature, after it
+        # What is made from a feature comes after it.
+        self.order = sorted((group.role for group in liv.groups), key=lambda role: role in self.sources)
         self.featurizer = nn.ModuleDict()
         made = {}
         for group, owner, ready in zip(liv.groups, owners, reused, strict=True):
@@ -78,10 +78,10 @@ class Liv(nn.Module):
         """Output, and the features for later slots to reuse; `shared` holds those that this one reuses. With a
         memory, x continues the tokens that it remembers."""
         own = memory[0] if memory else None
-        features = dict.fromkeys(self.roles)
+        features: dict[str, Any] = {}
         for role in self.order:
             features[role] = shared[role] if role in shared else self._make(role, x, features, own)
-        return self.out(self.mixer(*features.values(), memory=own)), features
+        return self.out(self.mixer(**{role.lower(): one for role, one in features.items()}, memory=own)), features
 
     def _make(self, role: str, x: BTD, features: dict[str, Any], memory: Memory | None) -> Any:
         source = self.sources.get(role)

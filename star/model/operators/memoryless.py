@@ -43,7 +43,7 @@ class Memoryless(Mixer):
         self.width = liv.group("C").width(dims)
         self.activation = ACTIVATIONS[liv.nonlinearity]
 
-    def forward(self, c: BTD, v: BTD | None = None, memory: Memory | None = None) -> BTD:
+    def forward(self, *, c: BTD, v: BTD | None = None, memory: Memory | None = None) -> BTD:
         y = self.activation(c)
         return y if v is None else y * v
 

@@ -1,4 +1,4 @@
-"""What every token-mixing structure is: it assembles features, in the order of the deck's roles, into (B, T, width)."""
+"""What every token-mixing structure is: it assembles features, each named by its role, into (B, T, width)."""
 
 import torch
 from torch import nn
@@ -8,8 +8,8 @@ from star.model.operators.memory import Kept
 
 
 class Mixer(nn.Module):
-    """`width` is the number of channels it returns; `forward` takes one tensor a feature group, and when decoding the
-    memory of what came before."""
+    """`width` is the number of channels it returns; `forward` takes one tensor a feature group by keyword, the role in
+    lower case, and when decoding the memory of what came before."""
 
     width: int
 

@@ -40,7 +40,7 @@ class Recurrence(Mixer):
     def keeps(self, context: int) -> dict[str, Kept]:
         return {"state": Kept((self.width, self.num_states))}
 
-    def forward(self, c: BTN, b: BTN, v: BTD, a: BTD, z: BTD | None = None, memory: Memory | None = None) -> BTD:
+    def forward(self, *, c: BTN, b: BTN, v: BTD, a: BTD, z: BTD | None = None, memory: Memory | None = None) -> BTD:
         step, rate = F.softplus(a + self.step_bias), self.log_rate.exp()
         state = start_state(memory, v, *rate.shape)
         outputs = []

@@ -59,7 +59,6 @@ class Routed(Mixer):
         self.num_chosen = router.repeat
         self.scoring, self.is_normalised = scoring_of(liv)
         self.scale = variant.routed_scale
-        self.roles = tuple(group.role for group in liv.groups)
         self.activation = ACTIVATIONS[liv.nonlinearity]
         self.register_buffer("selection_bias", torch.zeros(router.expansion))
         self.out = ExpertMaps(router.expansion, liv.group("C").width(dims), dims.d_model, variant.out_bias)
@@ -79,23 +78,31 @@ class Routed(Mixer):
         """Nothing is left to map."""
         return nn.Identity()
 
-    def forward(self, *features: DeferredFeature | torch.Tensor, memory: Memory | None = None) -> BTD:
-        given: dict[str, Any] = dict(zip(self.roles, features, strict=True))
-        batch_size, num_tokens, num_experts = given["R"].shape
-        logits = given["R"].flatten(0, 1).to(self.selection_bias.dtype)
+    def forward(
+        self,
+        *,
+        c: DeferredFeature,
+        r: torch.Tensor,
+        v: DeferredFeature | None = None,
+        s: torch.Tensor | None = None,
+        u: torch.Tensor | None = None,
+        memory: Memory | None = None,
+    ) -> BTD:
+        batch_size, num_tokens, num_experts = r.shape
+        logits = r.flatten(0, 1).to(self.selection_bias.dtype)
         gates, chosen = route(logits, self.selection_bias, self.num_chosen, self.scoring, self.is_normalised)
         load = count_choices(chosen, num_experts)
         self._note(logits, load)
         order = chosen.flatten().argsort(stable=True)  # the N k choices of N tokens, expert after expert
         counts = load.tolist()
-        hidden = self._unit(*(make_chosen(given[role], order, counts) for role in "CV" if role in given))
+        hidden = self._unit(*(None if one is None else make_chosen(one, order, counts) for one in (c, v)))
         results = self.out(hidden, counts).index_select(0, order.argsort()).unflatten(0, gates.shape)
         y = (results * (self.scale * gates)[:, :, None]).sum(dim=1).view(batch_size, num_tokens, -1)
         if self.shared_out is None:
             return y
-        added = self.shared_out(self._unit(*(given[role] for role in "SU" if role in given)))
+        added = self.shared_out(self._unit(s, u))
         if self.shared_gate is not None:
-            added = added * torch.sigmoid(given["C"].x @ self.shared_gate)[:, :, None]
+            added = added * torch.sigmoid(c.x @ self.shared_gate)[:, :, None]
         return y + added
 
     @torch.no_grad()

@@ -61,7 +61,7 @@ class StateSpace(Mixer):
     def keeps(self, context: int) -> dict[str, Kept]:
         return {"state": Kept((self.num_heads, self.num_states, self.width // self.num_heads))}
 
-    def forward(self, c: BTE, b: BTE, v: BTD, a: BTH, z: BTD | None = None, memory: Memory | None = None) -> BTD:
+    def forward(self, *, c: BTE, b: BTE, v: BTD, a: BTH, z: BTD | None = None, memory: Memory | None = None) -> BTD:
         c, b = (x.unflatten(2, (self.num_groups, -1)) for x in (c, b))
         heads = v.unflatten(2, (self.num_heads, -1))
         step = F.softplus(a + self.step_bias)
