@@ -121,9 +121,8 @@ def unpack_evaluations(data: bytes) -> list[Entry]:
     return _unpack(data, EVALUATION_COLUMNS, _entries)
 
 
-def strike_arrivals(entries: Sequence[Entry], first: int) -> list[Entry]:
-    """The same, but what was told as number `first` or later is as if it had not been told yet, and what was not told
-    as if it had been recorded in no order."""
+def clear_arrivals(entries: Sequence[Entry], first: int) -> list[Entry]:
+    """Return the entries with order, arrival and number of asks cleared where the arrival is not below `first`."""
     return [
         (task, one if 0 < one.arrival < first else replace(one, arrival=0, asked=0, entry=0)) for task, one in entries
     ]
