@@ -29,7 +29,7 @@ from star.run.plan import RunPlan, plan_run, read_plan
 from star.run.progress import Progress, Silent
 from star.run.repair import find_loss, repair
 from star.run.seeds import choose_seeds
-from star.run.settings import STEADY, Settings, read_record, to_toml
+from star.run.settings import STEADY, Settings, from_toml, read_record, to_toml
 from star.run.steady import Steady
 from star.run.summary import Clock, Summary
 from star.storage.files import write_atomic
@@ -119,40 +119,47 @@ def resume(
     progress = progress or Silent()
     with run.resume():
         recorded = read_plan(run).settings
-        moved = {"corpus": places["corpus"]} if "corpus" in places else {}
-        settings = replace(recorded, generations=recorded.generations + extra_generations, **moved)
+        generations, text = recorded.generations + extra_generations, places.get("corpus", recorded.corpus)
+        settings = replace(recorded, generations=generations, corpus=text)
         plan = plan_run(replace(settings, **places))
         if summary := summarise_finished(run, plan):
             progress.noted(f"{run.path} is finished; star resume {run.path} --generations +N adds more")
             return summary
-        if any(MADE_WITH in sentence for sentence in run.warnings):
-            progress.noted(f"whether {run.path / CONFIG} still has the settings of the run cannot be checked any more")
-        record = read_record(run.config_toml)
-        corpus = load_same_corpus(plan, record, progress.noted)
+        corpus = load_same_corpus(plan, read_record(run.config_toml), progress.noted)
         clock = Clock()
         search = _open_search(plan, run, clock, progress)
         lost = find_loss(plan, run, progress.noted)
         if search.is_finished() and lost is None:
             return search.summarise(clock)
-        progress.run_started(settings.generations, search.latest)
-
-        def open_repaired(pool: Pool) -> Evolution:
-            if lost is None:
-                return search
-            repair(lost, plan, run, clock, progress, pool)
-            return _open_search(plan, run, clock, progress)
-
+        progress.run_started(generations, search.latest)
+        repaired = partial(_open_repaired, lost, plan, run, clock, progress)
         with _interruptible(run), make_pool(plan, _bind(evaluate, plan, corpus), corpus) as pool:
-            if settings != recorded:
-                write_atomic(run.path / CONFIG, to_toml(settings, record).encode())
-            if run.made_with() is None:  # a run from before there was this record, or that lost it
-                run.write_made_with(describe(settings))
-            return _finish(open_repaired, run, pool, clock, progress)
+            _record_settings(run, settings, progress)
+            return _finish((lambda _: search) if lost is None else repaired, run, pool, clock, progress)
+
+
+def _record_settings(run: RunDirectory, settings: Settings, progress: Progress) -> None:
+    """Write what has changed in the settings of a run, and what it was made with if that is not on record."""
+    text = to_toml(settings, read_record(run.config_toml))
+    if from_toml(text) != from_toml(run.config_toml):
+        write_atomic(run.path / CONFIG, text.encode())
+    if run.made_with() is None:  # a run from before there was this record, or that lost it
+        if any(MADE_WITH in sentence for sentence in run.warnings):
+            progress.noted(f"whether {run.path / CONFIG} still has the settings of the run could not be checked")
+        run.write_made_with(describe(settings))
 
 
 def _open_search(plan: RunPlan, run: RunDirectory, clock: Clock, progress: Progress) -> Evolution:
     """Return a search that stands where the record of its run ends."""
     return (Steady if plan.settings.mode == STEADY else Evolution)(plan, run, clock, progress)
+
+
+def _open_repaired(
+    lost: int, plan: RunPlan, run: RunDirectory, clock: Clock, progress: Progress, pool: Pool
+) -> Evolution:
+    """Make again what is lost from generation `lost` on, and return the search that goes on from the record."""
+    repair(lost, plan, run, clock, progress, pool)
+    return _open_search(plan, run, clock, progress)
 
 
 def _finish(

@@ -7,7 +7,7 @@ from itertools import count
 from pathlib import Path
 
 from star.errors import UserError, nearest
-from star.storage.files import disk_errors_told
+from star.storage.files import disk_errors_reported
 
 CONFIG, MADE_WITH = "run.toml", "made_with.json"
 LOCK = ".lock"
@@ -20,7 +20,7 @@ def claimed_directory(wanted: Path) -> Iterator[Path]:
 
     It is deleted again on the way out if it is still empty.
     """
-    with disk_errors_told(f"make the directory {wanted}"):
+    with disk_errors_reported(f"make the directory {wanted}"):
         parent_is_new = not wanted.parent.exists()
         wanted.parent.mkdir(parents=True, exist_ok=True)
         names = (wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}") for number in count(1))
@@ -36,7 +36,7 @@ def claimed_directory(wanted: Path) -> Iterator[Path]:
 
 def refuse_foreign(path: Path) -> None:
     """Raise UserError if there is no run."""
-    with disk_errors_told(f"read {path}"):
+    with disk_errors_reported(f"read {path}"):
         if (path / CONFIG).is_file():
             return
         what = f"has no {CONFIG}" if path.is_dir() else "does not exist"
@@ -48,7 +48,7 @@ def refuse_foreign(path: Path) -> None:
 def refuse_occupied(path: Path) -> None:
     """Raise UserError if the directory holds a run, or anything else, or could not be made."""
     refuse_undecodable(str(path))
-    with disk_errors_told(f"make a run of {path}"):
+    with disk_errors_reported(f"make a run of {path}"):
         if (path / CONFIG).exists():
             raise UserError(f"{path} holds a run already; go on with it by `star resume {path}`")
         found = {one.name for one in path.iterdir()} if path.exists() else set()

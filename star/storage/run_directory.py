@@ -41,7 +41,7 @@ class RunDirectory(SealedDirectory):
     def create(self, config_toml: str, made_with: Mapping[str, Any] | None = None) -> Self:
         """Start a run. UserError if the directory holds a run, or anything else, or cannot be written."""
         refuse_occupied(self.path)
-        with files.disk_errors_told(f"make the directory {self.path}"):
+        with files.disk_errors_reported(f"make the directory {self.path}"):
             files.make_directory(self.path)
         self._lock()
         try:
@@ -73,7 +73,7 @@ class RunDirectory(SealedDirectory):
     @property
     def config_toml(self) -> str:
         """The text of run.toml."""
-        with files.disk_errors_told(f"read {self.path / CONFIG}"):
+        with files.disk_errors_reported(f"read {self.path / CONFIG}"):
             data = (self.path / CONFIG).read_bytes()
         try:
             return data.decode()

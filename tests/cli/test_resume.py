@@ -32,9 +32,14 @@ def text(tmp_path_factory):
 
 
 @pytest.fixture
-def finished(tmp_path, text):
+def config(text):
+    return replace(CONFIG, corpus=(text,), generations=1)
+
+
+@pytest.fixture
+def finished(tmp_path, config):
     """A finished run, without models or report."""
-    return Driver(invent).run_in(tmp_path / "run", replace(CONFIG, corpus=(text,), generations=1)).path
+    return Driver(invent).run_in(tmp_path / "run", config).path
 
 
 def watched(*arguments) -> tuple[int, str, str]:
@@ -49,7 +54,12 @@ def seconds_of_children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def test_a_finished_run_has_nothing_done_again(star, finished):
+@pytest.mark.parametrize(
+    "extra",
+    [{}, {"mode": "steady", "max_params": 9_000.0, "tokens": 256, "rungs": 2, "eta": 2}, {"warm_weights": True}],
+)
+def test_a_finished_run_has_nothing_done_again(star, tmp_path, config, extra):
+    finished = Driver(invent).run_in(tmp_path / "run", replace(config, **extra)).path
     star("resume", finished)  # writes models and report, which were missing
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in finished.rglob("*") if path.is_file()}
     assert finished / "report.html" in before and finished / "export" / "README.md" in before

@@ -200,7 +200,7 @@ def test_a_damaged_record_is_told_of(stopped):
     notes = Witness()
     DRIVER.resume(stopped, progress=notes)
     assert any("made_with.json is torn" in one for one in notes.notes)
-    assert any("still has the settings of the run cannot be checked" in one for one in notes.notes)
+    assert any("still has the settings of the run could not be checked" in one for one in notes.notes)
 
 
 def test_no_flipped_bit_of_run_toml_changes_a_result(stopped):
