@@ -33,6 +33,9 @@ class Recipe:
         for kind, known in (("optimizer", OPTIMIZERS), ("balance", BALANCES)):
             if (value := getattr(self, kind)) not in known:
                 raise UserError(f"unknown {kind} {value!r}{nearest(value, known)}")
+        for name in ("tokens", "batch_size", "seq_len", "valid_tokens"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} of a recipe must be at least 1, not {getattr(self, name)}")
 
     @property
     def steps(self) -> int:

@@ -63,6 +63,7 @@ def _star(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: the entry point of the `star` command."""
+    sys.stdout.reconfigure(errors="surrogateescape")  # a path that is not UTF-8 is printed as it is
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 

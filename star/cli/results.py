@@ -173,13 +173,14 @@ def front_table(front: list[FrontRow], plan: "RunPlan") -> Table:
     rows = table(">id", ">born", *(f">{HEADS.get(column, column)}" for column in columns), "operators, slot by slot")
     for row in front:
         values = row.costs | row.objectives
-        figures = [_figure(column, values[column]) for column in columns]
+        figures = [figure(column, values[column]) for column in columns]
         names = [name.partition(OWN)[0] + OWN * (OWN in name) for name in row.classes]
         rows.add_row(str(row.id), str(row.generation), *figures, " ".join(names))
     return rows
 
 
-def _figure(column: str, value: float) -> str:
+def figure(column: str, value: float) -> str:
+    """Return a value of a column as tables show it."""
     if column == "quality_bpb":
         return f"{value:.4f}"
     return si(value, "B" if column in BYTES else "")

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,6 +24,7 @@ from star.run.plan import RunPlan, plan_run, read_plan
 from star.run.settings import Settings, from_toml
 
 if TYPE_CHECKING:
+    from star.run.seeds import SeedResult
     from star.run.summary import Summary
     from star.storage.run_directory import RunDirectory
 
@@ -71,15 +72,17 @@ def evolve(
             raise UserError("--eta is the ratio between the rungs of a race, and this run has none: give --rungs too")
         plan.check()
 
-        from star.storage.places import refuse_occupied
+        from star.storage.places import claimed_directory, refuse_occupied
         from star.storage.run_directory import RunDirectory
 
-        run = RunDirectory(out or RUNS / time.strftime("%Y-%m-%d-%H%M%S"))
-        refuse_occupied(run.path)
+        place = nullcontext(out) if out else claimed_directory(RUNS / time.strftime("%Y-%m-%d-%H%M%S"))
+        with place as path:
+            refuse_occupied(path)
 
-        from star.run.evolve import evolve as search
+            from star.run.evolve import evolve as search
 
-        _drive(run, plan, lambda watcher: search(settings, run, watcher), json)
+            run = RunDirectory(path)
+            _drive(run, plan, lambda watcher: search(settings, run, watcher), json)
 
 
 @options.with_settings(options.PLACES)
@@ -89,6 +92,10 @@ def resume(
     generations: Annotated[
         str, typer.Option("--generations", help="Generations to add to those the run was to have, as +N.")
     ] = "+0",
+    corpus: Annotated[
+        list[str] | None,
+        typer.Option("--corpus", help="Where the text of the run lies now, if it has moved. May be repeated."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Continue a stopped run; the result is identical to that of an uninterrupted one."""
@@ -96,11 +103,22 @@ def resume(
     if extra is None or not generations.startswith("+"):
         raise UserError(f"--generations of resume adds to the run: write +N, such as +2, not {generations:.40}")
 
-    from star.run.evolve import resume as go_on
+    from star.run.damage import summarise_finished
     from star.storage.run_directory import RunDirectory
 
-    directory = RunDirectory(run).open()
-    _drive(directory, read_plan(directory), lambda watcher: go_on(directory, extra, watcher, given), json)
+    with RunDirectory(run).resume() as directory:
+        plan = read_plan(directory)
+        settings = replace(plan.settings, generations=plan.settings.generations + extra)
+        if summary := summarise_finished(directory, replace(plan, settings=settings)):
+            stderr().print(f"{run} is finished; star resume {run} --generations +N adds more", markup=False)
+            _tell(directory, summary, json, only_missing=True)
+            return
+
+        from star.run.evolve import resume as go_on
+
+        if corpus:
+            given["corpus"] = tuple(map(_absolute, corpus))
+        _drive(directory, plan, lambda watcher: go_on(directory, extra, watcher, given), json)
 
 
 def _with_tasks(objectives: tuple[str, ...], tasks: list[str]) -> tuple[str, ...]:
@@ -113,8 +131,6 @@ def _with_tasks(objectives: tuple[str, ...], tasks: list[str]) -> tuple[str, ...
 
 def _drive(run: "RunDirectory", plan: RunPlan, search: Callable[[Watcher], "Summary"], json: bool) -> None:
     """Search while a person watches, then export, report and tell what came out."""
-    from star.export import export_front
-    from star.report.page import write_report
     from star.run.evolve import Interrupted
 
     try:
@@ -123,13 +139,27 @@ def _drive(run: "RunDirectory", plan: RunPlan, search: Callable[[Watcher], "Summ
     except Interrupted as stop:
         stderr().print(f"star: {stop}", markup=False)
         raise typer.Exit(INTERRUPTED) from None
-    for note in export_front(run, run.path / "export"):
-        stderr().print(note, markup=False)
-    write_report(run, run.path)
+    _tell(run, summary, json)
+
+
+def _tell(run: "RunDirectory", summary: "Summary", json: bool, only_missing: bool = False) -> None:
+    """Write the models and the report of a run, or what is missing of these, and tell what came out."""
+    from star.run.seeds import seed_results
+
+    if not (only_missing and (run.path / "export" / "README.md").exists()):
+        from star.export import export_front
+
+        for note in export_front(run, run.path / "export"):
+            stderr().print(note, markup=False)
+    if not (only_missing and (run.path / "report.html").exists() and (run.path / "front.png").exists()):
+        from star.report.page import write_report
+
+        write_report(run, run.path)
+    seeds = seed_results(run)
     if json:
-        print_json(asdict(summary))
+        print_json(asdict(summary) | {"seeds": [asdict(one) for one in seeds]})
     else:
-        _print_end(run.path, summary)
+        _print_end(run.path, summary, seeds)
     if not summary.front_size:
         stderr().print(f"star: no proxy was trained to the end, mostly for: {_usual_failure(run)}", markup=False)
         raise typer.Exit(NOTHING_TRAINED)
@@ -143,11 +173,16 @@ def _usual_failure(run: "RunDirectory") -> str:
     return reasons.most_common(1)[0][0] if reasons else "there was nothing to train"
 
 
-def _print_end(path: Path, summary: "Summary") -> None:
+def _print_end(path: Path, summary: "Summary", seeds: list["SeedResult"]) -> None:
+    from star.cli.seeds import seeds_table
+
     plan, front = read_front(path)
     stdout().print(front_table(front[:ROWS], plan))
     if len(front) > ROWS:
         print(f"and {len(front) - ROWS} more: star front {path}")
+    if seeds:
+        print()
+        stdout().print(seeds_table(seeds, {row.id for row in front}))
     if timing := describe_timing(summary):
         print("", *timing, sep="\n")
     if plan.race.steps and summary.evaluations:

@@ -35,7 +35,7 @@ def find_files(sources: tuple[str, ...]) -> list[File]:
     for source in sources:
         for file in _library() if source == STDLIB else _source_files(source):
             files.setdefault(file.identity, file)
-    return sorted(files.values(), key=lambda file: (hashlib.sha256(file.key.encode()).digest(), Path(file.name)))
+    return sorted(files.values(), key=lambda file: (hashlib.sha256(os.fsencode(file.key)).digest(), Path(file.name)))
 
 
 def called(source: str) -> str:

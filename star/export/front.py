@@ -13,7 +13,7 @@ from star.records import Genome, Individual
 from star.run.plan import RunPlan, read_plan
 from star.run.seeds import lineage, seed_names
 from star.run.settings import read_record
-from star.storage.files import disk_errors_told, write_atomic
+from star.storage.files import disk_errors_reported, write_atomic
 from star.storage.run_directory import RunDirectory
 
 TITLE = "# Pareto front of "
@@ -44,7 +44,7 @@ def export_front(run: RunDirectory, out: Path) -> list[str]:
     columns = plan.columns
     front = sorted(generation.front, key=lambda one: [one.objectives[column] for column in columns])
     notes = [] if front else [f"The front of generation {generation.number} is empty: no proxy trained."]
-    with disk_errors_told(f"write {out}"):
+    with disk_errors_reported(f"write {out}"):
         _prepare(out, {str(one.id) for one in front})
         for individual in front:
             notes += _export(individual, run, plan, out / str(individual.id))

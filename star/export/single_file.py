@@ -13,7 +13,7 @@ from star.cost.cost import itemise, price
 from star.export.literal import codes_in, drop_checks, format_spec, keep_rows, plain_shape
 from star.export.source import Definition, Reference, collect
 from star.records import Genome
-from star.storage.files import disk_errors_told, write_atomic
+from star.storage.files import disk_errors_reported, write_atomic
 
 RECORDS = ("Dimensions", "FeatureGroup", "LivSpec", "ModelSpec", "Slot")  # what a written SPEC mentions
 ENTRY = '\n\nif __name__ == "__main__":\n    main()\n'
@@ -45,7 +45,7 @@ def export_model(spec: ModelSpec, weights: dict[str, np.ndarray], header: Export
         metadata = {"genome": to_text(header.genome), "hash": genome_hash(header.genome)}
         write_atomic(stored, save(weights, metadata))
     else:
-        with disk_errors_told(f"remove {stored}"):
+        with disk_errors_reported(f"remove {stored}"):
             stored.unlink(missing_ok=True)  # of an earlier export
 
 

@@ -19,7 +19,7 @@ from star.report.panels import legend, make_panels
 from star.report.text import visible
 from star.report.trends import make_shares, make_trend
 from star.run.seeds import lineage
-from star.storage.files import disk_errors_told, write_atomic
+from star.storage.files import disk_errors_reported, write_atomic
 from star.storage.run_directory import RunDirectory
 
 WIDTH, HEIGHT = 370, 282  # of the plot inside a chart
@@ -31,7 +31,7 @@ def write_report(run: RunDirectory, out: Path) -> tuple[Path, Path]:
     Raises UserError if the run has no finished generation, or `out` cannot be written.
     """
     history = read_history(run)
-    with disk_errors_told(f"write {out}"):
+    with disk_errors_reported(f"write {out}"):
         out.mkdir(parents=True, exist_ok=True)
     page, picture = out / "report.html", out / "front.png"
     write_atomic(page, render(history).encode())

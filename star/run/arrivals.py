@@ -46,7 +46,7 @@ class Arrivals(Proxies):
         """Make of what is recorded as told, but was not, results at hand for when somebody asks; gives their number."""
         others = sum(one.arrival > self.arrivals for one in self.results.values())
         if others:
-            self._run.forget_arrivals(self.arrivals + 1)
+            self._run.clear_arrivals(self.arrivals + 1)
             self.results = self._run.evaluations()
         return others
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from star.architecture.genome import parse
+from star.errors import UserError
 from star.records import Generation, Individual, Status, Task
 from star.run.plan import RunPlan
 from star.run.progress import Progress
@@ -33,8 +34,9 @@ class Evolution:
         self._settings = plan.settings
         self._run = run
         self._progress = progress
-        self._warned = 0
-        self.latest = self._find_latest(run.generations())  # all of them, so that a torn one is told of
+        recorded = run.generations()  # all of them, so that a torn one is told of
+        _refuse_other_objectives(set(plan.columns), recorded)
+        self.latest = self._find_latest(recorded)
         self._proxies = self.proxies(plan, run, clock, progress)
         self._search = self._make_search()
         self._avoided = self.latest.duplicates_avoided if self.latest else 0
@@ -191,6 +193,15 @@ class Evolution:
         return self.latest is not None and self.latest.number >= self._settings.generations
 
     def _tell_warnings(self) -> None:
-        for sentence in self._run.warnings[self._warned :]:
+        for sentence in self._run.new_warnings():
             self._progress.noted(sentence)
-        self._warned = len(self._run.warnings)
+
+
+def _refuse_other_objectives(columns: set[str], recorded: Sequence[Generation]) -> None:
+    """Raise UserError if a run older than the record of its settings minimised other objectives."""
+    for one in (one for generation in recorded for one in generation.front):
+        if one.objectives.keys() != columns:
+            raise UserError(
+                f"the settings have the objectives {', '.join(sorted(columns))}, but the run was made with "
+                f"{', '.join(sorted(one.objectives))}: set them back, or begin a new run"
+            )

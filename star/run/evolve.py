@@ -22,15 +22,18 @@ from star.errors import UserError
 from star.evaluation.evaluate import EvaluationSettings, evaluate
 from star.evaluation.objectives import tasks_of
 from star.records import Job, Result
+from star.run.damage import summarise_finished
 from star.run.evolution import Evolution
-from star.run.plan import RunPlan, plan_run
+from star.run.made_with import describe
+from star.run.plan import RunPlan, plan_run, read_plan
 from star.run.progress import Progress, Silent
+from star.run.repair import find_loss, repair
 from star.run.seeds import choose_seeds
 from star.run.settings import STEADY, Settings, from_toml, read_record, to_toml
 from star.run.steady import Steady
 from star.run.summary import Clock, Summary
 from star.storage.files import write_atomic
-from star.storage.places import CONFIG, refuse_occupied
+from star.storage.places import CONFIG, MADE_WITH, refuse_occupied, refuse_undecodable
 from star.storage.run_directory import RunDirectory
 from star.training.loop import check_corpus
 from star.workers.pool import Evaluate, Pool, SerialPool
@@ -79,14 +82,15 @@ def evolve(
     plan.check()
     refuse_occupied(run.path)  # before a corpus is read that may be large
     # As texts: what a name or a run stands for may change later.
-    seeds = tuple(map(to_text, choose_seeds(plan, progress.noted)))
-    plan = replace(plan, settings=replace(plan.settings, seed_genomes=seeds))
+    seeds = choose_seeds(plan, progress.noted)
+    plan = replace(plan, settings=replace(plan.settings, seed_genomes=tuple(map(to_text, seeds))))
     corpus = _load_corpus(plan)
-    clock, text = Clock(), to_toml(plan.settings, _record(corpus))
+    clock, text, made_with = Clock(), to_toml(plan.settings, _record(corpus)), describe(plan.settings, seeds.values())
     progress.run_started(plan.settings.generations, None)
     # The pool first: where nothing can be trained, nothing is left behind.
-    with _interruptible(run), make_pool(plan, _bind(evaluate, plan, corpus), corpus) as pool, run.create(text):
-        return _finish(run, _open_search(plan, run, clock, progress), pool, clock, progress)
+    bound = _bind(evaluate, plan, corpus)
+    with _interruptible(run), make_pool(plan, bound, corpus) as pool, run.create(text, made_with):
+        return _finish(lambda _: _open_search(plan, run, clock, progress), run, pool, clock, progress)
 
 
 def resume(
@@ -103,31 +107,46 @@ def resume(
         run: the directory of a run, finished or not.
         extra_generations: how many to add to those that the run was to have.
         progress: is told what happens.
-        places: settings of where to train from now on, such as workers and address, by name.
+        places: settings of where to train from now on, such as workers and address, by name; and `corpus`, where
+            the text of the run lies now if it has moved, which is recorded.
         evaluate: trains and scores one proxy.
         make_pool: starts the workers that evaluate.
 
     Raises:
-        UserError: no run there, or a corpus that is not the one it began with.
+        UserError: no run there, other settings than it was made with, or a corpus that is not the one it began with.
         Interrupted: as in `evolve`.
     """
     progress = progress or Silent()
     with run.resume():
-        recorded = from_toml(run.config_toml)
-        settings = replace(recorded, generations=recorded.generations + extra_generations)
+        recorded = read_plan(run).settings
+        generations, text = recorded.generations + extra_generations, places.get("corpus", recorded.corpus)
+        settings = replace(recorded, generations=generations, corpus=text)
         plan = plan_run(replace(settings, **places))
-        record = read_record(run.config_toml)
-        corpus = load_same_corpus(plan, record, progress.noted)
+        if summary := summarise_finished(run, plan):
+            progress.noted(f"{run.path} is finished; star resume {run.path} --generations +N adds more")
+            return summary
+        corpus = load_same_corpus(plan, read_record(run.config_toml), progress.noted)
         clock = Clock()
         search = _open_search(plan, run, clock, progress)
-        if search.is_finished():
-            progress.noted(f"{run.path} is finished; star resume {run.path} --generations +N adds more")
+        lost = find_loss(plan, run, progress.noted)
+        if search.is_finished() and lost is None:
             return search.summarise(clock)
-        progress.run_started(settings.generations, search.latest)
+        progress.run_started(generations, search.latest)
+        repaired = partial(_open_repaired, lost, plan, run, clock, progress)
         with _interruptible(run), make_pool(plan, _bind(evaluate, plan, corpus), corpus) as pool:
-            if extra_generations:
-                write_atomic(run.path / CONFIG, to_toml(plan_run(settings).settings, record).encode())
-            return _finish(run, search, pool, clock, progress)
+            _record_settings(run, settings, progress)
+            return _finish((lambda _: search) if lost is None else repaired, run, pool, clock, progress)
+
+
+def _record_settings(run: RunDirectory, settings: Settings, progress: Progress) -> None:
+    """Write what has changed in the settings of a run, and what it was made with if that is not on record."""
+    text = to_toml(settings, read_record(run.config_toml))
+    if from_toml(text) != from_toml(run.config_toml):
+        write_atomic(run.path / CONFIG, text.encode())
+    if run.made_with() is None:  # a run from before there was this record, or that lost it
+        if any(MADE_WITH in sentence for sentence in run.warnings):
+            progress.noted(f"whether {run.path / CONFIG} still has the settings of the run could not be checked")
+        run.write_made_with(describe(settings))
 
 
 def _open_search(plan: RunPlan, run: RunDirectory, clock: Clock, progress: Progress) -> Evolution:
@@ -135,12 +154,23 @@ def _open_search(plan: RunPlan, run: RunDirectory, clock: Clock, progress: Progr
     return (Steady if plan.settings.mode == STEADY else Evolution)(plan, run, clock, progress)
 
 
-def _finish(run: RunDirectory, evolution: Evolution, pool: Pool, clock: Clock, progress: Progress) -> Summary:
+def _open_repaired(
+    lost: int, plan: RunPlan, run: RunDirectory, clock: Clock, progress: Progress, pool: Pool
+) -> Evolution:
+    """Make again what is lost from generation `lost` on, and return the search that goes on from the record."""
+    repair(lost, plan, run, clock, progress, pool)
+    return _open_search(plan, run, clock, progress)
+
+
+def _finish(
+    open_search: Callable[[Pool], Evolution], run: RunDirectory, pool: Pool, clock: Clock, progress: Progress
+) -> Summary:
     """Go on to the last generation. Inside the pool's context, because Ray handles SIGTERM in a way of its own."""
     with _terminable():
         progress.workers_ready(pool.num_workers, clock.ready(pool))
-        evolution.finish(pool)
-        summary = evolution.summarise(clock)
+        search = open_search(pool)
+        search.finish(pool)
+        summary = search.summarise(clock)
         run.write_timing(summary)
         return summary
 
@@ -162,9 +192,12 @@ def load_same_corpus(plan: RunPlan, record: dict[str, str], note: Callable[[str]
     """Return the corpus of a run that recorded this; `note` is told of other versions of libraries.
 
     Raises:
-        UserError: the text has changed.
+        UserError: the text is not there, or another.
     """
-    corpus = _load_corpus(plan)
+    try:
+        corpus = _load_corpus(plan)
+    except UserError as error:
+        raise UserError(f"{error}; if the text of a run has moved: star resume RUN --corpus PATH") from error
     _compare(record, _record(corpus), note)
     return corpus
 
@@ -198,6 +231,8 @@ def _terminable() -> Iterator[None]:
 
 
 def _load_corpus(plan: RunPlan) -> Corpus:
+    for source in plan.settings.corpus:
+        refuse_undecodable(source)
     corpus = load_corpus(plan.settings.corpus, max(LEAST_CORPUS, 2 * plan.settings.tokens))
     check_corpus(corpus, plan.trained.recipe)
     return corpus
@@ -212,7 +247,7 @@ def _record(corpus: Corpus) -> dict[str, str]:
 def _compare(then: dict[str, str], now: dict[str, str], note: Callable[[str], None]) -> None:
     """Refuse another corpus than the run began with; tell of other versions."""
     if then.get("corpus_digest") != now["corpus_digest"]:
-        raise UserError("the corpus is not the one that this run began with: its text has changed since")
+        raise UserError("the corpus is not the one that this run began with: it holds another text")
     for name in now:
         if then.get(name) != now[name]:
             note(

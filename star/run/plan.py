@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 from star.architecture.catalogue import find_scale, read_scale, scale_text
 from star.architecture.genome import Rates, Space
 from star.architecture.scales import SCALES, Recipe, Scale
+from star.architecture.toml_table import parse_table
 from star.cost.cost import DTYPE_BYTES
 from star.cost.limits import LIMITS
 from star.cost.target import Screen, Target, check_limits
 from star.errors import SettingError, UserError
 from star.evaluation.objectives import Objective, find_objectives
+from star.run.made_with import fixed_settings, refuse_changed
 from star.run.settings import Settings, from_toml
 from star.search.plan import Plan as SearchPlan
+from star.storage.places import CONFIG
 from star.workers.placement import Placement
 
 if TYPE_CHECKING:
@@ -110,8 +113,19 @@ def plan_run(settings: Settings) -> RunPlan:
 
 
 def read_plan(run: "RunDirectory") -> RunPlan:
-    """Return the plan of a recorded run."""
-    return plan_run(from_toml(run.config_toml))
+    """Return the plan of a recorded run.
+
+    Raises:
+        UserError: its run.toml cannot be used, or has other settings than the run was made with.
+    """
+    text = run.config_toml
+    try:
+        plan = plan_run(from_toml(text))
+    except UserError:
+        refuse_changed(run, parse_table(text, CONFIG))  # that a setting was changed says more than that it is wrong now
+        raise
+    refuse_changed(run, fixed_settings(plan.settings))
+    return plan
 
 
 def _assemble(settings: Settings, scale: Scale, target: Scale, objectives: tuple[Objective, ...]) -> RunPlan:

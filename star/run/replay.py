@@ -140,7 +140,7 @@ class _Record(RunDirectory):
     def append_evaluation(self, task: Task, evaluation: Evaluation) -> None:
         raise Differs(f"the evaluation of {task.hash} is missing, which the search asks for and which is infeasible")
 
-    def forget_arrivals(self, first: int) -> None:
+    def clear_arrivals(self, first: int) -> None:
         for hash, one in self.evaluations().items():
             if one.arrival == first:
                 raise Differs(f"arrival {first}: the search did not ask for {hash}, which is recorded")

@@ -1,6 +1,7 @@
 """Genomes that a search begins with: from what a person names to genomes of the run's space."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -22,28 +23,30 @@ from star.architecture.genome import (
 )
 from star.errors import UserError
 from star.evaluation.objectives import QUALITY
-from star.records import Genome, Individual
-from star.run.plan import RunPlan
+from star.records import Genome, Individual, Status
+from star.run.made_with import SEED_NAMES
+from star.run.plan import RunPlan, read_plan
 from star.run.settings import Settings
 from star.storage.run_directory import CONFIG, RunDirectory
 
 EMPTY_SLOT = (EMPTY, 1, 1, 1, 1)
 
 
-def choose_seeds(plan: RunPlan, note: Callable[[str], None]) -> list[Genome]:
-    """Those that the first generation takes: of `resolve_seeds` those that may be trained, as many as fit into it.
+def choose_seeds(plan: RunPlan, note: Callable[[str], None]) -> dict[Genome, str]:
+    """Return those that the first generation takes, with their names: of `resolve_seeds` those that may be trained, as
+    many as fit into it.
 
     `note` is given one sentence for each that may not be, and one if there are too many.
     """
-    screen, chosen, population = plan.screen(), [], plan.search.population
+    screen, chosen, population = plan.screen(), {}, plan.search.population
     for genome, name in resolve_seeds(plan).items():
         if refusal := screen.refusal(canonical(genome)):
             note(f"seed genome {name[:60]} is left out: {refusal}")
         else:
-            chosen.append(genome)
+            chosen[genome] = name
     if len(chosen) > population:
         note(f"of {len(chosen)} seed genomes the first {population} fit into the population")
-    return chosen[:population]
+    return dict(list(chosen.items())[:population])
 
 
 def resolve_seeds(plan: RunPlan) -> dict[Genome, str]:
@@ -85,6 +88,34 @@ def lineage(individual: Individual, seeds: Mapping[str, str]) -> str:
         return f"of {' and '.join(map(str, individual.parents))}"
     is_seed = individual.generation == 0 and individual.hash in seeds
     return f"as seed: {seeds[individual.hash]}" if is_seed else "by sampling"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedResult:
+    """What a seed genome came to in a run: its costs, and a quality unless it failed."""
+
+    name: str
+    id: int
+    status: Status
+    objectives: dict[str, float]
+
+
+def seed_results(run: RunDirectory) -> list[SeedResult]:
+    """Return what the seed genomes of a run came to, in their order, wherever they are in its front or population.
+
+    Those not evaluated yet are left out. In runs that recorded no names these are those of `seed_names`.
+    """
+    plan, known = read_plan(run), run.evaluations()
+    hashes = [genome_hash(parse(text)) for text in plan.settings.seed_genomes]
+    titles = seed_names(plan.settings)
+    names = (run.made_with() or {}).get(SEED_NAMES) or [titles[hash] for hash in hashes]
+    results = []
+    for id, (hash, name) in enumerate(zip(hashes, names, strict=True)):  # a search proposes them first, in this order
+        if evaluation := known.get(hash):
+            values = evaluation.objectives
+            objectives = {column: values[column] for column in plan.columns if column in values}
+            results.append(SeedResult(name=name, id=id, status=evaluation.status, objectives=objectives))
+    return results
 
 
 def _find(name: str, num_slots: int) -> list[tuple[Genome, str]]:

@@ -62,7 +62,7 @@ class Steady(Evolution):
         while self._proxies.asks < on_record:
             self._propose()
         if max(self._recorded, default=-1) >= self._number():
-            self._run.forget_generations(self._number())
+            self._run.set_aside_generations(self._number())
         self._tell_warnings()
 
     def _advance(self, pool: Pool) -> None:

@@ -9,13 +9,13 @@ from star.storage.files import BLANK_SEAL, Torn, is_sealed, seal
 
 
 def pack_arrays(arrays: Arrays) -> bytes:
-    """The file of these arrays."""
+    """Return the file of these arrays."""
     in_order = {name: np.asarray(array, order="C") for name, array in arrays.items()}  # else saved transposed
     return seal(safetensors.numpy.save(in_order, metadata={"seal": BLANK_SEAL}))
 
 
 def unpack_arrays(data: bytes) -> Arrays:
-    """The arrays in `data`. Torn if they are not those that were written."""
+    """Return the arrays in `data`. Raise Torn if they are not those that were written."""
     if not is_sealed(data):
         raise Torn("its checksum does not match")
     try:

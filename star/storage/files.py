@@ -1,7 +1,7 @@
-"""Bytes that reach the disk whole or not at all, that prove they are whole, and one writer at a time.
+"""Atomic writes, checksums inside files, and a lock for one writer at a time.
 
-A sealed file holds, inside its own format, a SHA-256 over all its other bytes. So one flipped bit or a
-missing end is noticed before any parser sees the file, and it stays a file that every other reader opens.
+A sealed file holds, inside its own format, a SHA-256 over all its other bytes. So one flipped bit or a missing end is
+noticed before any parser sees the file, and any other program can still open it.
 """
 
 import fcntl
@@ -19,17 +19,17 @@ BLANK_SEAL = (MARK + BLANK).decode()  # put this into a file's metadata, then se
 
 
 class Torn(Exception):
-    """A file whose content cannot be what was written."""
+    """A file whose content is not what was written."""
 
 
 def seal(data: bytes) -> bytes:
-    """`data` with its last blank seal filled in."""
+    """Return `data` with its last blank seal filled in."""
     start = data.rindex(MARK + BLANK) + len(MARK)
     return b"".join((data[:start], _digest(data, start), data[start + len(BLANK) :]))
 
 
 def is_sealed(data: bytes) -> bool:
-    """Whether every byte of `data` is as it was when it was sealed."""
+    """Return whether every byte of `data` is as it was when it was sealed."""
     start = data.rfind(MARK) + len(MARK)
     return start >= len(MARK) and data[start : start + len(BLANK)] == _digest(data, start)
 
@@ -43,8 +43,8 @@ def _digest(data: bytes, start: int) -> bytes:
 
 
 @contextmanager
-def disk_errors_told(action: str) -> Iterator[None]:
-    """Turn the system's refusal into a sentence."""
+def disk_errors_reported(action: str) -> Iterator[None]:
+    """Raise an OSError as a UserError that says what could not be done."""
     try:
         yield
     except OSError as error:
@@ -54,7 +54,7 @@ def disk_errors_told(action: str) -> Iterator[None]:
 def write_atomic(path: Path, data: bytes) -> None:
     """Replace `path` by `data`. A crash or a full disk leaves what was there before; the latter raises UserError."""
     temporary = path.with_name(f".{path.name}.tmp")
-    with disk_errors_told(f"write {path}"):
+    with disk_errors_reported(f"write {path}"):
         make_directory(path.parent)
         try:
             with open(temporary, "wb") as file:
@@ -69,7 +69,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Make `path` and what is missing above it, so that it is still there after a power failure."""
+    """Make `path` and its missing parents, so that they are still there after a power failure."""
     if not path.is_dir():
         make_directory(path.parent)
         path.mkdir(exist_ok=True)
@@ -87,7 +87,7 @@ def lock(path: Path) -> int:
 
     UserError with the owner's process id if someone holds it.
     """
-    with disk_errors_told(f"lock {path}"):
+    with disk_errors_reported(f"lock {path}"):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,6 +1,7 @@
 """The directory of one run.
 
-    run.toml                          the whole resolved configuration
+    run.toml                          the whole resolved configuration, versions and digest of the corpus
+    made_with.json                    the settings that results depend on, as the run began; names of its seed genomes
     generations/0007.parquet          the population after selection
     evaluations/HASH.parquet          one evaluation, written when it ends
     evaluations/generation-0007.parquet   those files gathered, when the generation is written
@@ -9,22 +10,22 @@
     summary.json                      where the time of the last process that reached the end went
     .lock                             held by the process that drives the run
 
-Every file is replaced atomically and sealed (`files`). A torn one is set aside as NAME.torn, named in
-`warnings`, and done without: a generation falls back to the one before, an evaluation is made again.
+Every file is replaced atomically; all but run.toml are sealed (`files`). A damaged one is set aside as NAME.torn and
+named in `warnings`: a generation falls back to the one before, an evaluation is made again.
 """
 
-import os
-import weakref
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self
 
 from star.errors import UserError
 from star.records import Arrays, Evaluation, Generation, Individual, Task, Timing
 from star.storage import files, tables
 from star.storage.arrays import pack_arrays, unpack_arrays
+from star.storage.documents import pack_document, unpack_document
 from star.storage.files import Torn
-from star.storage.places import CONFIG, LOCK, refuse_foreign, refuse_occupied
+from star.storage.places import CONFIG, MADE_WITH, refuse_foreign, refuse_occupied
+from star.storage.sealed_directory import SealedDirectory
 from star.storage.tables import Entry
 from star.storage.timing import pack_timing, unpack_timing
 
@@ -32,26 +33,21 @@ SUMMARY = "summary.json"
 GENERATIONS, EVALUATIONS, WEIGHTS, PAUSED = "generations", "evaluations", "weights", "paused"
 GATHERED = "generation-"
 
-Record = TypeVar("Record")
 
+class RunDirectory(SealedDirectory):
+    """A run on disk. `create` starts one and `resume` continues one; both lock out other writers until `close`. `open`
+    only reads, also while another process writes, and changes nothing."""
 
-class RunDirectory:
-    """A run on disk. `create` starts one and `resume` goes on with one, both locking out other writers until
-    `close`; `open` only reads, also while another process writes, and changes nothing."""
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        self.warnings: list[str] = []  # one sentence for each torn file met
-        self._release: weakref.finalize | None = None
-
-    def create(self, config_toml: str) -> Self:
+    def create(self, config_toml: str, made_with: Mapping[str, Any] | None = None) -> Self:
         """Start a run. UserError if the directory holds a run, or anything else, or cannot be written."""
         refuse_occupied(self.path)
-        with files.disk_errors_told(f"make the directory {self.path}"):
+        with files.disk_errors_reported(f"make the directory {self.path}"):
             files.make_directory(self.path)
         self._lock()
         try:
             refuse_occupied(self.path)  # again: another process may have been faster
+            if made_with is not None:
+                self.write_made_with(made_with)  # before run.toml, which makes it a run
             files.write_atomic(self.path / CONFIG, config_toml.encode())
         except BaseException:
             self.close()
@@ -59,12 +55,14 @@ class RunDirectory:
         return self
 
     def resume(self) -> Self:
-        """Go on with a run: lock it and clear away what a killed process left half written."""
+        """Continue a run: lock it, unless this object has, and delete what a killed process left half written."""
         self.open()
+        if self.is_locked:
+            return self
         self._lock()
         for directory in (".", GENERATIONS, EVALUATIONS, WEIGHTS, PAUSED):
             files.remove_temporaries(self.path / directory)
-        self._drop_doubles()
+        self._delete_gathered()
         return self
 
     def open(self) -> Self:
@@ -72,44 +70,40 @@ class RunDirectory:
         refuse_foreign(self.path)
         return self
 
-    def close(self) -> None:
-        """Let other processes write."""
-        if self._release:
-            self._release()
-        self._release = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
     @property
     def config_toml(self) -> str:
         """The text of run.toml."""
-        with files.disk_errors_told(f"read {self.path / CONFIG}"):
+        with files.disk_errors_reported(f"read {self.path / CONFIG}"):
             data = (self.path / CONFIG).read_bytes()
         try:
             return data.decode()
         except UnicodeDecodeError as error:
             raise UserError(f"{self.path / CONFIG} is not text: {error}") from error
 
-    def write_generation(self, generation: Generation, unsettled: Collection[str] = ()) -> None:
-        """Record a generation, then gather the evaluations made on the way to it into one file, but for the hashes
-        that are `unsettled`: more is to be recorded of them."""
+    def write_made_with(self, values: Mapping[str, Any]) -> None:
+        """Record what the run is made with, as plain values by name."""
+        self._write(self.path / MADE_WITH, pack_document(values))
+
+    def made_with(self) -> dict[str, Any] | None:
+        """Return what the run was made with; None if it is damaged, or the run older than this record."""
+        return self._read(self.path / MADE_WITH, unpack_document)
+
+    def write_generation(self, generation: Generation, incomplete: Collection[str] = ()) -> None:
+        """Record a generation, then gather the evaluations made on the way to it into one file, except for the
+        `incomplete` hashes, of which more is to be recorded."""
         self._write(self._generation_path(generation.number), tables.pack_generation(generation))
-        self.compact_evaluations(generation.number, unsettled)
+        self.compact_evaluations(generation.number, incomplete)
 
     def latest_generation(self) -> Generation | None:
-        """The newest generation that is whole; None if there is none."""
+        """Return the newest undamaged generation; None if there is none."""
         return next(filter(None, map(self._read_generation, reversed(self._generation_numbers()))), None)
 
     def generations(self) -> list[Generation]:
-        """Every generation that is whole, in order."""
+        """Return every undamaged generation, in order."""
         return [whole for number in self._generation_numbers() if (whole := self._read_generation(number))]
 
     def find_individual(self, number: str) -> Individual:
-        """The individual of that id, from the newest generation that keeps it; UserError if none does."""
+        """Return the individual of that id, from the newest generation that keeps it. UserError if none does."""
         for generation in reversed(self.generations()):
             for individual in (*generation.individuals, *generation.front):
                 if str(individual.id) == number:
@@ -121,10 +115,10 @@ class RunDirectory:
         path = self.path / EVALUATIONS / f"{task.hash}.parquet"
         self._write(path, tables.pack_evaluations([(task, evaluation)]))
 
-    def compact_evaluations(self, number: int, unsettled: Collection[str] = ()) -> None:
-        """Gather the single evaluation files into that of generation `number`, but for these hashes. Killed at any
-        point, every evaluation is still in one file or in two; `resume` leaves it in one."""
-        singles = [path for path in self._evaluation_paths() if not _is_gathered(path) and path.stem not in unsettled]
+    def compact_evaluations(self, number: int, incomplete: Collection[str] = ()) -> None:
+        """Gather the single evaluation files into that of generation `number`, except for the `incomplete` hashes.
+        Killed at any point, every evaluation is still in one file or in two; `resume` leaves it in one."""
+        singles = [path for path in self._single_paths() if path.stem not in incomplete]
         if not singles:
             return
         target = self.path / EVALUATIONS / f"{GATHERED}{number:04d}.parquet"
@@ -133,14 +127,12 @@ class RunDirectory:
         for path in singles:
             path.unlink(missing_ok=True)
 
-    def forget_arrivals(self, first: int) -> None:
-        """Strike from what was told as number `first` or later that it was told; the results stay."""
+    def clear_arrivals(self, first: int) -> None:
+        """Record that the evaluations with an arrival of `first` or later were not told to the search."""
         paths = self._evaluation_paths()
         entries = list(self._union(paths).values())
-        changed = [
-            one for one, then in zip(tables.strike_arrivals(entries, first), entries, strict=True) if one != then
-        ]
-        for task, evaluation in changed:  # files of their own again, because more is to be recorded of them
+        changed = [one for one, then in zip(tables.clear_arrivals(entries, first), entries, strict=True) if one != then]
+        for task, evaluation in changed:  # single files again, because more is to be recorded of them
             self.append_evaluation(task, evaluation)
         hashes = {task.hash for task, _ in changed}
         for path in filter(_is_gathered, paths):
@@ -151,15 +143,14 @@ class RunDirectory:
             elif entries:
                 path.unlink()
 
-    def forget_generations(self, first: int) -> None:
+    def set_aside_generations(self, first: int) -> None:
         """Set aside every generation from number `first` on."""
         for number in self._generation_numbers():
             if number >= first:
                 self._set_aside(self._generation_path(number), Torn("the evaluations do not lead to it"))
 
     def history(self) -> dict[str, Entry]:
-        """Every evaluation ever made with its task, by hash: generation after generation, those not yet
-        gathered last."""
+        """Return every evaluation with its task, by hash: generation by generation, those not yet gathered last."""
         while True:
             paths = self._evaluation_paths()
             entries = self._union(paths)
@@ -168,68 +159,51 @@ class RunDirectory:
                 return entries
 
     def evaluations(self) -> dict[str, Evaluation]:
-        """Every evaluation ever made, by hash."""
+        """Return every evaluation, by hash."""
         return {hash: evaluation for hash, (_, evaluation) in self.history().items()}
+
+    def damaged_evaluations(self) -> list[int]:
+        """Return the generations whose evaluations were set aside and have not been made again."""
+        torn = (path.with_suffix("") for path in (self.path / EVALUATIONS).glob(f"{GATHERED}*.parquet.torn"))
+        return sorted(_number_of(path) for path in torn if _is_gathered(path) and not path.exists())
+
+    def is_tidy(self, hashes: set[str]) -> bool:
+        """Return whether all evaluations are gathered and all weights belong to these hashes."""
+        stored = {path.stem for path in (self.path / WEIGHTS).glob("*.safetensors")}
+        return not self._single_paths() and stored <= hashes
 
     def save_weights(self, hash: str, weights: Arrays) -> None:
         """Keep the trained weights of an architecture."""
         self._save(WEIGHTS, hash, weights)
 
     def load_weights(self, hash: str) -> Arrays | None:
-        """The weights kept under that hash; None if there are none or they are torn."""
+        """Return the weights kept under that hash; None if there are none or they are damaged."""
         return self._read(self._arrays_path(WEIGHTS, hash), unpack_arrays)
 
     def prune_weights(self, keep: set[str]) -> None:
-        """Delete all weights but those of the hashes in `keep`."""
+        """Delete all weights except those of the hashes in `keep`."""
         self._prune(WEIGHTS, keep)
 
     def save_state(self, hash: str, state: Arrays) -> None:
-        """Keep the state of a training that paused."""
+        """Keep the state of a paused training."""
         self._save(PAUSED, hash, state)
 
     def load_state(self, hash: str) -> Arrays | None:
-        """The state kept under that hash; None if there is none or it is torn: the training then begins again."""
+        """Return the state kept under that hash; None if there is none or it is damaged: the training then starts
+        over."""
         return self._read(self._arrays_path(PAUSED, hash), unpack_arrays)
 
     def prune_states(self, keep: set[str]) -> None:
-        """Delete all states but those of the hashes in `keep`."""
+        """Delete all states except those of the hashes in `keep`."""
         self._prune(PAUSED, keep)
 
     def write_timing(self, timing: Timing) -> None:
-        """Keep where the time of this process went."""
+        """Record where the time of this process went."""
         self._write(self.path / SUMMARY, pack_timing(timing))
 
     def timing(self) -> Timing | None:
-        """Where the time of the last process went that reached the end; None if none did, or it is torn."""
+        """Return where the time of the last process that reached the end went; None if none did, or it is damaged."""
         return self._read(self.path / SUMMARY, unpack_timing)
-
-    def _write(self, path: Path, data: bytes) -> None:
-        assert self._release, "open the run with resume() to change it"
-        files.write_atomic(path, data)
-
-    def _read(self, path: Path, unpack: Callable[[bytes], Record]) -> Record | None:
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise UserError(f"cannot read {path}: {error.strerror}") from error
-        try:
-            return unpack(data)
-        except Torn as torn:
-            self._set_aside(path, torn)
-            return None
-        except UserError as error:
-            raise UserError(f"cannot use {path}: {error}") from error
-
-    def _set_aside(self, path: Path, torn: Torn) -> None:
-        fate = "ignored"
-        if self._release:
-            fate = f"set aside as {path.name}.torn"
-            os.replace(path, path.with_name(f"{path.name}.torn"))
-        warning = f"{path} is torn: {torn}; {fate}"
-        if warning not in self.warnings:
-            self.warnings.append(warning)
 
     def _read_generation(self, number: int) -> Generation | None:
         def unpack(data: bytes) -> Generation:
@@ -250,13 +224,16 @@ class RunDirectory:
     def _evaluation_paths(self) -> list[Path]:
         def age(path: Path) -> tuple[bool, int, str]:
             gathered = _is_gathered(path)
-            return not gathered, int(path.stem.removeprefix(GATHERED)) if gathered else 0, path.name
+            return not gathered, _number_of(path) if gathered else 0, path.name
 
         return sorted((self.path / EVALUATIONS).glob("[!.]*.parquet"), key=age)
 
+    def _single_paths(self) -> list[Path]:
+        return [path for path in self._evaluation_paths() if not _is_gathered(path)]
+
     def _union(self, paths: list[Path]) -> dict[str, Entry]:
-        """The entries of all whole files; of two for one hash, the one that was told, or trained further, or else
-        gathered first."""
+        """Return the entries of all undamaged files; of two for one hash, the one that was told, or trained further, or
+        else gathered first."""
         entries: dict[str, Entry] = {}
         for path in paths:
             for task, evaluation in self._read(path, tables.unpack_evaluations) or ():
@@ -264,11 +241,10 @@ class RunDirectory:
                     entries[task.hash] = (task, evaluation)
         return entries
 
-    def _drop_doubles(self) -> None:
-        """Delete what a `compact_evaluations` that was killed had gathered already."""
-        paths = self._evaluation_paths()
-        singles = [path for path in paths if not _is_gathered(path)]
-        gathered = self._union(list(filter(_is_gathered, paths))) if singles else {}
+    def _delete_gathered(self) -> None:
+        """Delete the single files that a `compact_evaluations` that was killed had gathered already."""
+        singles = self._single_paths()
+        gathered = self._union(list(filter(_is_gathered, self._evaluation_paths()))) if singles else {}
         for path in singles:
             for hash, (_, one) in self._union([path]).items():
                 if hash in gathered and _progress(one) <= _progress(gathered[hash][1]):
@@ -278,7 +254,7 @@ class RunDirectory:
         self._write(self._arrays_path(folder, hash), pack_arrays(arrays))
 
     def _prune(self, folder: str, keep: set[str]) -> None:
-        assert self._release, "open the run with resume() to change it"
+        assert self.is_locked, "open the run with resume() to change it"
         for path in (self.path / folder).glob("*.safetensors"):
             if path.stem not in keep:
                 path.unlink(missing_ok=True)
@@ -287,12 +263,13 @@ class RunDirectory:
         assert tables.HASH.fullmatch(hash), hash
         return self.path / folder / f"{hash}.safetensors"
 
-    def _lock(self) -> None:
-        self._release = weakref.finalize(self, os.close, files.lock(self.path / LOCK))
-
 
 def _is_gathered(path: Path) -> bool:
     return path.name.startswith(GATHERED) and path.stem.removeprefix(GATHERED).isdecimal()
+
+
+def _number_of(path: Path) -> int:
+    return int(path.stem.removeprefix(GATHERED))
 
 
 def _progress(evaluation: Evaluation) -> tuple[bool, int]:

@@ -8,8 +8,8 @@
 KEY = sha256(what a training depends on, the canonical genome, its seed), in hexadecimal digits. A store holds nothing
 that cannot be made again: delete it, or any part of it, whenever you like.
 
-Runs share it without locks, since a file appears whole and any two that are written for one key say the same. What is
-torn, or not what its name says, is told of once and trained again.
+Runs share it without locks, because files are renamed into place and any two for one key hold the same. A file that is
+damaged, or not what its name says, is reported once and trained again.
 """
 
 import json
@@ -39,21 +39,21 @@ STALE_SECONDS = 3600.0  # after which a file that is still being written belongs
 
 
 def canonical_text(value: Any) -> str:
-    """A text of plain values and dataclasses: one for equal values, whatever the order of fields.
+    """Return a text of plain values and dataclasses, the same for equal values whatever the order of their fields.
 
-    Fields at their default are left out, so that a new one changes no text where it means what was before.
+    Fields at their default are left out, so that a new field with a default changes no text.
     """
     return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"))
 
 
 class Store:
-    """The store at `path`, which need not exist, as one kind of training sees it.
+    """The store at `path`, which need not exist, for one kind of training.
 
     Args:
         path: the directory.
-        context: all that decides what a training gives besides the genome and its seed, as `canonical_text`.
-        note: is told one sentence of each file that cannot be used, and one if the store cannot be written, which
-            then goes on being read.
+        context: everything that a training depends on besides the genome and its seed, as `canonical_text`.
+        note: receives one sentence for each file that cannot be used, and one if the store cannot be written; it is
+            still read then.
     """
 
     def __init__(self, path: str | os.PathLike[str], context: str, note: Callable[[str], None]) -> None:
@@ -65,7 +65,7 @@ class Store:
         self._sweep()
 
     def find(self, task: Task) -> Evaluation | None:
-        """What was stored for that genome and seed; None if nothing was, or nothing that can be used."""
+        """Return what was stored for that genome and seed; None if nothing was, or nothing that can be used."""
         path = self._path(EVALUATIONS, task, "parquet")
         data = self._read(path)
         if data is None:
@@ -80,7 +80,7 @@ class Store:
         return evaluation
 
     def keep(self, task: Task, evaluation: Evaluation) -> None:
-        """Store an evaluation, unless one that got as far is there already."""
+        """Store an evaluation, unless one that was trained as far is there already."""
         known = self.find(task) if self._is_writable else None
         if known is None or _reach(known) < _reach(evaluation):
             self._write(self._path(EVALUATIONS, task, "parquet"), tables.pack_evaluations([(task, evaluation)]))
@@ -99,7 +99,7 @@ class Store:
             self._write(path, source.read_bytes())
 
     def take_weights(self, task: Task, target: Path) -> bool:
-        """Put the stored weights at `target`, by a hard link where that is possible. False if none can be used."""
+        """Put the stored weights at `target`, by a hard link where possible. Return False if none can be used."""
         path = self._path(WEIGHTS, task, "safetensors")
         data = self._read(path)
         if data is None:
@@ -162,7 +162,7 @@ class Store:
             path.unlink()
 
     def _sweep(self) -> None:
-        """Delete what processes that were killed left half written."""
+        """Delete what killed processes left half written."""
         with suppress(OSError):  # there is no store yet, it cannot be written, or another process sweeps too
             for path in (self.path / NEW).iterdir():
                 if UNFINISHED.fullmatch(path.name) and time.time() - path.stat().st_mtime > STALE_SECONDS:

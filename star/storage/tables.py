@@ -1,4 +1,4 @@
-"""Generations and evaluations as sealed Parquet files, and back; no file is believed unchecked.
+"""Generations and evaluations as sealed Parquet files, and back; every value that is read is checked.
 
 One row an individual or an evaluation, one float64 column an objective (null where it has none); what belongs
 to the whole generation is JSON in the file's metadata.
@@ -82,7 +82,7 @@ Row = dict[str, Any]
 
 
 def pack_generation(generation: Generation) -> bytes:
-    """The generation's file; equal generations give equal bytes."""
+    """Return the file of a generation; equal generations give equal bytes."""
     assert _is_generation(generation), generation
     front = {one.id for one in generation.front}
     survivors = {one.id for one in generation.individuals}
@@ -99,12 +99,12 @@ def pack_generation(generation: Generation) -> bytes:
 
 
 def unpack_generation(data: bytes) -> Generation:
-    """The generation in `data`. Torn if it was not written so; UserError if another schema wrote it."""
+    """Return the generation in `data`. Raise Torn if it was not written so, UserError if another schema wrote it."""
     return _unpack(data, INDIVIDUAL_COLUMNS, _generation)
 
 
 def pack_evaluations(entries: Sequence[Entry]) -> bytes:
-    """The file of these evaluations, in their order."""
+    """Return the file of these evaluations, in their order."""
     rows: list[Row] = []
     for task, evaluation in entries:
         assert _is_entry((task, evaluation)), (task, evaluation)
@@ -117,13 +117,12 @@ def pack_evaluations(entries: Sequence[Entry]) -> bytes:
 
 
 def unpack_evaluations(data: bytes) -> list[Entry]:
-    """The evaluations in `data`; errors as `unpack_generation`."""
+    """Return the evaluations in `data`; errors as in `unpack_generation`."""
     return _unpack(data, EVALUATION_COLUMNS, _entries)
 
 
-def strike_arrivals(entries: Sequence[Entry], first: int) -> list[Entry]:
-    """The same, but what was told as number `first` or later is as if it had not been told yet, and what was not told
-    as if it had been recorded in no order."""
+def clear_arrivals(entries: Sequence[Entry], first: int) -> list[Entry]:
+    """Return the entries with order, arrival and number of asks cleared where the arrival is not below `first`."""
     return [
         (task, one if 0 < one.arrival < first else replace(one, arrival=0, asked=0, entry=0)) for task, one in entries
     ]

@@ -480,3 +480,19 @@ def test_the_guide_says_which_structure_knows_which_key():
     for key, (_, known) in _rows("[operators.NAME]").items():
         structures = {str(rules.structure) for rules in ALL if key in rules.knows}
         assert known == "all" if key in COMMON else set(known.split(", ")) == structures, key
+
+
+@pytest.mark.parametrize("key", ["tokens", "batch_size", "seq_len", "valid_tokens"])
+def test_a_recipe_of_nothing_is_refused(key):
+    recipe = {
+        "tokens": 64,
+        "batch_size": 2,
+        "seq_len": 16,
+        "valid_tokens": 64,
+        "optimizer": "muon",
+        "learning_rate": 0.02,
+    }
+    sizes = "[scale]\nslots = 3\nd_model = 16\nhead_dim = 4\nvocab_size = 256\nseq_len = 16\n\n[recipe]\n"
+    lines = [f"{name} = {value!r}".replace("'", '"') for name, value in (recipe | {key: 0}).items()]
+    with pytest.raises(UserError, match=f"{key} of a recipe must be at least 1, not 0"):
+        catalogue.read_scale(sizes + "\n".join(lines), "mine")

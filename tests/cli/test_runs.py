@@ -235,6 +235,9 @@ def test_a_run_over_all_levels_of_the_extended_deck(star, tmp_path):
     text = (run / "run.toml").read_text()
     (run / "run.toml").write_text(text.replace('levels = "all"', 'levels = "backbone"'))
     code, out, err = star("resume", run)
+    assert code == 2 and "has levels = 'backbone', but the run was made with levels = 'all'" in err
+    (run / "made_with.json").unlink()  # as in runs of 0.1.0
+    code, out, err = star("resume", run, "--generations", "+1")
     assert code == 2 and "deck extended and levels backbone cannot give: the run was made with others" in err
 
 

@@ -1,6 +1,7 @@
 """The corpus loader: what is read, how it is split, when reading stops, and each mistake's sentence."""
 
 import json
+import os
 import sysconfig
 from itertools import repeat
 from pathlib import Path
@@ -133,6 +134,14 @@ def write_text(folder: Path, text: str) -> Path:
     path = folder / "one.txt"
     path.write_text(text)
     return path
+
+
+def test_a_file_whose_name_is_not_utf8_is_read(tmp_path):
+    folder = write_files(tmp_path / "text", numbered(5))
+    digest = load(folder).digest
+    (folder / os.fsdecode(b"r\xff.txt")).write_text("and more of it\n")
+    assert load(folder).train.size + load(folder).valid.size > 5 * len("<0> some words\n")
+    assert load(folder).digest != digest
 
 
 def test_a_file_given_twice_is_read_once(tmp_path):

@@ -410,7 +410,7 @@ def test_refusals(tmp_path, config, driver):
     assert not (tmp_path / "new").exists(), "a run that cannot begin leaves nothing"
     Path(config.corpus[0]).write_text("another text altogether\n" * 200)
     with pytest.raises(UserError, match="the corpus is not the one that this run began with"):
-        driver.resume(RunDirectory(run.path))
+        driver.resume(RunDirectory(run.path), 1)
 
 
 def test_other_versions_are_told_of(tmp_path, config, driver, monkeypatch):

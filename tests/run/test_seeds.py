@@ -11,8 +11,11 @@ from support.tiny import CONFIG, contents, invent, write_text
 from star.architecture import catalogue
 from star.architecture.genome import Space, canonical, genome_hash, parse, split, tile, to_text
 from star.errors import UserError
+from star.records import Status
+from star.run.evolve import Interrupted
 from star.run.plan import plan_run
-from star.run.seeds import choose_seeds, lineage, resolve_seeds, seed_names
+from star.run.progress import Silent
+from star.run.seeds import choose_seeds, lineage, resolve_seeds, seed_names, seed_results
 from star.run.settings import Settings, from_toml
 from star.search.plan import Plan
 from star.search.search import Search
@@ -172,6 +175,42 @@ def test_a_run_begins_with_its_seeds_and_resumes_without_what_they_came_from(tmp
     assert contents(run) == whole
 
 
+@pytest.mark.parametrize("mode", ["generations", "steady"])
+def test_what_every_seed_came_to_is_known_whatever_became_of_it(tmp_path, config, mode):
+    """On the front, dominated, failed: by the names that a person gave, from the directory alone."""
+    named = ("transformer-pp", "lfm2-like", "31111-91111-91111", "51111-51111-71111", "mamba", "71111-91111")
+    run = RunDirectory(tmp_path / "run")
+    assert seed_results_of(config, run, named, mode) == []
+    DRIVER.resume(run)
+    found = seed_results(RunDirectory(run.path).open())
+    genomes = resolve_seeds(plan_run(replace(config, seed_genomes=named)))
+    assert [(one.name, one.id) for one in found] == [(name, i) for i, name in enumerate(genomes.values())]
+    known, columns = run.evaluations(), {"quality_bpb", "params", "cache_bytes"}
+    for one, genome in zip(found, genomes, strict=True):
+        evaluation = known[genome_hash(genome)]
+        assert (one.status, one.objectives) == (evaluation.status, evaluation.objectives)
+        assert (one.objectives.keys() == columns) == (one.status is Status.OK)
+    front = {one.id for one in run.latest_generation().front}
+    assert {one.id in front for one in found} == {True, False} and len({one.status for one in found}) == 2
+    born = {one.id: one for generation in run.generations() for one in generation.individuals}
+    assert all(born[one.id].hash == genome_hash(genome) for one, genome in zip(found, genomes, strict=True))
+    (run.path / "made_with.json").unlink()
+    names = [one.name for one in seed_results(run)]
+    assert names[0] == catalogue.load("transformer-pp").title and names[2] == to_text(list(genomes)[2])
+
+
+def seed_results_of(config, run, named, mode):
+    """What is known of the seeds of a run that was stopped before anything landed."""
+
+    class Stopped(Silent):
+        def generation_started(self, number, proposals, proxies):
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted):
+        DRIVER.evolve(replace(config, seed_genomes=named, mode=mode), run, Stopped())
+    return seed_results(run)
+
+
 def test_more_seeds_than_places_are_told_of(tmp_path, config):
     notes, texts = Witness(), ("11111", "21111", "31111", "41111", "51111", "61111", "71111")
     run = RunDirectory(tmp_path / "run")
@@ -210,12 +249,12 @@ def test_a_seed_that_cannot_be_built_at_the_target_is_left_out(tmp_path, runs):
     path = tmp_path / "six.toml"
     path.write_text("[scale]\nslots = 4\nd_model = 48\nhead_dim = 8\nvocab_size = 256\nseq_len = 64\n")
     notes, config = [], Settings(target=str(path), seed_genomes=("31111", "11111"), slots=4)
-    assert choose_seeds(plan_run(config), notes.append) == [tile(parse("11111"), 4)]
+    assert list(choose_seeds(plan_run(config), notes.append)) == [tile(parse("11111"), 4)]
     assert notes == [f"seed genome 31111 is left out: {plan_run(config).screen().refusal(tile(parse('31111'), 4))}"]
     assert "SA-3" in notes[0]
     config = Settings(max_params=1.0, seed_genomes=(str(runs["plain"]),))
     notes.clear()
-    assert choose_seeds(plan_run(config), notes.append) == []
+    assert list(choose_seeds(plan_run(config), notes.append)) == []
     assert all(note.startswith(f"seed genome {runs['plain']}:"[:72]) for note in notes) and len(notes) > 1
 
 

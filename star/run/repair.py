@@ -1,0 +1,95 @@
+"""Making again what damage to its files took from a run, so that it goes on as it would have gone on without it.
+
+The search of a recorded generation follows from the generation before and from evaluations, so that it can be asked
+once more: what it asks for and is not recorded any more is trained again, from the same seed.
+"""
+
+from collections.abc import Callable, Sequence
+
+from star.records import Generation
+from star.run.damage import lost_evaluations, lost_generations
+from star.run.evolution import Evolution
+from star.run.plan import RunPlan
+from star.run.progress import Progress
+from star.run.settings import STEADY
+from star.run.summary import Clock
+from star.storage.run_directory import RunDirectory
+from star.workers.pool import Pool
+
+
+def find_loss(plan: RunPlan, run: RunDirectory, note: Callable[[str], None]) -> int | None:
+    """Return the first generation of which something is lost that can be made again; None if there is none.
+
+    `note` is told what is lost. A steady run needs no repair, because it always follows its evaluations from the first.
+    """
+    evaluations, generations = lost_evaluations(run), lost_generations(run)
+    if plan.settings.mode == STEADY or not (evaluations or generations):
+        return None
+    if evaluations and (reason := _irreproducible(plan)):
+        note(
+            f"evaluations of generation {evaluations[0]} are lost and cannot be made again, because {reason}: "
+            "what follows may differ from what would have followed without the damage"
+        )
+        return None
+    first = min(evaluations + generations)
+    note(f"files of generation {first} are damaged or missing: what was in them is made again")
+    return first
+
+
+def repair(first: int, plan: RunPlan, run: RunDirectory, clock: Clock, progress: Progress, pool: Pool) -> None:
+    """Make again what is lost of a run from generation `first` on."""
+    _Repair(first, plan, run, clock, progress).finish(pool)
+
+
+def _irreproducible(plan: RunPlan) -> str:
+    """Return why training a proxy again would not give what it gave; empty if it would."""
+    if plan.settings.warm_weights:
+        return "children began with the weights of their parents"
+    if any(one.needs_latency for one in plan.objectives):
+        return "what is measured again differs"
+    return ""
+
+
+class _Repair(Evolution):
+    """A search that stands before the first lost generation, and goes as far as the run is recorded. Generations that
+    are there are compared; those that are missing are written once a later one confirms them."""
+
+    def __init__(self, first: int, plan: RunPlan, run: RunDirectory, clock: Clock, progress: Progress) -> None:
+        self._first = first
+        self._recorded: dict[int, Generation] = {}
+        self._unconfirmed: list[Generation] = []
+        self._is_off = False
+        super().__init__(plan, run, clock, progress)
+
+    def finish(self, pool: Pool) -> Generation:
+        """Go as far as the run is recorded, or to the first generation that comes out otherwise."""
+        while not self._is_off and self._number() <= max(self._recorded):
+            self._advance(pool)
+        return self.latest
+
+    def _find_latest(self, recorded: Sequence[Generation]) -> Generation | None:
+        self._recorded = {one.number: one for one in recorded}
+        return self._recorded.get(self._first - 1)
+
+    def _number(self) -> int:
+        return self.latest.number + 1 if self.latest else 0
+
+    def _keep(self, generation: Generation) -> None:
+        others = {hash for hash, one in self._proxies.results.items() if one.generation != generation.number}
+        self._run.compact_evaluations(generation.number, others)
+        then = self._recorded.get(generation.number)
+        if then is None:
+            self._unconfirmed.append(generation)
+        elif then != generation:
+            self._is_off = True
+            self._progress.noted(
+                f"generation {generation.number} comes out otherwise than it is recorded: the record is kept, and what "
+                "follows may differ from what would have followed without the damage"
+            )
+        else:
+            for one in self._unconfirmed:
+                self._run.write_generation(one, others)
+            self._unconfirmed.clear()
+
+    def _tidy(self) -> None:
+        """Leave all files as they are."""
