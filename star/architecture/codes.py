@@ -50,6 +50,9 @@ class Nonlinearity(IntEnum):
     SWISH = 4
     GELU = 5
     SQUARED_RELU = 6
+    GATED_SQUARED_RELU = 7
+    XIELU = 8
+    CLIPPED_SWISH = 9
 
 
 class ChannelMixing(IntEnum):
@@ -83,6 +86,8 @@ class FeatureChannelMixing(IntEnum):
     COMPRESSED = 6  # dense, then all of it to unit mean square, with a learned gain
 
 
+# Nonlinearities that a genome may bring, and that searches do not draw, so that a seed leads where it led.
+UNSEARCHED = (Nonlinearity.GATED_SQUARED_RELU, Nonlinearity.XIELU, Nonlinearity.CLIPPED_SWISH)
 EVERY_CHANNEL = 0  # repeat code: one feature vector serves every channel of the operator
 WITHIN_HEAD = 7  # repeat code: one number serves every channel of a head
 EVERY_HEAD = 9  # repeat code: the vector of one head serves every head

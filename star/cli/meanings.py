@@ -30,6 +30,9 @@ OPERATOR_GENOME = {
         Nonlinearity.SWISH: "swish of the gate",
         Nonlinearity.GELU: "GELU of the gate",
         Nonlinearity.SQUARED_RELU: "squared ReLU",
+        Nonlinearity.GATED_SQUARED_RELU: "squared ReLU of the gate; a search draws neither this nor what follows",
+        Nonlinearity.XIELU: "xIELU, with two parameters",
+        Nonlinearity.CLIPPED_SWISH: "clipped swish of the gate",
     },
     "channel mixing": {
         ChannelMixing.DIAGONAL: "diagonal: every channel on its own",

@@ -1,13 +1,11 @@
 """More of what published families do: sinks, scaled residuals and logits, no norm before the head; in modules, in
 prices and in exported files."""
 
-import importlib.util
-import sys
 from dataclasses import replace
 
 import pytest
 import torch
-from support.families import build, check_logits
+from support.families import build, check_exported, check_logits
 from support.states import (
     attention_state,
     block_norms,
@@ -22,12 +20,11 @@ from transformers import GptOssConfig, GptOssForCausalLM, GraniteConfig, Granite
 from transformers.models.gpt_oss import modeling_gpt_oss
 from transformers.models.llama.modeling_llama import LlamaMLP
 
-from star.architecture.genome import decode, parse
+from star.architecture.genome import decode
 from star.architecture.spec import Style, Variant
-from star.architecture.structures import check_variant, specify
+from star.architecture.structures import check_variant
 from star.cost.cost import price
 from star.errors import UserError
-from star.export.single_file import ExportHeader, model_source
 
 TOKENS = torch.arange(12).reshape(2, 6)
 
@@ -131,19 +128,9 @@ def test_impossible_numbers(number):
 
 
 @torch.no_grad()
-def test_an_exported_file_computes_the_same(tmp_path, monkeypatch):
+def test_an_exported_file_computes_the_same(tmp_path):
     heads = Variant(sinks=True, score_cap=2.0)
     style = {"final_norm": False, "residual_scale": 0.5, "logit_scale": 3.0}
     dims = make_dims(32, 8, {"SA-1": heads, "SWA-GQA": replace(heads, window=2)}, **style)
-    genome = parse("11111-201111-91111")
     model = build("11111-201111-91111", dims)
-    header = ExportHeader(genome=genome, facts=(), context=12, dtype_bytes=2)
-    path = tmp_path / "exported_more.py"
-    path.write_text(model_source(specify(decode(genome), dims), header))
-    found = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(found)
-    monkeypatch.setitem(sys.modules, path.stem, module)
-    found.loader.exec_module(module)
-    exported = module.LanguageModel(module.SPEC).double()
-    exported.load_state_dict(model.state_dict())
-    assert torch.equal(exported(TOKENS), model(TOKENS))
+    check_exported("11111-201111-91111", dims, model, tmp_path)

@@ -1,7 +1,10 @@
 """Whole models against `transformers`' own classes: the same weights, the same logits, token by token too."""
 
+import importlib.util
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from torch import nn
 from star.architecture.genome import decode, parse
 from star.architecture.spec import Dimensions
 from star.architecture.structures import specify
+from star.export.single_file import ExportHeader, model_source
 from star.model.language_model import LanguageModel
 
 TOKENS = 19
@@ -48,6 +52,26 @@ def copy_weights(reference: nn.Module, state: dict[str, torch.Tensor]) -> None:
     for name, tensor in state.items():
         assert tensor.shape == known[name].shape, (name, tensor.shape, known[name].shape)
     reference.load_state_dict(state)
+
+
+@torch.no_grad()
+def check_exported(genome: str, dims: Dimensions, model: LanguageModel, folder: Path) -> str:
+    """The exported file of a genome computes what its model does. Returns its text."""
+    header = ExportHeader(genome=parse(genome), facts=(), context=12, dtype_bytes=2)
+    text = model_source(specify(decode(parse(genome)), dims), header)
+    path = folder / "exported.py"
+    path.write_text(text)
+    found = importlib.util.spec_from_file_location(path.stem, path)
+    assert found and found.loader
+    module = importlib.util.module_from_spec(found)
+    sys.modules[path.stem] = module
+    found.loader.exec_module(module)
+    del sys.modules[path.stem]
+    exported = module.LanguageModel(module.SPEC).double()
+    exported.load_state_dict(model.state_dict())
+    tokens = torch.arange(12).reshape(2, 6)
+    assert torch.equal(exported.eval()(tokens), model(tokens))
+    return text
 
 
 @torch.no_grad()

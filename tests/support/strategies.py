@@ -5,6 +5,7 @@ from dataclasses import replace
 from hypothesis import assume
 from hypothesis import strategies as st
 
+from star.architecture.codes import Nonlinearity
 from star.architecture.genome import Space, decode
 from star.architecture.genome.space import CLASS_ALPHABET
 from star.architecture.spec import NORM_PLACES, NORMS, POSITIONS, Style, Variant
@@ -27,7 +28,8 @@ def three_level_genomes(min_slots: int = 1, max_slots: int = 8):
 
     def of_depth(num_slots: int):
         space = Space(num_slots, "extended", levels="all")
-        classes = [st.sampled_from(values) for values in CLASS_ALPHABET] * space.num_classes
+        values = [*CLASS_ALPHABET[:3], tuple(map(int, Nonlinearity)), *CLASS_ALPHABET[4:]]  # also what no search draws
+        classes = [st.sampled_from(one) for one in values] * space.num_classes
         return st.tuples(st.just(-space.num_classes), *classes, *_backbone(space)).map(space.repair)
 
     return st.integers(min_slots, max_slots).flatmap(of_depth)
@@ -80,6 +82,9 @@ SIZES = {  # values of what a variant may say in numbers, words and yes or no; m
     "routed_scale": (2.5,),
     "normalised": (False, True),
     "shared_gate": (True,),
+    "clip_limit": (0.0, 0.5),
+    "swish_slope": (1.0,),
+    "value_shift": (0.0,),
 }
 
 

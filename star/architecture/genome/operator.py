@@ -11,6 +11,7 @@ from functools import lru_cache
 from hashlib import sha256
 
 from star.architecture.codes import (
+    UNSEARCHED,
     ChannelMixing,
     FeatureChannelMixing,
     FeatureTokenMixing,
@@ -75,13 +76,13 @@ def as_codes(codes: Sequence[int]) -> Codes:
 @lru_cache(maxsize=1_024)
 def nearest_codes(codes: tuple[int, ...]) -> Codes:
     """The meaningful codes nearest to any four: of the same token mixing if there is one of that number, then with the
-    fewest genes changed, then the least changed."""
+    fewest genes changed, then the least changed. A nonlinearity that is not searched stays, but none becomes one."""
 
     def distance(known: Codes) -> tuple:
         gaps = [abs(int(a) - b) for a, b in zip(known, codes, strict=True)]
         return gaps[0], sum(map(bool, gaps)), sum(gaps), known
 
-    return min(MEANINGS, key=distance)
+    return min((known for known in MEANINGS if known[2] not in UNSEARCHED or known[2] == codes[2]), key=distance)
 
 
 def repair_rows(rules: StructureRules, codes: Codes, rows: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import numpy as np
 
+from star.architecture.codes import UNSEARCHED, Nonlinearity
 from star.architecture.genome.alphabet import GENES, GENES_PER_SLOT, num_groups
 from star.architecture.genome.codec import MAX_CLASSES, check_deck_size, check_slot, join, slot_bounds, split
 from star.architecture.genome.deck import DECK, DECKS, EMPTY
@@ -33,7 +34,7 @@ LEVELS = ("backbone", "all")
 # The values of each integer of a class that mutation draws from.
 CLASS_ALPHABET: tuple[tuple[int, ...], ...] = (
     (1, 2),
-    *(tuple(int(code) for code in codes) for _, codes in CODES),
+    *(tuple(int(code) for code in codes if codes is not Nonlinearity or code not in UNSEARCHED) for _, codes in CODES),
     *ALPHABET * MAX_GROUPS,
 )
 

@@ -6,6 +6,7 @@ from itertools import product
 from star.architecture.codes import ChannelMixing, Nonlinearity, Sparsity, TokenMixing
 from star.architecture.spec import Dimensions, LivSpec, ModelSpec, Slot, Style, Variant
 from star.architecture.structures import attention, convolution, memoryless, recurrence
+from star.architecture.structures.memoryless import CLIPPING
 from star.architecture.structures.structure import StructureRules, check_features, check_known
 from star.errors import UserError
 
@@ -43,6 +44,10 @@ def check_variant(liv: LivSpec, variant: Variant) -> None:
     check_features(rules, liv, variant)
     if variant.gate and liv.token_mixing is TokenMixing.DIAGONAL and not liv.has("V"):
         raise UserError(f"gate cannot be true for {liv.name}, which has no feature V")
+    if liv.nonlinearity is not Nonlinearity.CLIPPED_SWISH:
+        for name in CLIPPING:
+            if getattr(variant, name) != getattr(Variant(), name):
+                raise UserError(f"{name} means nothing to {liv.name}, whose nonlinearity is no clipped swish")
     if variant.window and liv.sparsity is not Sparsity.BANDED:
         raise UserError(f"window means nothing to {liv.name}, which looks at all of the context")
     if variant.positions == "learned":

@@ -17,11 +17,17 @@ NAMES = {
     Nonlinearity.SWISH: "swish",
     Nonlinearity.GELU: "gelu",
     Nonlinearity.SQUARED_RELU: "relu^2",
+    Nonlinearity.GATED_SQUARED_RELU: "relu^2",
+    Nonlinearity.XIELU: "xielu",
+    Nonlinearity.CLIPPED_SWISH: "swish",
 }
+UNGATED = (Nonlinearity.SQUARED_RELU, Nonlinearity.XIELU)
+CLIPPING = ("clip_limit", "swish_slope", "value_shift")
+XIELU = ",  xielu(c) = c / 2 + (softplus(p) c^2 if c > 0, else (1/2 + softplus(n)) (exp(c) - 1 - c))"
 
 
 class MemorylessRules(StructureRules):
-    """y = W (sigma(C) V), or W sigma(C) with the squared ReLU, which needs no gate."""
+    """y = W (sigma(C) V), or W sigma(C) with the squared ReLU and xIELU, which need no gate."""
 
     structure = Structure.MEMORYLESS
     token_mixing = TokenMixing.DIAGONAL
@@ -32,12 +38,12 @@ class MemorylessRules(StructureRules):
     shareable = "CV"
     ties = (Tie("V", "C", (2,)),)
     kept_per_flop = 0.0
-    knows = ("d_ff", "gate")
+    knows = ("d_ff", "gate", *CLIPPING)
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
         gate = Choices("C", (1, 3, 7), (2, 4), RATIOS)
         value = Choices("V", (1, 3, 7), (2, 4), RATIOS)
-        return (gate,) if nonlinearity is Nonlinearity.SQUARED_RELU else (gate, value)
+        return (gate,) if nonlinearity in UNGATED else (gate, value)
 
     def widths(self, liv: LivSpec, dims: Dimensions) -> dict[str, int]:
         return dict.fromkeys("CV", liv.variant.d_ff or liv.group("C").width(dims))
@@ -46,14 +52,15 @@ class MemorylessRules(StructureRules):
         return "V" if variant.gate is False else ""
 
     def params(self, liv: LivSpec, dims: Dimensions) -> int:
-        return self.out_params(liv, liv.group("C").width(dims), dims)
+        activation = 2 if liv.nonlinearity is Nonlinearity.XIELU else 0
+        return self.out_params(liv, liv.group("C").width(dims), dims) + activation
 
     def flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:
         return 2 * tokens * liv.group("C").width(dims) * dims.d_model
 
     def equation(self, liv: LivSpec) -> str:
-        gate = f"{NAMES[liv.nonlinearity]}(C_i)" if NAMES[liv.nonlinearity] else "C_i"
-        return f"y_i = {gate} * V_i" if liv.has("V") else f"y_i = {gate}"
+        text = f"y_i = {unit_text(liv, 'C_i', 'V_i' if liv.has('V') else '')}"
+        return text + XIELU if liv.nonlinearity is Nonlinearity.XIELU else text
 
 
 class RoutedRules(MemorylessRules):
@@ -62,6 +69,7 @@ class RoutedRules(MemorylessRules):
     structure = Structure.ROUTED
     channel_mixing = ChannelMixing.ROUTED
     channel_meaning = "routed: the best of several experts"
+    nonlinearities = tuple(one for one in NAMES if one is not Nonlinearity.XIELU)
     ties = (Tie("V", "C", (2, 3)), Tie("U", "S", (2, 3)))
     conditions = MappingProxyType(
         {
@@ -73,9 +81,10 @@ class RoutedRules(MemorylessRules):
     deferred = "CV"
     relative_time = 3.0
     knows = ("d_ff", "num_experts", "experts_per_token", "gate", "scoring", "normalised", "routed_scale")
+    knows += CLIPPING
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
-        gated = nonlinearity is not Nonlinearity.SQUARED_RELU
+        gated = nonlinearity not in UNGATED
         width = {"expansion": RATIOS, "repeat": (1, 2, 4, 8)}
         found = [Choices(role, (1,), (2,), **width) for role in ("CV" if gated else "C")]
         found.append(Choices("R", (1,), (2,), (2, 4, 8, 16, 32), (1, 2, 4, 8)))
@@ -139,11 +148,10 @@ class RoutedRules(MemorylessRules):
         return 2 * tokens * (width + (liv.group("S").width(dims) if liv.has("S") else 0)) * dims.d_model
 
     def equation(self, liv: LivSpec) -> str:
-        name, router = NAMES[liv.nonlinearity], liv.group("R")
-        expert = (f"{name}(C_ie)" if name else "C_ie") + (" * V_ie" if liv.has("V") else "")
+        router, expert = liv.group("R"), unit_text(liv, "C_ie", "V_ie" if liv.has("V") else "")
         text = f"y_i = sum over the best {router.repeat} of {router.expansion} experts e of g_ie W_e ({expert})"
         if liv.has("S"):
-            shared = (f"{name}(S_i)" if name else "S_i") + (" * U_i" if liv.has("U") else "")
+            shared = unit_text(liv, "S_i", "U_i" if liv.has("U") else "")
             text += f" + sigmoid(x . w) W_S ({shared})" if liv.variant.shared_gate else f" + W_S ({shared})"
         score, is_normalised = scoring_of(liv)
         factor = "" if liv.variant.routed_scale == 1 else f"{liv.variant.routed_scale:g} "
@@ -159,6 +167,18 @@ class RoutedSharedRules(RoutedRules):
 
 
 STRUCTURES = (MemorylessRules(), RoutedRules(), RoutedSharedRules())
+
+
+def unit_text(liv: LivSpec, gate: str, value: str) -> str:
+    """What a unit does to its features, as text; `value` is empty without one."""
+    name, variant = NAMES[liv.nonlinearity], liv.variant
+    if liv.nonlinearity is Nonlinearity.CLIPPED_SWISH:
+        if variant.clip_limit:
+            gate, value = f"min({gate}, {variant.clip_limit:g})", value and f"clip({value}, {variant.clip_limit:g})"
+        name = f"{name}_{variant.swish_slope:g}"
+        value = f"({value} + {variant.value_shift:g})" if value and variant.value_shift else value
+    gate = f"{name}({gate})" if name else gate
+    return f"{gate} * {value}" if value else gate
 
 
 def scoring_of(liv: LivSpec) -> tuple[str, bool]:

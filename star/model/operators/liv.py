@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from star.architecture.codes import Structure
+from star.architecture.codes import Nonlinearity, Structure
 from star.architecture.spec import Dimensions, LivSpec
 from star.model.operators.attention import Attention
 from star.model.operators.convolution import GatedConvolution
@@ -22,15 +22,18 @@ from star.model.operators.gated_recurrence import GatedRecurrence
 from star.model.operators.latent_attention import LatentAttention
 from star.model.operators.linear_attention import LinearAttention
 from star.model.operators.memory import Kept, Memory
-from star.model.operators.memoryless import Memoryless
+from star.model.operators.memoryless import Memoryless, TunedMemoryless
 from star.model.operators.recurrence import Recurrence
-from star.model.operators.routed import Routed
+from star.model.operators.routed import Routed, TunedRouted
 from star.model.operators.state_space import StateSpace
 from star.model.ops.shapes import BTD
 
-MIXERS = {
+MIXERS = {  # of a structure; or of a structure with a nonlinearity
     Structure.MEMORYLESS: Memoryless,
     Structure.ROUTED: Routed,
+    (Structure.MEMORYLESS, Nonlinearity.XIELU): TunedMemoryless,
+    (Structure.MEMORYLESS, Nonlinearity.CLIPPED_SWISH): TunedMemoryless,
+    (Structure.ROUTED, Nonlinearity.CLIPPED_SWISH): TunedRouted,
     Structure.ATTENTION: Attention,
     Structure.LATENT_ATTENTION: LatentAttention,
     Structure.CONVOLUTION: GatedConvolution,
@@ -68,7 +71,7 @@ class Liv(nn.Module):
                 self.featurizer[group.role] = owner.featurizer[group.role]
             elif not ready:
                 self.featurizer[group.role] = made[group.role] = make_feature(group, dims, liv)
-        self.mixer = MIXERS[liv.structure](liv, dims)
+        self.mixer = (MIXERS.get((liv.structure, liv.nonlinearity)) or MIXERS[liv.structure])(liv, dims)
         self.mixer.start(made)
         self.out = self.mixer.make_out(dims, liv.variant.out_bias)
 

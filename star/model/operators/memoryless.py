@@ -3,14 +3,22 @@
     y_i = g(C_i) V_i,   T_ii = W diag(g(C_i)) W_V,   T_ij = 0 otherwise
 
 g = swish is SwiGLU, GELU GEGLU, ReLU ReGLU, none the bilinear unit (Shazeer 2020, arXiv:2002.05202). The squared ReLU
-stands alone: y_i = relu(C_i)^2, without V (So et al. 2021, arXiv:2109.08668).
+stands alone: y_i = relu(C_i)^2, without V (So et al. 2021, arXiv:2109.08668); in BitNet b1.58 2B4T it is a gate (Ma et
+al. 2025, arXiv:2504.12285). xIELU stands alone too and learns two numbers, p and n (Huang and Schlag 2024,
+arXiv:2411.13010). The clipped swish of gpt-oss (Agarwal et al. 2025, arXiv:2508.10925) has a limit l, a slope a and a
+shift s:
+
+    y_i = c sigmoid(a c) (clip(V_i, -l, l) + s),   c = min(C_i, l)
 """
+
+import math
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from star.architecture.codes import Nonlinearity
-from star.architecture.spec import Dimensions, LivSpec
+from star.architecture.spec import Dimensions, LivSpec, Variant
 from star.model.operators.memory import Memory
 from star.model.operators.mixer import Mixer
 from star.model.ops.shapes import BTD
@@ -26,12 +34,45 @@ def squared_relu(x: torch.Tensor) -> torch.Tensor:
     return F.relu(x).square()
 
 
+class Xielu(nn.Module):
+    """c / 2 + softplus(p) c^2 above zero, c / 2 + (1/2 + softplus(n)) (exp(c) - 1 - c) below; both factors begin at
+    0.8."""
+
+    def __init__(self, variant: Variant) -> None:
+        super().__init__()
+        self.positive = nn.Parameter(torch.full((1,), math.log(math.expm1(0.8))))
+        self.negative = nn.Parameter(torch.full((1,), math.log(math.expm1(0.3))))
+
+    def forward(self, c: torch.Tensor, v: torch.Tensor | None = None) -> torch.Tensor:
+        # Below zero the curvature is taken where c is negative for certain, so that no gradient is that of an overflow.
+        low = torch.expm1(c.clamp(max=0.0)) - c.clamp(max=0.0)
+        y = F.softplus(self.positive) * F.relu(c).square() + (0.5 + F.softplus(self.negative)) * low + 0.5 * c
+        return y if v is None else y * v
+
+
+class ClippedSwish(nn.Module):
+    """c sigmoid(a c) (V + s), with c = C and V clipped."""
+
+    def __init__(self, variant: Variant) -> None:
+        super().__init__()
+        self.limit = variant.clip_limit or math.inf
+        self.slope, self.shift = variant.swish_slope, variant.value_shift
+
+    def forward(self, c: torch.Tensor, v: torch.Tensor | None = None) -> torch.Tensor:
+        c = c.clamp(max=self.limit)
+        y = c * torch.sigmoid(self.slope * c)
+        return y if v is None else y * (v.clamp(-self.limit, self.limit) + self.shift)
+
+
 ACTIVATIONS = {
     Nonlinearity.NONE: identity,
     Nonlinearity.RELU: F.relu,
     Nonlinearity.SWISH: F.silu,
     Nonlinearity.GELU: F.gelu,
     Nonlinearity.SQUARED_RELU: squared_relu,
+    Nonlinearity.GATED_SQUARED_RELU: squared_relu,
+    Nonlinearity.XIELU: Xielu,
+    Nonlinearity.CLIPPED_SWISH: ClippedSwish,
 }
 
 
@@ -46,6 +87,17 @@ class Memoryless(Mixer):
     def forward(self, *, c: BTD, v: BTD | None = None, memory: Memory | None = None) -> BTD:
         y = self.activation(c)
         return y if v is None else y * v
+
+
+class TunedMemoryless(Memoryless):
+    """The same with an activation that has numbers of its own."""
+
+    def __init__(self, liv: LivSpec, dims: Dimensions) -> None:
+        super().__init__(liv, dims)
+        self.activation = ACTIVATIONS[liv.nonlinearity](liv.variant)
+
+    def forward(self, *, c: BTD, v: BTD | None = None, memory: Memory | None = None) -> BTD:
+        return self.activation(c, v)
 
 
 def memoryless_naive(c: BTD, v: BTD) -> BTD:

@@ -121,6 +121,17 @@ class Routed(Mixer):
             self.balance_loss = find_balance_loss(logits, load, self.scoring)
 
 
+class TunedRouted(Routed):
+    """The same with an activation that has numbers of its own, the same in every expert."""
+
+    def __init__(self, liv: LivSpec, dims: Dimensions) -> None:
+        super().__init__(liv, dims)
+        self.activation = ACTIVATIONS[liv.nonlinearity](liv.variant)
+
+    def _unit(self, c: torch.Tensor, v: torch.Tensor | None = None) -> torch.Tensor:
+        return self.activation(c, v)
+
+
 def route(
     logits: torch.Tensor, bias: torch.Tensor, num_chosen: int, scoring: str, is_normalised: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
