@@ -138,6 +138,7 @@ class Variant:
     routed_scale: float = 1.0
     normalised: bool | None = None  # whether gates of the chosen experts sum to 1
     shared_gate: bool = False  # sigmoid of the input before what the shared experts add
+    selection_bias: bool = False  # the bias that chooses experts counts as parameters
     clip_limit: float = 7.0  # of a clipped swish: the most that the gate may be, and V either way; 0: no limit
     swish_slope: float = 1.702  # of a clipped swish: c sigmoid(slope c)
     value_shift: float = 1.0  # of a clipped swish: added to V

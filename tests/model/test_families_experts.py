@@ -24,6 +24,8 @@ from support.states import (
 from transformers import (
     DeepseekV3Config,
     DeepseekV3ForCausalLM,
+    Ernie4_5_MoeConfig,
+    Ernie4_5_MoeForCausalLM,
     JambaConfig,
     JambaForCausalLM,
     MixtralConfig,
@@ -32,7 +34,9 @@ from transformers import (
     Qwen3NextForCausalLM,
 )
 
+from star.architecture.genome import decode, parse
 from star.architecture.spec import Variant
+from star.cost.cost import price
 
 
 @pytest.fixture(autouse=True)
@@ -136,6 +140,49 @@ def test_deepseek_v3():
     state |= prefixed("model.layers.1.mlp.shared_experts", shared_state(experts))
     state["model.layers.1.mlp.gate.e_score_correction_bias"] = experts.mixer.selection_bias
     check_logits(model, make_reference(DeepseekV3ForCausalLM, config, state), tolerance=1e-10)
+
+
+def beside(tensor, head_dim):
+    """Rows of heads whose halves are rotated as pairs, with the members of a pair beside each other."""
+    return tensor.unflatten(0, (-1, 2, head_dim // 2)).transpose(1, 2).flatten(0, 2)
+
+
+def test_ernie_4_5():
+    """Softmax scores, and a bias that only chooses but is among the parameters; gates of the chosen sum to 1."""
+    experts = Variant(d_ff=12, d_shared=24, num_experts=8, experts_per_token=3, scoring="softmax", selection_bias=True)
+    operators = {"SA-4": Variant(num_kv_heads=2), "GMemless": Variant(d_ff=24), "MoE-shared": experts}
+    dims = make_dims(32, 8, operators, norm_eps=1e-5, rope_theta=5e5)
+    model = build("41111-91111-41111-341111", dims)
+    config = Ernie4_5_MoeConfig(
+        vocab_size=VOCAB,
+        hidden_size=32,
+        intermediate_size=24,
+        moe_intermediate_size=12,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        moe_num_experts=8,
+        moe_k=3,
+        moe_num_shared_experts=2,
+        moe_layer_start_index=1,
+        moe_layer_end_index=1,
+        experts_implementation="eager",
+    )
+    experts = model.layers[3]
+    state = frame_state(model)
+    for i, layer in enumerate(f"model.layers.{i}" for i in range(2)):
+        attention = attention_state(model.layers[2 * i])
+        attention |= {f"{name}_proj.weight": beside(attention[f"{name}_proj.weight"], 8) for name in "qk"}
+        state |= prefixed(f"{layer}.self_attn", attention)
+        state |= block_norms(model, i, layer)
+    state |= prefixed("model.layers.0.mlp", unit_state(model.layers[1]))
+    state |= prefixed("model.layers.1.mlp", experts_state(experts, "gate"))
+    state |= prefixed("model.layers.1.mlp.shared_experts", shared_state(experts))
+    state["model.layers.1.mlp.gate.moe_statics.e_score_correction_bias"] = experts.mixer.selection_bias[None]
+    reference = make_reference(Ernie4_5_MoeForCausalLM, config, state)
+    assert sum(p.numel() for p in reference.parameters()) == sum(p.numel() for p in model.parameters())
+    assert price(decode(parse("41111-91111-41111-341111")), dims).params == sum(p.numel() for p in model.parameters())
+    check_logits(model, reference, tolerance=1e-10)
 
 
 def test_qwen3_next():

@@ -19,6 +19,7 @@ from star.architecture.genome.operator import build_liv
 from star.architecture.scales import Recipe
 from star.architecture.spec import Dimensions, ModelSpec, Slot, Variant
 from star.architecture.structures import fit as fit_operator
+from star.architecture.structures import specify
 from star.cost.cost import price
 from star.data.corpus import Corpus
 from star.errors import UserError
@@ -429,6 +430,24 @@ def test_biases_move_once_a_step_by_the_load_of_that_step(monkeypatch):
         assert layer.mixer.selection_bias.any()
         assert not layer.mixer.load.any() and layer.mixer.balance_loss is None
     assert measure(model, make_corpus().valid, RECIPE) == result.quality_bpb
+
+
+@pytest.mark.parametrize("balance", BALANCES)
+def test_a_bias_that_is_counted_trains_like_one_that_is_not(balance):
+    """Bit for bit; it has one number for each expert, and the weights are stored under the same names."""
+    found = []
+    for is_counted in (False, True):
+        dims = replace(DIMS, operators=(("MoE", Variant(selection_bias=is_counted)),))
+        slots = decode((MOE, 1, 1, 1, 1) * 2)
+        torch.manual_seed(0)
+        model = LanguageModel(specify(slots, dims))
+        assert price(slots, dims).params == sum(parameter.numel() for parameter in model.parameters())
+        result = fit(model, make_corpus(), replace(RECIPE, balance=balance), seed=0)
+        found.append((result.loss_curve, result.quality_bpb, price(slots, dims).params, model.weights()))
+    (*plain, params, weights), (*counted, more, others) = found
+    assert plain == counted and more == params + 2 * 4
+    assert weights.keys() == others.keys()
+    assert all(torch.equal(weights[name], others[name]) for name in weights)
 
 
 def test_the_auxiliary_loss_trains_the_router_and_is_not_in_the_curve():

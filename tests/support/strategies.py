@@ -82,6 +82,7 @@ SIZES = {  # values of what a variant may say in numbers, words and yes or no; m
     "routed_scale": (2.5,),
     "normalised": (False, True),
     "shared_gate": (True,),
+    "selection_bias": (True,),
     "clip_limit": (0.0, 0.5),
     "swish_slope": (1.0,),
     "value_shift": (0.0,),

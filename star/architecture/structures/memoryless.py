@@ -81,7 +81,7 @@ class RoutedRules(MemorylessRules):
     deferred = "CV"
     relative_time = 3.0
     knows = ("d_ff", "num_experts", "experts_per_token", "gate", "scoring", "normalised", "routed_scale")
-    knows += CLIPPING
+    knows += ("selection_bias", *CLIPPING)
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
         gated = nonlinearity not in UNGATED
@@ -129,7 +129,9 @@ class RoutedRules(MemorylessRules):
     def params(self, liv: LivSpec, dims: Dimensions) -> int:
         shared = self.out_params(liv, liv.group("S").width(dims), dims) if liv.has("S") else 0
         gate = dims.d_model if liv.variant.shared_gate else 0
-        return liv.group("R").expansion * self.out_params(liv, liv.group("C").width(dims), dims) + shared + gate
+        experts = liv.group("R").expansion
+        bias = experts if liv.variant.selection_bias else 0
+        return experts * self.out_params(liv, liv.group("C").width(dims), dims) + shared + gate + bias
 
     def idle_group_params(self, liv: LivSpec, group: FeatureGroup, dims: Dimensions) -> int:
         router = liv.group("R")

@@ -11,7 +11,8 @@ to balance is their loss, E sum_e f_e P_e: f_e is the share of all choices that 
 tokens of s_ie / sum_e s_ie. No expert has a capacity: every token gets the k that it chooses.
 
 A scale may score by s_i = softmax(R_i), leave the gates as they are scored or multiply all by a number, and put a
-sigmoid of the experts' input before what the shared ones add (as in Qwen1.5-MoE and Qwen3-Next).
+sigmoid of the experts' input before what the shared ones add (as in Qwen1.5-MoE and Qwen3-Next). The bias that chooses
+is among the parameters where a scale counts it (as in ERNIE 4.5), and no gradient reaches it there either.
 """
 
 from typing import Any
@@ -60,7 +61,11 @@ class Routed(Mixer):
         self.scoring, self.is_normalised = scoring_of(liv)
         self.scale = variant.routed_scale
         self.activation = ACTIVATIONS[liv.nonlinearity]
-        self.register_buffer("selection_bias", torch.zeros(router.expansion))
+        bias = torch.zeros(router.expansion)
+        if variant.selection_bias:
+            self.selection_bias = nn.Parameter(bias, requires_grad=False)
+        else:
+            self.register_buffer("selection_bias", bias)
         self.out = ExpertMaps(router.expansion, liv.group("C").width(dims), dims.d_model, variant.out_bias)
         self.shared_out = None
         if liv.has("S"):
