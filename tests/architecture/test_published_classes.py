@@ -40,6 +40,8 @@ CLASSES = {
     "seed-oss-36b": ("SeedOss", {"hidden_size": 5120}),
     "glm-4.5-air": ("Glm4Moe", {"attention_bias": True, "head_dim": 128}),
     "minimax-m2": ("MiniMaxM2", {}),
+    "apertus-8b": ("Apertus", {"intermediate_size": 21_504, "num_key_value_heads": 8}),
+    "ernie-4.5-21b-a3b": ("Ernie4_5_Moe", {}),
     "kimi-k2-1t": (
         "DeepseekV3",
         {"vocab_size": 163_840, "n_routed_experts": 384, "num_attention_heads": 64, "first_k_dense_replace": 1},
