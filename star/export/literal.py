@@ -6,8 +6,9 @@ import re
 from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 
-from star.architecture.spec import POSITIONS, LivSpec, ModelSpec
-from star.export.source import Definition
+from star.architecture.spec import LivSpec, ModelSpec
+from star.architecture.variant import POSITIONS
+from star.export.source import Collection, Definition
 
 WIDTH = 110
 WORDS = POSITIONS  # that are keys of literal tables, as members of enums are
@@ -129,6 +130,34 @@ def drop_checks(definition: Definition) -> Definition:
     (check,) = checks
     lines = definition.source.splitlines()
     return replace(definition, source="\n".join(lines[: check.lineno - 2] + lines[check.end_lineno :]))
+
+
+def drop_fields(found: Collection, names: tuple[str, ...]) -> Collection:
+    """Records of these names without the fields that nothing else in the collection mentions."""
+    fields_by_name = {
+        name: _fields(one) for _, part in found.sections for one in part for name in one.names if name in names
+    }
+    rest = [
+        line
+        for _, part in found.sections
+        for one in part
+        for number, line in enumerate(one.source.splitlines(), start=1)
+        if number not in fields_by_name.get(one.names[0], {})
+    ]
+    mentioned = set(re.findall(r"\w+", "\n".join(rest)))
+
+    def drop(one: Definition) -> Definition:
+        gone = {line for line, field in fields_by_name.get(one.names[0], {}).items() if field not in mentioned}
+        lines = enumerate(one.source.splitlines(), start=1)
+        return replace(one, source="\n".join(line for number, line in lines if number not in gone))
+
+    return replace(found, sections=[(module, list(map(drop, part))) for module, part in found.sections])
+
+
+def _fields(definition: Definition) -> dict[int, str]:
+    """Line -> the field of a record that stands on it."""
+    body = getattr(definition.node, "body", [])
+    return {part.lineno: part.target.id for part in body if isinstance(part, ast.AnnAssign)}
 
 
 def plain_shape(definition: Definition) -> Definition:

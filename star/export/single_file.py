@@ -10,7 +10,7 @@ import star
 from star.architecture.genome import genome_hash, to_text
 from star.architecture.spec import ModelSpec
 from star.cost.cost import itemise, price
-from star.export.literal import codes_in, drop_checks, format_spec, keep_rows, plain_shape
+from star.export.literal import codes_in, drop_checks, drop_fields, format_spec, keep_rows, plain_shape
 from star.export.source import Definition, Reference, collect
 from star.records import Genome
 from star.storage.files import disk_errors_reported, write_atomic
@@ -58,7 +58,7 @@ def model_source(spec: ModelSpec, header: ExportHeader) -> str:
             return replace(definition, source=format_spec(spec))
         if definition.module == "star.model.ops.shapes":
             return plain_shape(definition)
-        if definition.module == "star.architecture.spec":
+        if definition.module in ("star.architecture.spec", "star.architecture.variant"):
             definition = drop_checks(definition)
         return keep_rows(definition, codes)
 
@@ -66,7 +66,7 @@ def model_source(spec: ModelSpec, header: ExportHeader) -> str:
     roots = [Reference("star.export.standalone", "main")]
     roots += [Reference("star.architecture.spec", name) for name in RECORDS]
     roots += [Reference("star.architecture.codes", name) for name in sorted(enums)]
-    text = collect(roots, PACKAGE, rewrite).text()
+    text = drop_fields(collect(roots, PACKAGE, rewrite), ("Style", "Variant")).text()
     return f'"""{_escape(_head(spec, header))}\n"""\n\n{text}{ENTRY}'
 
 

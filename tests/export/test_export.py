@@ -237,6 +237,22 @@ def test_positions_and_checks_that_are_not_used_are_left_out():
     assert 'variant=Variant(positions="relative")' in text
 
 
+def test_settings_that_nothing_reads_are_left_out():
+    """Of records whose fields all have defaults; a setting that the specification gives is there."""
+
+    def fields_in(text, name):
+        return set(re.findall(r"^    (\w+): ", text.split(f"\nclass {name}:")[1].split("\n\n\n")[0], re.MULTILINE))
+
+    genome = parse("91111")
+    unit = model_source(ModelSpec(decode(genome), DIMS), header(genome))
+    assert not fields_in(unit, "Variant") & {"num_groups", "sinks", "clip_limit", "selection_bias", "num_kv_heads"}
+    assert not fields_in(unit, "Style") & {"rope_theta", "rotary"} and fields_in(unit, "Style") >= {"norm", "tied"}
+    text = "11111-201111-91111"
+    rotated = model_source(specify(decode(parse(text)), STYLES["201111-91111-221111-91111"]), header(parse(text)))
+    assert fields_in(rotated, "Variant") >= {"num_kv_heads", "rope_theta", "sinks"}
+    assert "num_kv_heads=2" in rotated and "rope_theta" in fields_in(rotated, "Style")
+
+
 def test_head_tells_genome_costs_and_lineage():
     genome = parse("31111-91111-31112-91111-31112")
     text = model_source(ModelSpec(decode(genome), DIMS), header(genome))
