@@ -46,6 +46,7 @@ class Variant:
     out_bias: bool = False
     kernel_bias: bool = False
     gate: bool | None = None  # memoryless: whether there is a V; attention: y sigmoid(Z), with Z beside C
+    gate_dim: int = 0  # numbers of attention's gate for each head; as many as a head of values has channels if 0
     qk_norm: str = ""  # of queries and keys: each "head" or "all" of them
     inner_norm: bool = False  # of what passes through a latent map, and of B and C of a selective scan
     out_norm: bool = True  # of a state space that has an output gate

@@ -67,6 +67,8 @@ VARIANTS = {
     "relative in a window": ("SWA-GQA", Variant(positions="relative", window=9, rope_theta=50), Style()),
     "gated": ("SA-4", Variant(gate=True, value_head_dim=6), Style()),
     "gated and normalised": ("QKNorm-GQA", Variant(gate=True, qk_norm="all", bias="CBV", out_bias=True), Style()),
+    "gated by head": ("SA-4", Variant(gate=True, gate_dim=1), Style()),
+    "gated by thirds": ("SWA-GQA", Variant(gate=True, gate_dim=3, value_head_dim=6, window=7), Style()),
     "sinks": ("SA-4", Variant(sinks=True), Style()),
     "sinks in a window": ("SWA-GQA", Variant(sinks=True, window=7, gate=True, value_head_dim=6), Style()),
     "capped": ("SA-4", Variant(score_cap=0.7, value_head_dim=12), Style()),

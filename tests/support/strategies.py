@@ -67,6 +67,7 @@ SIZES = {  # values of what a variant may say in numbers, words and yes or no; m
     "out_bias": (True,),
     "kernel_bias": (True,),
     "gate": (False, True),
+    "gate_dim": (1, 2, 3),
     "qk_norm": ("head", "all"),
     "inner_norm": (True,),
     "out_norm": (False,),

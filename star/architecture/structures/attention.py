@@ -42,8 +42,8 @@ class AttentionRules(StructureRules):
     relative_time = 4.0
     kept_per_flop = 0.0  # the scores are computed again
     repeats_heads = True
-    knows = ("num_heads", "num_kv_heads", "head_dim", "value_head_dim", "window", "qk_norm", "gate", *POSITIONED)
-    knows += ("score_cap", "sinks")
+    knows = ("num_heads", "num_kv_heads", "head_dim", "value_head_dim", "window", "qk_norm", *POSITIONED)
+    knows += ("gate", "gate_dim", "score_cap", "sinks")
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
         return (
@@ -55,8 +55,7 @@ class AttentionRules(StructureRules):
     def widths(self, liv: LivSpec, dims: Dimensions) -> dict[str, int]:
         served, head_dim = num_kv_heads(liv, dims), dims.head_dim
         queries = dims.num_heads * head_dim
-        gate = dims.num_heads * value_head_dim(liv, dims) if liv.variant.gate else 0
-        return {"C": queries + gate, "B": served * head_dim, "V": served * value_head_dim(liv, dims)}
+        return {"C": queries + gate_width(liv, dims), "B": served * head_dim, "V": served * value_head_dim(liv, dims)}
 
     def vary(self, liv: LivSpec, dims: Dimensions) -> tuple[FeatureGroup, ...]:
         groups = super().vary(liv, dims)
@@ -64,7 +63,7 @@ class AttentionRules(StructureRules):
             qk_map = QK_MAPS[liv.variant.qk_norm]
             groups = tuple(replace(one, channel_mixing=qk_map) if one.role in "CB" else one for one in groups)
         if liv.variant.gate:
-            plain = dims.num_heads * value_head_dim(liv, dims)
+            plain = gate_width(liv, dims)
             groups = tuple(replace(one, plain=plain) if one.role == "C" else one for one in groups)
         return groups
 
@@ -96,7 +95,8 @@ class AttentionRules(StructureRules):
         score = f"{score} - slope (i - j)" if liv.variant.positions == "alibi" else score
         score = f"{score}, beside a learned one" if liv.variant.sinks else score
         text = f"y_i = sum over {looked_at(liv)} of softmax_j({score}) V_j"
-        return f"{text} * sigmoid(C'_i)" if liv.variant.gate else text
+        numbers = f",  C' with {liv.variant.gate_dim} for each head" if liv.variant.gate_dim else ""
+        return f"{text} * sigmoid(C'_i){numbers}" if liv.variant.gate else text
 
 
 class LatentAttentionRules(AttentionRules):
@@ -207,6 +207,16 @@ def num_kv_heads(liv: LivSpec, dims: Dimensions) -> int:
 def value_head_dim(liv: LivSpec, dims: Dimensions) -> int:
     """Channels of one head of values."""
     return liv.variant.value_head_dim or dims.head_dim
+
+
+def gate_width(liv: LivSpec, dims: Dimensions) -> int:
+    """Channels of the gate; 0 without one. UserError if its numbers do not serve as many channels each."""
+    wide, numbers = value_head_dim(liv, dims), liv.variant.gate_dim
+    if numbers:
+        if not liv.variant.gate:
+            raise UserError(f"{liv.name}: gate_dim means nothing without gate = true")
+        check_divides(liv.name, "gate_dim", numbers, "the channels of a head of values,", wide)
+    return dims.num_heads * (numbers or wide) if liv.variant.gate else 0
 
 
 def rope_head_dim(liv: LivSpec, dims: Dimensions) -> int:

@@ -4,11 +4,11 @@
 
 Queries and keys are rotated by position, or told it in another way (star/model/operators/positions.py); the scale is
 1 / sqrt(K). Fewer key/value heads than query heads serve repeatedly (grouped-query attention). A scale may add a gate:
-the last channels of C are Z, and y sigmoid(Z) goes on; a cap, with which cap tanh(scale C_i . B_j / cap) is scored;
-sinks, one logit s of each head: exp(s) joins the sum that the softmax divides by. Vaswani et al. 2017,
-arXiv:1706.03762; Ainslie et al. 2023, arXiv:2305.13245; the window as in Jiang et al. 2023, arXiv:2310.06825, the gate
-as in Qiu et al. 2025, arXiv:2505.06708, the cap as in Gemma 2 (arXiv:2408.00118), sinks as in Agarwal et al. 2025,
-arXiv:2508.10925.
+the last channels of C are Z, and y sigmoid(Z) goes on, where one number of Z may serve several channels of a head; a
+cap, with which cap tanh(scale C_i . B_j / cap) is scored; sinks, one logit s of each head: exp(s) joins the sum that
+the softmax divides by. Vaswani et al. 2017, arXiv:1706.03762; Ainslie et al. 2023, arXiv:2305.13245; the window as in
+Jiang et al. 2023, arXiv:2310.06825, the gate as in Qiu et al. 2025, arXiv:2505.06708, the cap as in Gemma 2
+(arXiv:2408.00118), sinks as in Agarwal et al. 2025, arXiv:2508.10925.
 """
 
 import math
@@ -21,7 +21,7 @@ from torch import nn
 
 from star.architecture.codes import FeatureChannelMixing, Sparsity
 from star.architecture.spec import Dimensions, LivSpec, Style
-from star.architecture.structures.attention import value_head_dim
+from star.architecture.structures.attention import gate_width, value_head_dim
 from star.model.operators.memory import Kept, Memory
 from star.model.operators.mixer import Mixer
 from star.model.operators.positions import added_scores_naive, make_positions, score_scale
@@ -61,7 +61,8 @@ class Attention(Mixer):
         self.turned, self.total = self.count_channels(liv, dims)
         self.scale = score_scale(liv, self.total)
         self.positions = make_positions(liv, dims, self.turned, self.scale)
-        self.is_gated = bool(liv.variant.gate)
+        gate = gate_width(liv, dims)
+        self.gate_repeat = self.width // gate if gate else 0  # channels that each number of the gate serves
         self.score_cap = liv.variant.score_cap
         self.sinks = nn.Parameter(torch.zeros(dims.num_heads)) if liv.variant.sinks else None
         self.window = dims.band if liv.sparsity is Sparsity.BANDED else None
@@ -104,7 +105,9 @@ class Attention(Mixer):
         k, v = b.unflatten(2, (-1, self.head_dim)), v.unflatten(2, (-1, self.value_head_dim))
         q = self.positions.turn(q, memory.position if memory else 0)
         y = attend(q, k, v, self.scoring()).flatten(2)
-        return y * torch.sigmoid(c[:, :, self.queries :]) if self.is_gated else y
+        if self.gate_repeat:
+            y = y * torch.sigmoid(c[:, :, self.queries :]).repeat_interleave(self.gate_repeat, dim=2)
+        return y
 
     def scoring(self) -> Scoring:
         """Return how its queries score keys, with the parameters as they are now."""
@@ -231,4 +234,8 @@ def attention_naive(mixer: Attention, c: BTD, b: torch.Tensor, v: torch.Tensor) 
             rest = 0 if mixer.sinks is None else torch.exp(mixer.sinks[head])
             y[:, i, head] = torch.einsum("bj,bjk->bk", weights, values) / (weights.sum(1, keepdim=True) + rest)
     y = y.flatten(2)
-    return y / (1 + torch.exp(-c[:, :, mixer.queries :])) if mixer.is_gated else y
+    if not mixer.gate_repeat:
+        return y
+    numbers = y.shape[2] // mixer.gate_repeat
+    gate = c[:, :, [mixer.queries + k * numbers // y.shape[2] for k in range(y.shape[2])]]
+    return y / (1 + torch.exp(-gate))
