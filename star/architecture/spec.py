@@ -162,6 +162,7 @@ class FeatureGroup:
     kernel_bias: bool = False
     inner_norm: bool = False
     plain: int = 0  # the last channels, which its norm leaves as they are
+    gain: bool = True  # of its norm
 
     def width(self, dims: Dimensions) -> int:
         """Channels that are really computed and kept: d_model * expansion / repeat, if no variant says otherwise."""

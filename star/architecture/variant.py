@@ -9,6 +9,7 @@ LARGEST_BASE = 10**15  # of rotary frequencies: published ones go to 1e11
 NORM_PLACES = ("before", "after", "both")
 POSITIONS = ("rotary", "learned", "relative", "alibi", "none")
 QK_NORMS = ("head", "all")
+QK_NORM_PLACES = ("before rotation", "after rotation")
 SCORINGS = ("sigmoid", "softmax")
 
 
@@ -48,6 +49,8 @@ class Variant:
     gate: bool | None = None  # memoryless: whether there is a V; attention: y sigmoid(Z), with Z beside C
     gate_dim: int = 0  # numbers of attention's gate for each head; as many as a head of values has channels if 0
     qk_norm: str = ""  # of queries and keys: each "head" or "all" of them
+    qk_norm_gain: bool = True
+    qk_norm_place: str = ""  # "before rotation" if empty, or "after rotation"
     inner_norm: bool = False  # of what passes through a latent map, and of B and C of a selective scan
     out_norm: bool = True  # of a state space that has an output gate
     norm_groups: int = 0  # groups of channels that it normalises apart
@@ -68,8 +71,8 @@ class Variant:
     value_shift: float = 1.0  # of a clipped swish: added to V
 
     def __post_init__(self) -> None:
-        for name in ("qk_norm", "scoring", "positions"):
-            words = {"qk_norm": QK_NORMS, "scoring": SCORINGS, "positions": POSITIONS}[name]
+        known = {"qk_norm": QK_NORMS, "qk_norm_place": QK_NORM_PLACES, "scoring": SCORINGS, "positions": POSITIONS}
+        for name, words in known.items():
             if (word := getattr(self, name)) and word not in words:
                 raise UserError(f"{name} must be one of {', '.join(words)}, not {word!r}")
         for field in fields(self):

@@ -7,11 +7,11 @@ from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 
 from star.architecture.spec import LivSpec, ModelSpec
-from star.architecture.variant import POSITIONS
+from star.architecture.variant import POSITIONS, QK_NORM_PLACES
 from star.export.source import Collection, Definition
 
 WIDTH = 110
-WORDS = POSITIONS  # that are keys of literal tables, as members of enums are
+WORDS = (*POSITIONS, *QK_NORM_PLACES)  # that are keys of literal tables, as members of enums are
 TAB = "    "
 
 

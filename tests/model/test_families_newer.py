@@ -17,11 +17,19 @@ from support.states import (
     prefixed,
     unit_state,
 )
-from transformers import Lfm3Config, Lfm3ForCausalLM
+from torch.nn import functional as F
+from transformers import (
+    HunYuanDenseV1Config,
+    HunYuanDenseV1ForCausalLM,
+    Lfm3Config,
+    Lfm3ForCausalLM,
+    NanoChatConfig,
+    NanoChatForCausalLM,
+)
 
 from star.architecture.genome import decode, parse
 from star.architecture.spec import Variant
-from star.architecture.structures import fit
+from star.architecture.structures import check_size, fit
 from star.cost.cost import price
 from star.errors import UserError
 
@@ -137,3 +145,119 @@ def test_a_gate_by_head_is_a_gate_by_channel_that_repeats_itself():
 def test_an_exported_file_has_the_gate(tmp_path):
     dims = make_dims(32, 8, {"QKNorm-GQA": Variant(gate=True, gate_dim=1)})
     check_exported("221111-91111", dims, build("221111-91111", dims), tmp_path)
+
+
+# Norms of queries and keys
+
+
+def blocks(model, first="input_layernorm", second="post_attention_layernorm", more=lambda mixer: {}):
+    """Layers of attention and a unit, with norms that have gains before both."""
+    state = frame_state(model)
+    for i, layer in enumerate(f"model.layers.{i}" for i in range(2)):
+        mixer, unit = model.layers[2 * i : 2 * i + 2]
+        state |= prefixed(f"{layer}.self_attn", attention_state(mixer) | more(mixer))
+        state |= prefixed(f"{layer}.mlp", unit_state(unit)) | block_norms(model, i, layer, first, second)
+    return state
+
+
+def test_hunyuan():
+    """Queries and keys are rotated, then normalised; a window cuts what the cache keeps of them."""
+    heads = Variant(num_kv_heads=2, qk_norm_place="after rotation")
+    dims = make_dims(32, 12, {"QKNorm-GQA": heads, "GMemless": Variant(d_ff=40)}, heads=4, norm_eps=1e-5)
+    config = HunYuanDenseV1Config(**sizes(head_dim=12, tie_word_embeddings=True))
+
+    def norms(mixer):
+        names = {"C": "query_layernorm.weight", "B": "key_layernorm.weight"}
+        return {name: mixer.mixer.gains[role] for role, name in names.items()}
+
+    check("221111-91111-221111-91111", dims, HunYuanDenseV1ForCausalLM, config, lambda model: blocks(model, more=norms))
+
+
+def swapped(tensor, head_dim=8):
+    """Rows of heads whose halves change places."""
+    return tensor.unflatten(0, (-1, 2, head_dim // 2)).flip(1).flatten(0, 2)
+
+
+def test_nanochat():
+    """No gains at all, a norm of the embedding, a squared ReLU, capped logits."""
+    heads = Variant(num_kv_heads=2, qk_norm_gain=False, qk_norm_place="after rotation")
+    style = {"norm_gain": False, "embedding_norm": True, "tied": False, "logit_cap": 3.0}
+    dims = make_dims(32, 8, {"QKNorm-GQA": heads, "ReLU2": Variant(d_ff=40)}, **style)
+    config = NanoChatConfig(**sizes(final_logit_softcapping=3.0, pad_token_id=None))
+
+    def translate(model):
+        state = {"model.embed_tokens.weight": model.embedding.weight, "lm_head.weight": model.head.weight}
+        for i, layer in enumerate(f"model.layers.{i}" for i in range(2)):
+            attention = attention_state(model.layers[2 * i])
+            # Turned the other way round there, as heads are whose halves change places.
+            attention |= {f"{name}_proj.weight": swapped(attention[f"{name}_proj.weight"]) for name in "qk"}
+            state |= prefixed(f"{layer}.self_attn", attention)
+            state |= prefixed(f"{layer}.mlp", unit_state(model.layers[2 * i + 1], ("fc1", "fc2")))
+        return state
+
+    check("221111-381111-221111-381111", dims, NanoChatForCausalLM, config, translate)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["head", "all"])
+@pytest.mark.parametrize("gain", [True, False])
+def test_norms_after_the_rotation_by_their_definition(kind, gain):
+    """From maps and gains alone: rotate, normalise, softmax; keys serve two query heads each."""
+    variant = Variant(num_kv_heads=2, qk_norm=kind, qk_norm_gain=gain, qk_norm_place="after rotation")
+    (liv,) = build("41111", make_dims(32, 8, {"SA-4": variant})).layers
+    x = torch.randn(2, 9, 32, dtype=torch.float64)
+    q, k, v = (liv.featurizer[role].channels(x) for role in "CBV")
+    gains = liv.mixer.gains
+    assert set(gains) == (set("CB") if gain else set())
+    q, k = (
+        normalise(liv.mixer.positions.turn(y.unflatten(2, (-1, 8)), 0), gains[role] if gain else None, kind)
+        for role, y in (("C", q), ("B", k))
+    )
+    k, v = k.repeat_interleave(2, dim=2), v.unflatten(2, (-1, 8)).repeat_interleave(2, dim=2)
+    scores = torch.einsum("bthk,bshk->bhts", q, k) / 8**0.5
+    scores = scores.masked_fill(torch.ones(9, 9).triu(1).bool(), -torch.inf)
+    expected = torch.einsum("bhts,bshk->bthk", scores.softmax(dim=3), v).flatten(2)
+    torch.testing.assert_close(liv(x, {})[0], liv.out(expected), rtol=0, atol=1e-10)
+
+
+def normalise(heads, gain, kind):
+    """Heads (B, T, H, K) to unit mean square, each or all together, times gains."""
+    flat = heads if kind == "head" else heads.flatten(2)
+    return F.rms_norm(flat, flat.shape[-1:], gain, 1e-6).view_as(heads)
+
+
+def test_prices_of_gains():
+    """None, or as many as before the rotation, in each copy; but slots that share weights have gains of their own."""
+    for number, name, copies in ((22, "QKNorm-GQA", 1), (42, "QKNorm-GQA-Diff", 2)):
+        for kind, width in (("", 8 + 8), ("all", 32 + 8)):
+            slots = decode((number, 1, 1, 1, 1))
+            plain = price(slots, make_dims(32, 8, {name: Variant(qk_norm=kind)})).params
+            for variant, less in (
+                (Variant(qk_norm=kind, qk_norm_gain=False), copies * width),
+                (Variant(qk_norm=kind, qk_norm_gain=False, qk_norm_place="after rotation"), copies * width),
+                (Variant(qk_norm=kind, qk_norm_place="after rotation"), 0),
+                (Variant(qk_norm=kind, qk_norm_place="before rotation"), 0),
+            ):
+                assert price(slots, make_dims(32, 8, {name: variant})).params == plain - less
+    shared = decode((22, 1, 2, 1, 1) * 2)
+    prices = [
+        price(shared, make_dims(32, 8, {"QKNorm-GQA": Variant(qk_norm_place=place)})).params
+        for place in ("before rotation", "after rotation")
+    ]
+    assert prices[1] - prices[0] == 8 + 8
+
+
+def test_norms_that_are_not_there():
+    for variant in (Variant(qk_norm_gain=False), Variant(qk_norm_place="after rotation")):
+        refused(4, make_dims(32, 8, {"SA-4": variant}), "SA-4: queries and keys have no norm")
+    late = Variant(qk_norm_place="after rotation", positions="alibi")
+    (slot,) = decode((22, 1, 1, 1, 1))
+    with pytest.raises(UserError, match="QKNorm-GQA: norms after the rotation need rotary positions"):
+        check_size(slot.liv, make_dims(32, 8, {"QKNorm-GQA": late}))
+
+
+def test_an_exported_file_has_norms_after_the_rotation_only_where_they_are(tmp_path):
+    for place, count in (("after rotation", 1), ("before rotation", 0)):
+        dims = make_dims(32, 8, {"QKNorm-GQA": Variant(qk_norm_place=place)})
+        text = check_exported("221111-91111", dims, build("221111-91111", dims), tmp_path)
+        assert text.count("class LateNormAttention(") == count and text.count("late_gains") == 2 * count

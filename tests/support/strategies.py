@@ -69,6 +69,8 @@ SIZES = {  # values of what a variant may say in numbers, words and yes or no; m
     "gate": (False, True),
     "gate_dim": (1, 2, 3),
     "qk_norm": ("head", "all"),
+    "qk_norm_gain": (False,),
+    "qk_norm_place": ("before rotation", "after rotation"),
     "inner_norm": (True,),
     "out_norm": (False,),
     "norm_groups": (1, 2),

@@ -12,6 +12,7 @@ from star.architecture.codes import (
     TokenMixing,
 )
 from star.architecture.spec import Dimensions, FeatureGroup, LivSpec, Variant
+from star.architecture.structures.feature import norm_width
 from star.architecture.structures.structure import CacheEntry, Choices, StructureRules, Tie, check_divides
 from star.errors import UserError
 
@@ -43,7 +44,7 @@ class AttentionRules(StructureRules):
     kept_per_flop = 0.0  # the scores are computed again
     repeats_heads = True
     knows = ("num_heads", "num_kv_heads", "head_dim", "value_head_dim", "window", "qk_norm", *POSITIONED)
-    knows += ("gate", "gate_dim", "score_cap", "sinks")
+    knows += ("qk_norm_gain", "qk_norm_place", "gate", "gate_dim", "score_cap", "sinks")
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
         return (
@@ -65,16 +66,23 @@ class AttentionRules(StructureRules):
         if liv.variant.gate:
             plain = gate_width(liv, dims)
             groups = tuple(replace(one, plain=plain) if one.role == "C" else one for one in groups)
+        if not liv.variant.qk_norm_gain or is_late(liv.variant):
+            if not any(norm_width(one, dims) for one in groups if one.role in "CB"):
+                raise UserError(f"{liv.name}: queries and keys have no norm, whose gain or place could be told")
+            groups = tuple(replace(one, gain=one.role not in "CB") for one in groups)
         return groups
 
     def check_fits(self, liv: LivSpec, dims: Dimensions) -> None:
         super().check_fits(liv, dims)
         check_rotary(liv, dims, dims.head_dim)
+        if is_late(liv.variant) and positions_of(liv, dims) != "rotary":
+            raise UserError(f"{liv.name}: norms after the rotation need rotary positions")
 
     def params(self, liv: LivSpec, dims: Dimensions) -> int:
         relative = dims.d_model * dims.num_heads * dims.head_dim if positions_of(liv, dims) == "relative" else 0
         sinks = dims.num_heads if liv.variant.sinks else 0
-        return self.out_params(liv, dims.num_heads * value_head_dim(liv, dims), dims) + relative + sinks
+        gains = sum(norm_width(liv.group(role), dims) for role in late_gains(liv))
+        return self.out_params(liv, dims.num_heads * value_head_dim(liv, dims), dims) + relative + sinks + gains
 
     def keeps(self, liv: LivSpec, dims: Dimensions) -> tuple[CacheEntry, ...]:
         banded = liv.sparsity is Sparsity.BANDED
@@ -89,7 +97,8 @@ class AttentionRules(StructureRules):
         return mixing + 2 * tokens * heads * wide * dims.d_model
 
     def equation(self, liv: LivSpec) -> str:
-        score = scaled(SCORES[liv.variant.positions], liv.variant, "head_dim")
+        late = "(g * rotate(C_i))" if late_gains(liv) else "rotate(C_i)"
+        score = scaled(SCORES[liv.variant.positions].replace("rotate(C_i)", late), liv.variant, "head_dim")
         if cap := liv.variant.score_cap:
             score = f"{cap:g} tanh({score} / {cap:g})"
         score = f"{score} - slope (i - j)" if liv.variant.positions == "alibi" else score
@@ -169,7 +178,7 @@ class LinearAttentionRules(AttentionRules):
     nonlinearities = (Nonlinearity.NONE,)
     sparsities = (Sparsity.NONE,)
     kept_per_flop = StructureRules.kept_per_flop
-    knows = ("num_heads", "num_kv_heads", "head_dim", "qk_norm")
+    knows = ("num_heads", "num_kv_heads", "head_dim", "qk_norm", "qk_norm_gain")
 
     def check_fits(self, liv: LivSpec, dims: Dimensions) -> None:
         StructureRules.check_fits(self, liv, dims)
@@ -207,6 +216,18 @@ def num_kv_heads(liv: LivSpec, dims: Dimensions) -> int:
 def value_head_dim(liv: LivSpec, dims: Dimensions) -> int:
     """Channels of one head of values."""
     return liv.variant.value_head_dim or dims.head_dim
+
+
+def is_late(variant: Variant) -> bool:
+    """Whether queries and keys are normalised after the rotation."""
+    return variant.qk_norm_place == "after rotation"
+
+
+def late_gains(liv: LivSpec) -> str:
+    """Roles of the features whose norms have gains after the rotation."""
+    normed = (FeatureChannelMixing.NORMALISED, FeatureChannelMixing.COMPRESSED)
+    roles = "CB" if is_late(liv.variant) and liv.variant.qk_norm_gain else ""
+    return "".join(role for role in roles if liv.group(role).channel_mixing in normed)
 
 
 def gate_width(liv: LivSpec, dims: Dimensions) -> int:

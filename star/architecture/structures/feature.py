@@ -27,10 +27,17 @@ def feature_params(group: FeatureGroup, dims: Dimensions) -> int:
         return inputs * IMPLICIT_HIDDEN + IMPLICIT_HIDDEN + IMPLICIT_HIDDEN * d + d
     if group.channel_mixing is FeatureChannelMixing.DIAGONAL:
         return group.expansion * d
-    gains = {FeatureChannelMixing.NORMALISED: dims.head_dim, FeatureChannelMixing.COMPRESSED: width - group.plain}
+    gains = norm_width(group, dims) if group.gain else 0
     inner = map_rank(group, dims) if group.inner_norm else 0
     vectors = group.num_taps + group.bias + group.kernel_bias
-    return _map_weights(group, dims) + gains.get(group.channel_mixing, 0) + inner + vectors * width
+    return _map_weights(group, dims) + gains + inner + vectors * width
+
+
+def norm_width(group: FeatureGroup, dims: Dimensions) -> int:
+    """Channels that its norm has a gain each for; 0 without a norm."""
+    whole = group.width(dims) - group.plain
+    widths = {FeatureChannelMixing.NORMALISED: dims.head_dim, FeatureChannelMixing.COMPRESSED: whole}
+    return widths.get(group.channel_mixing, 0)
 
 
 def map_rank(group: FeatureGroup, dims: Dimensions) -> int:

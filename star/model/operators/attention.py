@@ -103,11 +103,15 @@ class Attention(Mixer):
             b, v = memory.extend("B", b), memory.extend("V", v)
         q = c[:, :, : self.queries].unflatten(2, (-1, self.head_dim))  # (B, T, heads, K)
         k, v = b.unflatten(2, (-1, self.head_dim)), v.unflatten(2, (-1, self.value_head_dim))
-        q = self.positions.turn(q, memory.position if memory else 0)
+        q = self.turn_queries(q, memory.position if memory else 0)
         y = attend(q, k, v, self.scoring()).flatten(2)
         if self.gate_repeat:
             y = y * torch.sigmoid(c[:, :, self.queries :]).repeat_interleave(self.gate_repeat, dim=2)
         return y
+
+    def turn_queries(self, q: torch.Tensor, position: int) -> torch.Tensor:
+        """Queries as they are scored; the first stands at `position`."""
+        return self.positions.turn(q, position)
 
     def scoring(self) -> Scoring:
         """Return how its queries score keys, with the parameters as they are now."""

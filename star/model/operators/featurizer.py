@@ -45,9 +45,8 @@ class Feature(nn.Module):
         self.norm = None
         self.plain = group.plain
         if group.channel_mixing in NORM_WIDTHS:
-            self.norm = nn.RMSNorm(
-                NORM_WIDTHS[group.channel_mixing](dims, width - group.plain), eps=dims.style.norm_eps
-            )
+            normed = NORM_WIDTHS[group.channel_mixing](dims, width - group.plain)
+            self.norm = nn.RMSNorm(normed, eps=dims.style.norm_eps, elementwise_affine=group.gain)
         self.kernel = self.kernel_bias = None
         if group.num_taps:
             self.kernel = short_kernel(group.num_taps, width)

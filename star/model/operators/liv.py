@@ -19,6 +19,7 @@ from star.model.operators.delta import DeltaRule
 from star.model.operators.featurizer import make_feature
 from star.model.operators.gated_linear_attention import GatedLinearAttention
 from star.model.operators.gated_recurrence import GatedRecurrence
+from star.model.operators.late_norm import LateNormAttention
 from star.model.operators.latent_attention import LatentAttention
 from star.model.operators.linear_attention import LinearAttention
 from star.model.operators.memory import Kept, Memory
@@ -28,13 +29,14 @@ from star.model.operators.routed import Routed, TunedRouted
 from star.model.operators.state_space import StateSpace
 from star.model.ops.shapes import BTD
 
-MIXERS = {  # of a structure; or of a structure with a nonlinearity
+MIXERS = {  # of a structure; of a structure with a nonlinearity; of attention with norms of queries and keys
     Structure.MEMORYLESS: Memoryless,
     Structure.ROUTED: Routed,
     (Structure.MEMORYLESS, Nonlinearity.XIELU): TunedMemoryless,
     (Structure.MEMORYLESS, Nonlinearity.CLIPPED_SWISH): TunedMemoryless,
     (Structure.ROUTED, Nonlinearity.CLIPPED_SWISH): TunedRouted,
     Structure.ATTENTION: Attention,
+    "after rotation": LateNormAttention,
     Structure.LATENT_ATTENTION: LatentAttention,
     Structure.CONVOLUTION: GatedConvolution,
     Structure.LINEAR_ATTENTION: LinearAttention,
@@ -71,7 +73,8 @@ class Liv(nn.Module):
                 self.featurizer[group.role] = owner.featurizer[group.role]
             elif not ready:
                 self.featurizer[group.role] = made[group.role] = make_feature(group, dims, liv)
-        self.mixer = (MIXERS.get((liv.structure, liv.nonlinearity)) or MIXERS[liv.structure])(liv, dims)
+        keys = (liv.structure, liv.nonlinearity), liv.variant.qk_norm_place, liv.structure
+        self.mixer = next(MIXERS[key] for key in keys if key in MIXERS)(liv, dims)
         self.mixer.start(made)
         self.out = self.mixer.make_out(dims, liv.variant.out_bias)
 

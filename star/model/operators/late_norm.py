@@ -1,0 +1,31 @@
+"""Softmax attention whose queries and keys are normalised after the rotation, as in Hunyuan (Tencent 2025).
+
+    score_ij = scale (g_C * norm(rotate(C_i))) . (g_B * norm(rotate(B_j)))        per head
+
+The rotation leaves mean squares as they are, so that the featurizer normalises before it; the gains alone have to wait.
+As a score holds the product of both, they stand with the query: keys are kept without.
+"""
+
+import torch
+from torch import nn
+
+from star.architecture.spec import Dimensions, LivSpec
+from star.architecture.structures.attention import late_gains
+from star.architecture.structures.feature import norm_width
+from star.model.operators.attention import Attention
+
+
+class LateNormAttention(Attention):
+    """Attention with gains after the rotation, one for each channel of a head or of all heads, by role."""
+
+    def __init__(self, liv: LivSpec, dims: Dimensions) -> None:
+        super().__init__(liv, dims)
+        widths = {role: norm_width(liv.group(role), dims) for role in late_gains(liv)}
+        self.gains = nn.ParameterDict({role: nn.Parameter(torch.ones(width)) for role, width in widths.items()})
+
+    def turn_queries(self, q: torch.Tensor, position: int) -> torch.Tensor:
+        q = super().turn_queries(q, position)
+        for gain in self.gains.values():
+            by_head = gain.unflatten(0, (-1, self.head_dim))
+            q = q * by_head.repeat_interleave(q.shape[2] // len(by_head), dim=0)
+        return q
