@@ -42,6 +42,18 @@ CLASSES = {
     "minimax-m2": ("MiniMaxM2", {}),
     "apertus-8b": ("Apertus", {"intermediate_size": 21_504, "num_key_value_heads": 8}),
     "ernie-4.5-21b-a3b": ("Ernie4_5_Moe", {}),
+    "nanochat-d20": (
+        "NanoChat",
+        {
+            "vocab_size": 65_536,
+            "hidden_size": 1280,
+            "intermediate_size": 5120,
+            "num_hidden_layers": 20,
+            "num_attention_heads": 10,
+            "num_key_value_heads": 10,
+        },
+    ),
+    "lfm3-1.7b": ("Lfm3", {}),
     "kimi-k2-1t": (
         "DeepseekV3",
         {"vocab_size": 163_840, "n_routed_experts": 384, "num_attention_heads": 64, "first_k_dense_replace": 1},
