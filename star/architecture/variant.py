@@ -52,7 +52,7 @@ class Variant:
     qk_norm_gain: bool = True
     qk_norm_place: str = ""  # "before rotation" if empty, or "after rotation"
     inner_norm: bool = False  # of what passes through a latent map, and of B and C of a selective scan
-    out_norm: bool = True  # of a state space that has an output gate
+    out_norm: bool | None = None  # before the map back; None: in a state space that has an output gate alone
     norm_groups: int = 0  # groups of channels that it normalises apart
     chained: bool = False  # rates and gates of a recurrence are made from V, not from the input
     positions: str = ""  # as Style.positions, of this operator

@@ -1,6 +1,8 @@
 """Newer families, whole: gates of their own width, norms of queries and keys without gains or after the rotation, norms
 before the map back, and norms at other places in layers of another class; in modules, prices and exported files."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from support.families import build, check_exported, check_logits
@@ -19,6 +21,8 @@ from support.states import (
 )
 from torch.nn import functional as F
 from transformers import (
+    BitNetConfig,
+    BitNetForCausalLM,
     HunYuanDenseV1Config,
     HunYuanDenseV1ForCausalLM,
     Lfm3Config,
@@ -29,7 +33,7 @@ from transformers import (
 
 from star.architecture.genome import decode, parse
 from star.architecture.spec import Variant
-from star.architecture.structures import check_size, fit
+from star.architecture.structures import check_size, check_variant, fit
 from star.cost.cost import price
 from star.errors import UserError
 
@@ -261,3 +265,64 @@ def test_an_exported_file_has_norms_after_the_rotation_only_where_they_are(tmp_p
         dims = make_dims(32, 8, {"QKNorm-GQA": Variant(qk_norm_place=place)})
         text = check_exported("221111-91111", dims, build("221111-91111", dims), tmp_path)
         assert text.count("class LateNormAttention(") == count and text.count("late_gains") == 2 * count
+
+
+# Norms before the map back
+
+
+def test_bitnet():
+    """In attention and in units, whose gate is a squared ReLU; keys serve two heads each."""
+    deck = "12123,1211,1212,1212+11172,1231,1231"
+    unit = decode(parse(f"{deck}/21111"))[0].liv.name
+    operators = {"SA-4": Variant(num_kv_heads=2, out_norm=True), unit: Variant(d_ff=40, out_norm=True)}
+    dims = make_dims(32, 8, operators, norm_eps=1e-5)
+    config = BitNetConfig(**sizes(hidden_act="relu2", tie_word_embeddings=True))
+
+    def translate(model):
+        state = blocks(model, more=lambda mixer: {"attn_sub_norm.weight": mixer.mixer.norm.weight})
+        norms = {
+            f"model.layers.{i}.mlp.ffn_sub_norm.weight": model.layers[2 * i + 1].mixer.norm.weight for i in range(2)
+        }
+        return state | norms
+
+    check(f"{deck}/11111-21111-11111-21111", dims, BitNetForCausalLM, config, translate)
+
+
+@pytest.mark.parametrize(
+    ("text", "variant", "width"),
+    [
+        ("11111", Variant(value_head_dim=6), 24),
+        ("101111", Variant(), 2 * 32),
+        ("91111", Variant(d_ff=40), 40),
+        ("381111", Variant(), 128),
+        ("11182,1241/11111", Variant(d_ff=24), 24),
+        ("11192,1231,1231/11111", Variant(d_ff=24), 24),
+    ],
+)
+@torch.no_grad()
+def test_the_norm_is_the_last_before_the_map_back(text, variant, width):
+    """A gain for each channel, in each copy; what comes out does not change with the size of what goes in."""
+    (slot,) = decode(parse(text))
+    plain, normed = (
+        make_dims(32, 8, {slot.liv.name: replace(variant, out_norm=norm)}, norm_eps=1e-12) for norm in (None, True)
+    )
+    assert price((slot,), normed).params == price((slot,), plain).params + width
+    (operator,) = build(text, normed).layers
+    if not slot.liv.differential:
+        seen = []
+        operator.out.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+        operator(torch.randn(2, 5, 32, dtype=torch.float64), {})
+        ratios = seen[0] / operator.mixer.norm.weight
+        torch.testing.assert_close(ratios.square().mean(dim=2), torch.ones(2, 5, dtype=torch.float64))
+
+
+def test_who_knows_norms_before_the_map_back():
+    for number in (21, 23, 33, 5):
+        (slot,) = decode((number, 1, 1, 1, 1))
+        with pytest.raises(UserError, match="out_norm means nothing to"):
+            check_variant(slot.liv, Variant(out_norm=True))
+
+
+def test_an_exported_file_has_norms_before_the_map_back(tmp_path):
+    dims = make_dims(32, 8, {"SA-1": Variant(out_norm=True), "GMemless": Variant(out_norm=True)})
+    check_exported("11111-91111", dims, build("11111-91111", dims), tmp_path)

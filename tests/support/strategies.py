@@ -72,7 +72,7 @@ SIZES = {  # values of what a variant may say in numbers, words and yes or no; m
     "qk_norm_gain": (False,),
     "qk_norm_place": ("before rotation", "after rotation"),
     "inner_norm": (True,),
-    "out_norm": (False,),
+    "out_norm": (False, True),
     "norm_groups": (1, 2),
     "chained": (True,),
     "positions": ("rotary", "learned", "alibi", "none", "relative"),

@@ -44,7 +44,7 @@ class AttentionRules(StructureRules):
     kept_per_flop = 0.0  # the scores are computed again
     repeats_heads = True
     knows = ("num_heads", "num_kv_heads", "head_dim", "value_head_dim", "window", "qk_norm", *POSITIONED)
-    knows += ("qk_norm_gain", "qk_norm_place", "gate", "gate_dim", "score_cap", "sinks")
+    knows += ("qk_norm_gain", "qk_norm_place", "gate", "gate_dim", "score_cap", "sinks", "out_norm")
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
         return (
@@ -82,6 +82,7 @@ class AttentionRules(StructureRules):
         relative = dims.d_model * dims.num_heads * dims.head_dim if positions_of(liv, dims) == "relative" else 0
         sinks = dims.num_heads if liv.variant.sinks else 0
         gains = sum(norm_width(liv.group(role), dims) for role in late_gains(liv))
+        gains += dims.num_heads * value_head_dim(liv, dims) if liv.variant.out_norm else 0
         return self.out_params(liv, dims.num_heads * value_head_dim(liv, dims), dims) + relative + sinks + gains
 
     def keeps(self, liv: LivSpec, dims: Dimensions) -> tuple[CacheEntry, ...]:
@@ -105,7 +106,8 @@ class AttentionRules(StructureRules):
         score = f"{score}, beside a learned one" if liv.variant.sinks else score
         text = f"y_i = sum over {looked_at(liv)} of softmax_j({score}) V_j"
         numbers = f",  C' with {liv.variant.gate_dim} for each head" if liv.variant.gate_dim else ""
-        return f"{text} * sigmoid(C'_i){numbers}" if liv.variant.gate else text
+        text = f"{text} * sigmoid(C'_i){numbers}" if liv.variant.gate else text
+        return text.replace("y_i = ", "y_i = norm(", 1) + ")" if liv.variant.out_norm else text
 
 
 class LatentAttentionRules(AttentionRules):

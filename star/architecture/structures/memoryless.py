@@ -38,7 +38,7 @@ class MemorylessRules(StructureRules):
     shareable = "CV"
     ties = (Tie("V", "C", (2,)),)
     kept_per_flop = 0.0
-    knows = ("d_ff", "gate", *CLIPPING)
+    knows = ("d_ff", "gate", "out_norm", *CLIPPING)
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
         gate = Choices("C", (1, 3, 7), (2, 4), RATIOS)
@@ -52,14 +52,16 @@ class MemorylessRules(StructureRules):
         return "V" if variant.gate is False else ""
 
     def params(self, liv: LivSpec, dims: Dimensions) -> int:
-        activation = 2 if liv.nonlinearity is Nonlinearity.XIELU else 0
-        return self.out_params(liv, liv.group("C").width(dims), dims) + activation
+        width = liv.group("C").width(dims)
+        own = 2 * (liv.nonlinearity is Nonlinearity.XIELU) + width * bool(liv.variant.out_norm)
+        return self.out_params(liv, width, dims) + own
 
     def flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:
         return 2 * tokens * liv.group("C").width(dims) * dims.d_model
 
     def equation(self, liv: LivSpec) -> str:
-        text = f"y_i = {unit_text(liv, 'C_i', 'V_i' if liv.has('V') else '')}"
+        text = unit_text(liv, "C_i", "V_i" if liv.has("V") else "")
+        text = f"y_i = norm({text})" if liv.variant.out_norm else f"y_i = {text}"
         return text + XIELU if liv.nonlinearity is Nonlinearity.XIELU else text
 
 

@@ -114,7 +114,7 @@ class StateSpaceRules(SelectiveScanRules):
 
     def params(self, liv: LivSpec, dims: Dimensions) -> int:
         width = liv.group("V").width(dims)
-        gain = width if liv.has("Z") and liv.variant.out_norm else 0
+        gain = width if liv.has("Z") and liv.variant.out_norm is not False else 0
         own = 3 * liv.group("A").width(dims) + gain  # rate, step bias, skip of each head
         return own + self.out_params(liv, width, dims)
 
@@ -131,7 +131,7 @@ class StateSpaceRules(SelectiveScanRules):
         text = "y_i = C_i S_i + skip * V_i"
         if liv.has("Z"):
             gated_text = "(C_i S_i + skip * V_i) * swish(Z_i)"
-            text = f"y_i = norm({gated_text})" if liv.variant.out_norm else f"y_i = {gated_text}"
+            text = f"y_i = norm({gated_text})" if liv.variant.out_norm is not False else f"y_i = {gated_text}"
         return f"{text},  S_i = exp(-s_i r) S_(i-1) + s_i B_i V_i^T,  s = softplus(A + bias), r and s of a head"
 
 

@@ -63,6 +63,7 @@ class Attention(Mixer):
         self.positions = make_positions(liv, dims, self.turned, self.scale)
         gate = gate_width(liv, dims)
         self.gate_repeat = self.width // gate if gate else 0  # channels that each number of the gate serves
+        self.norm = nn.RMSNorm(self.width, eps=dims.style.norm_eps) if liv.variant.out_norm else None
         self.score_cap = liv.variant.score_cap
         self.sinks = nn.Parameter(torch.zeros(dims.num_heads)) if liv.variant.sinks else None
         self.window = dims.band if liv.sparsity is Sparsity.BANDED else None
@@ -107,7 +108,7 @@ class Attention(Mixer):
         y = attend(q, k, v, self.scoring()).flatten(2)
         if self.gate_repeat:
             y = y * torch.sigmoid(c[:, :, self.queries :]).repeat_interleave(self.gate_repeat, dim=2)
-        return y
+        return y if self.norm is None else self.norm(y)
 
     def turn_queries(self, q: torch.Tensor, position: int) -> torch.Tensor:
         """Queries as they are scored; the first stands at `position`."""

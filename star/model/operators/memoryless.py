@@ -83,8 +83,14 @@ class Memoryless(Mixer):
         super().__init__()
         self.width = liv.group("C").width(dims)
         self.activation = ACTIVATIONS[liv.nonlinearity]
+        self.norm = nn.RMSNorm(self.width, eps=dims.style.norm_eps) if liv.variant.out_norm else None
 
     def forward(self, *, c: BTD, v: BTD | None = None, memory: Memory | None = None) -> BTD:
+        y = self.unit(c, v)
+        return y if self.norm is None else self.norm(y)
+
+    def unit(self, c: BTD, v: BTD | None) -> BTD:
+        """What it is without a norm."""
         y = self.activation(c)
         return y if v is None else y * v
 
@@ -96,7 +102,7 @@ class TunedMemoryless(Memoryless):
         super().__init__(liv, dims)
         self.activation = ACTIVATIONS[liv.nonlinearity](liv.variant)
 
-    def forward(self, *, c: BTD, v: BTD | None = None, memory: Memory | None = None) -> BTD:
+    def unit(self, c: BTD, v: BTD | None) -> BTD:
         return self.activation(c, v)
 
 

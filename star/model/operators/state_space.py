@@ -54,7 +54,7 @@ class StateSpace(Mixer):
         self.step_bias = nn.Parameter(steps + torch.log(-torch.expm1(-steps)))  # softplus of it is `steps`
         self.skip = nn.Parameter(torch.ones(self.num_heads))
         self.norm = None
-        if liv.has("Z") and liv.variant.out_norm:
+        if liv.has("Z") and liv.variant.out_norm is not False:
             apart, eps = liv.variant.norm_groups, dims.style.norm_eps
             self.norm = GroupedNorm(apart, self.width, eps) if apart > 1 else nn.RMSNorm(self.width, eps=eps)
 
