@@ -42,6 +42,7 @@ CLASSES = {
     "minimax-m2": ("MiniMaxM2", {}),
     "apertus-8b": ("Apertus", {"intermediate_size": 21_504, "num_key_value_heads": 8}),
     "ernie-4.5-21b-a3b": ("Ernie4_5_Moe", {}),
+    "bitnet-2b-4t": ("BitNet", {"tie_word_embeddings": True}),
     "nanochat-d20": (
         "NanoChat",
         {
