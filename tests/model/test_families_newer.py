@@ -280,10 +280,8 @@ def test_bitnet():
 
     def translate(model):
         state = blocks(model, more=lambda mixer: {"attn_sub_norm.weight": mixer.mixer.norm.weight})
-        norms = {
-            f"model.layers.{i}.mlp.ffn_sub_norm.weight": model.layers[2 * i + 1].mixer.norm.weight for i in range(2)
-        }
-        return state | norms
+        gains = [model.layers[slot].mixer.norm.weight for slot in (1, 3)]
+        return state | {f"model.layers.{i}.mlp.ffn_sub_norm.weight": gain for i, gain in enumerate(gains)}
 
     check(f"{deck}/11111-21111-11111-21111", dims, BitNetForCausalLM, config, translate)
 
