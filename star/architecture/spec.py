@@ -196,6 +196,10 @@ class LivSpec:
     differential: bool = False
     variant: Variant = Variant()
 
+    def norm_place(self, style: Style) -> str:
+        """Where the norms of its slots stand."""
+        return self.variant.norm_place or style.norm_place
+
     def group(self, role: str) -> FeatureGroup:
         """The feature group of that role."""
         return next(group for group in self.groups if group.role == role)

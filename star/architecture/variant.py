@@ -43,6 +43,7 @@ class Variant:
     kept_taps: int = 0  # columns that decoding keeps of them
     num_experts: int = 0
     experts_per_token: int = 0
+    norm_place: str = ""  # as Style.norm_place, of slots of this class
     bias: str = ""  # roles of the features whose maps have one
     out_bias: bool = False
     kernel_bias: bool = False
@@ -71,7 +72,8 @@ class Variant:
     value_shift: float = 1.0  # of a clipped swish: added to V
 
     def __post_init__(self) -> None:
-        known = {"qk_norm": QK_NORMS, "qk_norm_place": QK_NORM_PLACES, "scoring": SCORINGS, "positions": POSITIONS}
+        known = {"norm_place": NORM_PLACES, "qk_norm": QK_NORMS, "qk_norm_place": QK_NORM_PLACES}
+        known |= {"scoring": SCORINGS, "positions": POSITIONS}
         for name, words in known.items():
             if (word := getattr(self, name)) and word not in words:
                 raise UserError(f"{name} must be one of {', '.join(words)}, not {word!r}")

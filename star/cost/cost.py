@@ -83,7 +83,7 @@ class _Row(NamedTuple):
 def _row(liv: LivSpec, dims: Dimensions, tokens: int) -> _Row:
     rules = rules_of(liv)
     fitted = fit(liv, dims)
-    norms = norm_params(dims.style, dims.d_model) * (2 if dims.style.norm_place == "both" else 1)
+    norms = norm_params(dims.style, dims.d_model) * (2 if fitted.norm_place(dims.style) == "both" else 1)
     dims = dims.of(fitted)
     rules.check_fits(fitted, dims)
     copies = 2 if liv.differential else 1

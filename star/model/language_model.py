@@ -3,9 +3,10 @@
 x_0 = E[tokens],   x_{n+1} = x_n + LIV_n(norm(x_n)),   logits = norm(x_L) E^T
 
 A style says otherwise: x + norm(LIV(x)), as in OLMo 2 (arXiv:2501.00656), or x + norm(LIV(norm(x))), as in Gemma 2
-(arXiv:2408.00118); slots that read the same x, x + LIV_n(norm(x)) + LIV_{n+1}(norm(x)), as in GPT-J and GPT-NeoX
-(arXiv:2204.06745); learned positions added to the embedding, a norm after it, no norm before the head, a head of its
-own, capped logits; what operators add, and the logits, times a number, as in Granite 3.0 (Granite Team, IBM 2024).
+(arXiv:2408.00118), all slots alike or some classes otherwise, as in OLMo Hybrid; slots that read the same x, x +
+LIV_n(norm(x)) + LIV_{n+1}(norm(x)), as in GPT-J and GPT-NeoX (arXiv:2204.06745); learned positions added to the
+embedding, a norm after it, no norm before the head, a head of its own, capped logits; what operators add, and the
+logits, times a number, as in Granite 3.0 (Granite Team, IBM 2024).
 """
 
 from collections.abc import Iterator
@@ -90,6 +91,7 @@ class LanguageModel(nn.Module):
         self.style = style
         self.embedding = nn.Embedding(dims.vocab_size, dims.d_model)
         self.rounds = style.rounds(len(spec.slots))  # per slot: the first that reads the same input
+        self.norm_places = [slot.liv.norm_place(style) for slot in spec.slots]
         self.norms = nn.ModuleList()  # before slots, or after them
         for i, first in enumerate(self.rounds):
             is_shared = style.shared_norm and first != i
@@ -105,13 +107,15 @@ class LanguageModel(nn.Module):
         self.producers = {maker for i, makers in enumerate(self.makers) for maker in makers.values() if maker != i}
         # N(1, 1) / sqrt(d): the mean gives every token a direction in common, which `look_back` reads.
         nn.init.normal_(self.embedding.weight, mean=dims.d_model**-0.5, std=dims.d_model**-0.5)
-        self._add_options(dims, len(spec.slots))
+        self._add_options(dims)
 
-    def _add_options(self, dims: Dimensions, num_slots: int) -> None:
+    def _add_options(self, dims: Dimensions) -> None:
         """What only some styles have."""
         style = dims.style
-        if style.norm_place == "both":
-            self.post_norms = nn.ModuleList(Norm(style, dims.d_model) for _ in range(num_slots))
+        if "both" in self.norm_places:
+            self.post_norms = nn.ModuleList(
+                Norm(style, dims.d_model) if place == "both" else nn.Identity() for place in self.norm_places
+            )
         if style.embedding_norm:
             self.embedding_norm = Norm(style, dims.d_model)
         if style.positions == "learned":
@@ -155,11 +159,11 @@ class LanguageModel(nn.Module):
 
     def _before(self, i: int, x: BTD) -> BTD:
         """What a slot reads."""
-        return x if self.style.norm_place == "after" else self.norms[i](x)
+        return x if self.norm_places[i] == "after" else self.norms[i](x)
 
     def _after(self, i: int, y: BTD) -> BTD:
         """What a slot adds."""
-        match self.style.norm_place:
+        match self.norm_places[i]:
             case "after":
                 y = self.norms[i](y)
             case "both":

@@ -29,6 +29,8 @@ from transformers import (
     Lfm3ForCausalLM,
     NanoChatConfig,
     NanoChatForCausalLM,
+    OlmoHybridConfig,
+    OlmoHybridForCausalLM,
 )
 
 from star.architecture.genome import decode, parse
@@ -36,6 +38,7 @@ from star.architecture.spec import Variant
 from star.architecture.structures import check_size, check_variant, fit
 from star.cost.cost import price
 from star.errors import UserError
+from star.model.operators.attention import Attention
 
 PLAIN_ROTATION = {"rope_type": "default", "rope_theta": 10_000.0}
 
@@ -324,3 +327,84 @@ def test_who_knows_norms_before_the_map_back():
 def test_an_exported_file_has_norms_before_the_map_back(tmp_path):
     dims = make_dims(32, 8, {"SA-1": Variant(out_norm=True), "GMemless": Variant(out_norm=True)})
     check_exported("11111-91111", dims, build("11111-91111", dims), tmp_path)
+
+
+# Norms at other places in slots of another class
+
+
+def hybrid_operators(place_of_attention):
+    """Delta rules, attention, and the unit that follows each: norms before the former two."""
+    return {
+        "GDN": Variant(num_heads=4, head_dim=6, value_head_dim=10),
+        "SA-4": Variant(num_kv_heads=2, qk_norm="all", norm_place=place_of_attention),
+        "GMemless": Variant(d_ff=40),
+        "SwiGLU-1": Variant(d_ff=40, norm_place=place_of_attention),
+    }
+
+
+HYBRID = "291111-91111-41111-351111"
+
+
+def test_olmo_hybrid():
+    """Norms before a delta rule and its unit, and after attention and its unit."""
+    dims = make_dims(32, 8, hybrid_operators("after"), norm_eps=1e-5, tied=False)
+    own = {"layer_types": ["linear_attention", "full_attention"], "linear_key_head_dim": 6, "rms_norm_eps": 1e-5}
+    own |= {"linear_value_head_dim": 10, "linear_allow_neg_eigval": False, "pad_token_id": None}
+    config = OlmoHybridConfig(**sizes(**own))
+
+    def translate(model):
+        delta, attention = model.layers[0], model.layers[2]
+        made, mixer = delta.featurizer, delta.mixer
+        names = {"q": "C", "k": "B", "v": "V", "a": "A", "b": "W", "g": "Z"}
+        maps = {f"{name}_proj.weight": made[role].channels.weight for name, role in names.items()}
+        maps |= {"conv1d.weight": torch.cat([conv(made[role].kernel) for role in "CBV"]), "A_log": mixer.log_rate}
+        maps |= {"dt_bias": mixer.step_bias, "o_norm.weight": mixer.norm.weight, "o_proj.weight": delta.out.weight}
+        norms = {f"{name}_norm.weight": attention.featurizer[role].norm.weight for name, role in ("qC", "kB")}
+        state = (
+            frame_state(model) | prefixed("model.layers.0.linear_attn", maps) | block_norms(model, 0, "model.layers.0")
+        )
+        state |= prefixed("model.layers.1.self_attn", attention_state(attention) | norms)
+        for i in range(2):
+            state |= prefixed(f"model.layers.{i}.mlp", unit_state(model.layers[2 * i + 1]))
+        names = "post_attention_layernorm", "post_feedforward_layernorm"
+        return state | block_norms(model, 1, "model.layers.1", *names)
+
+    check(HYBRID, dims, OlmoHybridForCausalLM, config, translate)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("style", ["before", "after", "both"])
+@pytest.mark.parametrize("own", ["before", "after", "both"])
+def test_a_class_has_its_norms_where_it_says(own, style):
+    """By the definition, and two norms are priced where there are two."""
+    text, dims = "11111-91111-11111", make_dims(32, 8, {"SA-1": Variant(norm_place=own)}, norm_place=style)
+    model = build(text, dims)
+    assert price(decode(parse(text)), dims).params == sum(parameter.numel() for parameter in model.parameters())
+    tokens = torch.arange(12).reshape(2, 6)
+    x = model.embedding(tokens)
+    for i, place in enumerate((own, style, own)):
+        y, _ = model.layers[i](x if place == "after" else model.norms[i](x), {})
+        x = x + {"before": y, "after": model.norms[i](y)}.get(place, model.post_norms[i](y) if place == "both" else y)
+    torch.testing.assert_close(model(tokens), model.final_norm(x) @ model.embedding.weight.T)
+
+
+def test_classes_that_share_a_norm_have_it_at_one_place():
+    variants = {"SA-1": Variant(norm_place="after")}
+    refused(
+        1, make_dims(32, 8, variants, shared_norm=True, parallel=(2,)), "SA-1: norm_place of a class goes with norms"
+    )
+    with pytest.raises(UserError, match="norm_place must be one of before, after, both, not 'between'"):
+        Variant(norm_place="between")
+
+
+def test_what_is_read_without_a_norm_has_no_mean_to_look_back_by():
+    """Attention begins by looking back only where a norm stands before it."""
+    dims = make_dims(32, 8, {"SA-1": Variant(norm_place="after")})
+    (slot,) = decode((1, 1, 1, 1, 1))
+    assert not Attention(fit(slot.liv, dims), dims).looks_back
+    assert Attention(fit(slot.liv, make_dims(32, 8, {})), dims).looks_back == ["C", "B", "V"]
+
+
+def test_an_exported_file_has_norms_at_their_places(tmp_path):
+    dims = make_dims(32, 8, hybrid_operators("both"), norm_place="after")
+    check_exported(HYBRID, dims, build(HYBRID, dims), tmp_path)

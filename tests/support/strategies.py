@@ -64,6 +64,7 @@ SIZES = {  # values of what a variant may say in numbers, words and yes or no; m
     "kept_taps": (7, 8),
     "num_experts": (4, 6),
     "experts_per_token": (1, 2),
+    "norm_place": NORM_PLACES,
     "out_bias": (True,),
     "kernel_bias": (True,),
     "gate": (False, True),

@@ -69,6 +69,8 @@ def fit(liv: LivSpec, dims: Dimensions) -> LivSpec:
     if variant is None and not dims.heads and dims.style.positions == Style().positions:
         return liv
     variant, rules = variant or liv.variant, rules_of(liv)
+    if variant.norm_place and dims.style.shared_norm:
+        raise UserError(f"{liv.name}: norm_place of a class goes with norms of its own, but shared_norm is true")
     if "positions" in rules.knows and not variant.positions:
         variant = replace(variant, positions=dims.style.positions)
     varied = replace(liv, variant=variant)

@@ -188,7 +188,14 @@ class StructureRules:
                 )
 
 
-COMMON = ("bias", "out_bias", "taps", "kept_taps", "kernel_bias")  # what every structure can be built with
+COMMON = (
+    "norm_place",
+    "bias",
+    "out_bias",
+    "taps",
+    "kept_taps",
+    "kernel_bias",
+)  # what every structure can be built with
 
 
 def check_known(rules: StructureRules, name: str, variant: Variant) -> None:

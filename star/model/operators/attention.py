@@ -69,7 +69,7 @@ class Attention(Mixer):
         self.window = dims.band if liv.sparsity is Sparsity.BANDED else None
         self.kept_widths = {group.role: group.width(dims) for group in liv.groups if group.role in "BV"}
         self.looks_back = [group.role for group in liv.groups if group.channel_mixing in LOOKS_BACK]
-        if not (self.positions.channels and has_mean(dims.style)):
+        if not (self.positions.channels and has_mean(liv, dims.style)):
             self.looks_back = []
 
     def count_channels(self, liv: LivSpec, dims: Dimensions) -> tuple[int, int]:
@@ -119,9 +119,9 @@ class Attention(Mixer):
         return Scoring(self.window, self.scale, self.positions.scores, self.score_cap, self.sinks)
 
 
-def has_mean(style: Style) -> bool:
-    """Whether the channels of what operators read have a mean that all tokens have in common."""
-    return style.norm == "rms" and style.norm_place != "after"
+def has_mean(liv: LivSpec, style: Style) -> bool:
+    """Whether the channels of what an operator reads have a mean that all tokens have in common."""
+    return style.norm == "rms" and liv.norm_place(style) != "after"
 
 
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scoring: Scoring) -> torch.Tensor:
