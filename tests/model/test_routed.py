@@ -16,7 +16,7 @@ from transformers.models.mixtral.modeling_mixtral import MixtralSparseMoeBlock, 
 from star.architecture.codes import Nonlinearity
 from star.architecture.genome import decode
 from star.architecture.genome.operator import build_liv
-from star.architecture.scales import Recipe
+from star.architecture.scales import BALANCES, Recipe
 from star.architecture.spec import Dimensions, ModelSpec, Slot, Variant
 from star.architecture.structures import fit as fit_operator
 from star.architecture.structures import specify
@@ -26,7 +26,7 @@ from star.errors import UserError
 from star.model.language_model import LanguageModel
 from star.model.operators.featurizer import make_feature
 from star.model.operators.routed import Routed, count_choices, find_balance_loss, route, routed_naive
-from star.training.loop import BALANCES, make_optimizers, measure
+from star.training.loop import make_optimizers, measure
 
 pytestmark = pytest.mark.usefixtures("double_precision")
 
