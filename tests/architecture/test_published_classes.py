@@ -43,6 +43,7 @@ CLASSES = {
     "apertus-8b": ("Apertus", {"intermediate_size": 21_504, "num_key_value_heads": 8}),
     "ernie-4.5-21b-a3b": ("Ernie4_5_Moe", {}),
     "bitnet-2b-4t": ("BitNet", {"tie_word_embeddings": True}),
+    "olmo-hybrid-7b": ("OlmoHybrid", {}),
     "nanochat-d20": (
         "NanoChat",
         {
@@ -84,15 +85,25 @@ def count_idle(model, chosen):
 
 
 def count_cache(config, tokens):
-    """Bytes that `tokens` leave behind in bf16: keys and values or a latent, and columns of short convolutions."""
+    """Bytes that `tokens` leave behind in bf16: keys and values or a latent, states, columns of short convolutions."""
     if hasattr(config, "kv_lora_rank"):
         return 2 * config.num_hidden_layers * tokens * (config.kv_lora_rank + config.qk_rope_head_dim)
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     width = 2 * config.num_key_value_heads * head_dim
     total = 0
     for kind in getattr(config, "layer_types", None) or ["full_attention"] * config.num_hidden_layers:
-        window = config.sliding_window if kind == "sliding_attention" else tokens
-        total += config.hidden_size * config.conv_L_cache if kind == "conv" else width * min(tokens, window)
+        match kind:
+            case "conv":
+                total += config.hidden_size * config.conv_L_cache
+            case "linear_attention":
+                keys = config.linear_num_key_heads * config.linear_key_head_dim
+                values = config.linear_num_value_heads * config.linear_value_head_dim
+                state = values * config.linear_key_head_dim
+                total += state + (2 * keys + values) * config.linear_conv_kernel_dim
+            case "sliding_attention":
+                total += width * min(tokens, config.sliding_window)
+            case _:
+                total += width * tokens
     return 2 * total
 
 
