@@ -4,7 +4,7 @@ A linear input-varying operator (LIV) computes y = T(x) x. It is a *featurizer*,
 groups C, B, V, ... from x, feeding a *token-mixing structure* that assembles T from them, followed by a
 *channel-mixing structure*. Everything here is integers and names; no tensor, no module.
 
-Thomas et al. 2024, arXiv:2411.17800 (the structure); code values are listed in docs/genes.md.
+Thomas et al. 2024, arXiv:2411.17800 (the structure).
 """
 
 from dataclasses import dataclass, fields, replace
@@ -97,8 +97,8 @@ class Style:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
     """How a scale builds one class of operators, beyond its genes: sizes that these give only in proportion, and the
-    differences between published families. 0, None and empty texts leave it to the genes. `structures` tells
-    which structure knows which of them; docs/genes.md lists them.
+    differences between published families. 0, None and empty texts leave it to the genes. Each structure knows some of
+    them.
     """
 
     num_heads: int = 0
