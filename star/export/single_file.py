@@ -99,8 +99,8 @@ def _head(spec: ModelSpec, header: ExportHeader) -> str:
         "A language model synthesised by star, in one file that needs only torch.\n\n"
         f"{body}\n\n"
         "`load()` gives the trained model, which maps tokens (bytes) of shape (batch, time) to logits; a\n"
-        'text on the command line is continued: `python model.py "def "`. The code below is the code that\n'
-        "was trained, part by part."
+        'text on the command line is continued: `python model.py "def "`. Below is the code that was\n'
+        "trained."
     )
 
 
