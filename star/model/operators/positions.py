@@ -1,7 +1,7 @@
 """How attention tells positions: queries and keys are rotated, or scores are added to, or neither.
 
-`learned` positions are the embedding's affair, and attention knows `none` itself. The parameters and the equations of
-the others stand with the functions `rotate`, `alibi_scores` and `relative_scores`.
+`learned` positions are the embedding's affair, and attention knows `none` itself. The equations of the others
+stand above the functions that these call.
 """
 
 import math
