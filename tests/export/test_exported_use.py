@@ -88,7 +88,9 @@ def test_a_model_that_was_exported_runs_at_any_length(module):
     check_lengths(module, 6, 5, 9, 3)
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning", "ignore::torch.jit.TracerWarning", "ignore:.*autograd.Function:UserWarning")
+@pytest.mark.filterwarnings(
+    "ignore:`torch.jit:DeprecationWarning", "ignore::torch.jit.TracerWarning", "ignore:.*autograd.Function:UserWarning"
+)
 def test_a_model_that_was_traced_runs_at_any_length(module):
     with torch.no_grad():
         traced = torch.jit.trace(module.load(), (draw(6),), check_trace=False)

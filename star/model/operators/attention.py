@@ -2,12 +2,12 @@
 
     y_i = sum_j softmax_j(scale C_i . B_j) V_j,   i - window < j <= i        per head, C query, B key, V value
 
-Queries and keys are rotated by position, or told it in another way; the scale is 1 / sqrt(K). Fewer key/value heads than query heads serve repeatedly (grouped-query attention). A scale may add a gate:
-the last channels of C are Z, and y sigmoid(Z) goes on; a cap, with which cap tanh(scale C_i . B_j / cap) is scored;
-sinks, one logit s of each head: exp(s) joins the sum that the softmax divides by. Vaswani et al. 2017,
-arXiv:1706.03762; Ainslie et al. 2023, arXiv:2305.13245; the window as in Jiang et al. 2023, arXiv:2310.06825, the gate
-as in Qiu et al. 2025, arXiv:2505.06708, the cap as in Gemma 2 (arXiv:2408.00118), sinks as in Agarwal et al. 2025,
-arXiv:2508.10925.
+Queries and keys are rotated by position, or told it in another way; the scale is 1 / sqrt(K). Fewer key/value heads
+than query heads serve repeatedly (grouped-query attention). A scale may add a gate: the last channels of C are Z, and y
+sigmoid(Z) goes on; a cap, with which cap tanh(scale C_i . B_j / cap) is scored; sinks, one logit s of each head: exp(s)
+joins the sum that the softmax divides by. Vaswani et al. 2017, arXiv:1706.03762; Ainslie et al. 2023, arXiv:2305.13245;
+the window as in Jiang et al. 2023, arXiv:2310.06825, the gate as in Qiu et al. 2025, arXiv:2505.06708, the cap as in
+Gemma 2 (arXiv:2408.00118), sinks as in Agarwal et al. 2025, arXiv:2508.10925.
 """
 
 import math
