@@ -1,6 +1,6 @@
 """The alphabets of operator and featurizer genomes: what each code means, and the sizes that go with some.
 
-Code values are listed in docs/genes.md; a number once used is permanent, since stored runs must decode.
+A number once used is permanent, since stored runs must decode.
 """
 
 from enum import IntEnum, StrEnum

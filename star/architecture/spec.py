@@ -4,7 +4,7 @@ A linear input-varying operator (LIV) computes y = T(x) x. It is a *featurizer*,
 groups C, B, V, ... from x, feeding a *token-mixing structure* that assembles T from them, followed by a
 *channel-mixing structure*. Everything here is integers and names; no tensor, no module.
 
-Thomas et al. 2024, arXiv:2411.17800 (the structure); code values are listed in docs/genes.md.
+Thomas et al. 2024, arXiv:2411.17800 (the structure).
 """
 
 from dataclasses import dataclass, replace

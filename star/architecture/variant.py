@@ -20,9 +20,8 @@ def largest(name: str) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """How a scale builds one class of operators, beyond its genes: sizes that these give only in proportion, and the
-    differences between published families. 0, None and empty texts leave it to the genes. `structures` tells
-    which structure knows which of them; docs/genes.md lists them.
+    """The sizes and details of one class of operators that a scale sets beyond its genes, which give sizes only in
+    proportion. 0, None and empty texts leave a value to the genes. Each structure supports some of the fields.
     """
 
     num_heads: int = 0

@@ -128,7 +128,7 @@ def export(
     json: Json = False,
 ) -> None:
     """Write the front as standalone models: for each one a Python file that needs only torch, and its weights."""
-    from star.export import export_front
+    from star.export.front import export_front
     from star.storage.run_directory import RunDirectory
 
     notes = export_front(RunDirectory(run).open(), to)

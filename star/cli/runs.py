@@ -147,7 +147,7 @@ def _tell(run: "RunDirectory", summary: "Summary", json: bool, only_missing: boo
     from star.run.seeds import seed_results
 
     if not (only_missing and (run.path / "export" / "README.md").exists()):
-        from star.export import export_front
+        from star.export.front import export_front
 
         for note in export_front(run, run.path / "export"):
             stderr().print(note, markup=False)

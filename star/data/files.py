@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import re
 import sysconfig
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import NamedTuple
 
 from star.data import remote
 from star.data.readers import READERS, Open, Reader, read_library_module
+from star.data.report import describe
 from star.errors import UserError, nearest
 
 STDLIB = "stdlib"
@@ -18,6 +21,11 @@ NOT_LIBRARY = frozenset(
     ("site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__")
     + ("encodings", "pydoc_data")  # generated tables, one of them as long as half of the validation text
 )
+# Names of texts about a data set, which are read only where there is nothing else.
+ABOUT = re.compile(r"(readme|licen[cs]e|copying|data(set)?[-_ ]?card)(?![a-z])[^/]*$", re.IGNORECASE)
+ABOUT_SUFFIXES = ("", ".md", ".rst", ".text", ".txt")
+HIDDEN = re.compile(r"(.*?/)?\.[^/]*")  # what is hidden of a path, a folder or a file
+COMPRESSED = (".bz2", ".gz", ".xz", ".zip", ".zst")
 
 
 class File(NamedTuple):
@@ -28,14 +36,30 @@ class File(NamedTuple):
     open: Open
 
 
-def find_files(sources: tuple[str, ...]) -> list[File]:
+class Entry(NamedTuple):
+    """A regular file of a directory: its name relative to that, its bytes, and the file that a reader makes of it."""
+
+    key: str
+    num_bytes: int | None
+    make: Callable[[Reader], File]
+
+
+Found = tuple[list[File], Counter[str]]  # what to read, and how much was left out for each reason
+
+
+def find_files(sources: tuple[str, ...]) -> Found:
     """Every file of the sources once, in an order that mixes folders: by the hash of the relative path."""
     assert sources, "a corpus needs a source"
     files: dict[str, File] = {}
+    left_out = Counter[str]()
     for source in sources:
-        for file in _library() if source == STDLIB else _source_files(source):
+        _check_name(source, "the corpus")
+        found, rest = (_library(), Counter()) if source == STDLIB else _source_files(source)
+        left_out += rest
+        for file in found:
             files.setdefault(file.identity, file)
-    return sorted(files.values(), key=lambda file: (hashlib.sha256(os.fsencode(file.key)).digest(), Path(file.name)))
+    in_order = sorted(files.values(), key=lambda file: (hashlib.sha256(file.key.encode()).digest(), Path(file.name)))
+    return in_order, left_out
 
 
 def called(source: str) -> str:
@@ -43,18 +67,60 @@ def called(source: str) -> str:
     return remote.called(source) if remote.is_uri(source) else source
 
 
-def _source_files(source: str) -> list[File]:
+def _source_files(source: str) -> Found:
     if not remote.is_uri(source):
         return _local_files(Path(source))
     place = remote.find(source)
     return _local_files(place) if isinstance(place, Path) else _remote_files(place)
 
 
+def _choose(entries: list[Entry], left_out: Counter[str], source: str) -> Found:
+    """The files of a directory that hold data, and how much else there is. UserError if there are none."""
+    whole = [entry for entry in entries if entry.num_bytes != 0]
+    left_out["empty"] = len(entries) - len(whole)
+    data = [entry for entry in whole if not _is_about(entry.key)]
+    if data:
+        left_out["README or licence"] = len(whole) - len(data)
+    files = []
+    for entry in data or whole:
+        if (suffix := Path(entry.key).suffix.lower()) in READERS:
+            _check_name(entry.key, f"a file of corpus {source}")
+            files.append(entry.make(READERS[suffix]))
+        else:
+            left_out[_describe_kind(entry.key)] += 1
+    left_out = +left_out
+    if not files:
+        rest = f"; left out: {describe(left_out)}" if left_out else ""
+        raise UserError(f"corpus {source} holds no {', '.join(READERS)} file with anything in it{rest}")
+    return files, left_out
+
+
+def _is_about(key: str) -> bool:
+    name = key.rpartition("/")[2]
+    return bool(ABOUT.match(name)) and Path(name).suffix.lower() in ABOUT_SUFFIXES
+
+
+def _describe_kind(key: str) -> str:
+    ending = Path(_readable(key).lower()).suffixes
+    kind = "".join(ending[-2:] if ending and ending[-1] in COMPRESSED else ending[-1:])
+    return f"{kind} (a kind that is not read)" if kind else "without a suffix"
+
+
+def _check_name(name: str, what: str) -> None:
+    if _readable(name) != name:
+        raise UserError(f"the name of {what} is not UTF-8: {_readable(name)}; rename it")
+
+
+def _readable(name: str) -> str:
+    """A name with escapes in place of what is not UTF-8."""
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
 def _library() -> list[File]:
     root = Path(sysconfig.get_path("stdlib"))
     found = [
         _local(path, path.relative_to(root).as_posix(), read_library_module)
-        for path in _walk(root, NOT_LIBRARY)
+        for path in _walk(root, Counter(), NOT_LIBRARY)
         if path.suffix == ".py"
     ]
     if not found:
@@ -66,36 +132,36 @@ def _local(path: Path, key: str, read: Reader) -> File:
     return File(key, str(path), str(path.resolve()), read, partial(path.open, "rb"))
 
 
-def _local_files(source: Path) -> list[File]:
+def _local_files(source: Path) -> Found:
     if not source.exists():
         raise UserError(_missing(source))
     if not source.is_dir():
         read = _reader(source.name, str(source))
         if source.is_file() and not source.stat().st_size:
             raise UserError(f"corpus {source} is empty")
-        return [_local(source, source.name, read)]
-    found = [
-        _local(path, path.relative_to(source).as_posix(), READERS[path.suffix.lower()])
-        for path in _walk(source)
-        if path.suffix.lower() in READERS and path.stat().st_size
-    ]
-    return _some(found, str(source))
+        return [_local(source, source.name, read)], Counter()
+    left_out, entries = Counter[str](), []
+    for path in _walk(source, left_out):
+        key = path.relative_to(source).as_posix()
+        entries.append(Entry(key, path.stat().st_size, partial(_local, path, key)))
+    return _choose(entries, left_out, str(source))
 
 
-def _remote_files(source: remote.Source) -> list[File]:
+def _remote_files(source: remote.Source) -> Found:
     infos = source.files()
     if not source.is_folder:
         read = _reader(infos[0].base_name, source.name)
         if infos[0].size == 0:
             raise UserError(f"corpus {source.name} is empty")
-        return [_remote(source, infos[0].path, infos[0].base_name, read)]
-    found = []
+        return [_remote(source, infos[0].path, infos[0].base_name, read)], Counter()
+    hidden, entries = set(), []
     for info in infos:
         key = source.key(info.path)
-        suffix = Path(key).suffix.lower()
-        if suffix in READERS and info.size != 0 and not any(part.startswith(".") for part in key.split("/")):
-            found.append(_remote(source, info.path, key, READERS[suffix]))
-    return _some(found, source.name)
+        if match := HIDDEN.match(key):
+            hidden.add(match[0])
+        elif key:
+            entries.append(Entry(key, info.size, partial(_remote, source, info.path, key)))
+    return _choose(entries, Counter(hidden=len(hidden)), source.name)
 
 
 def _remote(source: remote.Source, path: str, key: str, read: Reader) -> File:
@@ -111,20 +177,21 @@ def _reader(file: str, source: str) -> Reader:
     return READERS[suffix]
 
 
-def _some(found: list[File], source: str) -> list[File]:
-    if not found:
-        raise UserError(f"corpus {source} holds no {', '.join(READERS)} file with anything in it")
-    return found
+def _walk(root: Path, left_out: Counter[str], skip: frozenset[str] = frozenset()) -> Iterator[Path]:
+    """Regular files below `root`, without folders named in `skip`; `left_out` counts what else there is."""
 
+    def deny(error: OSError) -> None:
+        left_out["unreadable as a folder"] += 1
 
-def _walk(root: Path, skip: frozenset[str] = frozenset()) -> Iterator[Path]:
-    """Regular files below `root`, without hidden ones and without folders named in `skip`."""
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if name not in skip and not name.startswith(".")]
-        for name in names:
-            path = Path(folder, name)
-            if not name.startswith(".") and path.is_file():
+    for folder, folders, names in os.walk(root, onerror=deny):
+        hidden = {name for name in folders + names if name.startswith(".")}
+        left_out["hidden"] += len(hidden)
+        folders[:] = [name for name in folders if name not in skip and name not in hidden]
+        for path in (Path(folder, name) for name in names if name not in hidden):
+            if path.is_file():
                 yield path
+            else:
+                left_out["no regular file"] += 1
 
 
 def _missing(source: Path) -> str:
@@ -132,7 +199,7 @@ def _missing(source: Path) -> str:
     part = source
     while not part.parent.exists():
         part = part.parent
-    beside = [path.name for path in part.parent.iterdir()] if part.parent.is_dir() else []
+    beside = [_readable(path.name) for path in part.parent.iterdir()] if part.parent.is_dir() else []
     close = get_close_matches(part.name, beside, n=1)
     hint = f"; did you mean {str(part.with_name(close[0]))!r}?" if close else ""
     return f"corpus {source} does not exist{hint}"

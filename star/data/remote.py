@@ -70,7 +70,7 @@ def find(uri: str) -> Path | Source:
         if isinstance(filesystem, LocalFileSystem):
             return Path(path)
         info = filesystem.get_file_info(path) if path else None
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeError) as error:
         raise _unreadable(name, error, uri) from error
     if info is None:
         raise UserError(f"corpus {name} names no bucket")

@@ -64,12 +64,13 @@ def fields_of(value: object) -> dict[str, object]:
 
 
 def format_spec(spec: ModelSpec) -> str:
-    """Assignments that build `spec` as SPEC, each operator class first, under a name of its own."""
+    """Assignments that build `spec` as SPEC, each operator class first, under a name of its own, below a comment."""
     livs = {_constant(slot.liv): slot.liv for slot in spec.slots}
     assert all(livs[_constant(slot.liv)] == slot.liv for slot in spec.slots), "two operators of one name"
     named = replace(spec, slots=tuple(slot._replace(liv=Name(_constant(slot.liv))) for slot in spec.slots))
     lines = [f"{name} = {format_value(liv, used=len(name) + 3)}\n" for name, liv in livs.items()]
-    return "".join(lines) + f"SPEC = {format_value(named, used=7)}"
+    note = "# Slots in weights_from and features_from count from 0; the head of this file counts them from 1.\n"
+    return note + "".join(lines) + f"SPEC = {format_value(named, used=7)}"
 
 
 def _constant(liv: LivSpec) -> str:

@@ -1,5 +1,6 @@
 """One model as a folder that needs only torch: `model.py`, the code that was trained, and its weights."""
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -42,8 +43,9 @@ def export_model(spec: ModelSpec, weights: dict[str, np.ndarray], header: Export
     write_atomic(out / "model.py", model_source(spec, header).encode())
     stored = out / "model.safetensors"
     if weights:
-        metadata = {"genome": to_text(header.genome), "hash": genome_hash(header.genome)}
-        write_atomic(stored, save(weights, metadata))
+        made_from = {"genome": to_text(header.genome), "hash": genome_hash(header.genome)}
+        # One key, because the library writes several in no certain order.
+        write_atomic(stored, save(weights, {"star": json.dumps(made_from)}))
     else:
         with disk_errors_reported(f"remove {stored}"):
             stored.unlink(missing_ok=True)  # of an earlier export
@@ -89,16 +91,16 @@ def _head(spec: ModelSpec, header: ExportHeader) -> str:
     width = max(14, *(2 + len(layer.name) for layer in layers)) if layers else 14
     rows += ["", f"{'slot':>4}  {'class':<{width}}{'parameters':>12}{'cache bytes':>14}  shares with slots"]
     for layer in layers:
-        shares = ", ".join(map(str, layer.shares_with))
-        row = f"{layer.slot:>4}  {layer.name:<{width}}{layer.params:>12,}{layer.cache_bytes:>14,}  {shares}"
+        shares = ", ".join(str(slot + 1) for slot in layer.shares_with)
+        row = f"{layer.slot + 1:>4}  {layer.name:<{width}}{layer.params:>12,}{layer.cache_bytes:>14,}  {shares}"
         rows.append(row.rstrip())
     body = "\n".join(f"    {row}".rstrip() for row in rows)
     return (
         "A language model synthesised by star, in one file that needs only torch.\n\n"
         f"{body}\n\n"
         "`load()` gives the trained model, which maps tokens (bytes) of shape (batch, time) to logits; a\n"
-        'text on the command line is continued: `python model.py "def "`. The code below is the code that\n'
-        "was trained, gathered from the files named above each part."
+        'text on the command line is continued: `python model.py "def "`. Below is the code that was\n'
+        "trained."
     )
 
 

@@ -225,7 +225,7 @@ def _import_order(name: str) -> tuple[int, str]:
 
 
 def _section(module: Module, definitions: list[Definition]) -> str:
-    title = module.name.replace(".", "/") + ".py"
+    title = module.name.partition(".")[2].replace(".", " ").replace("_", " ")
     lines = [f"# {f' {title} ':-^100}", *(f"# {line}".rstrip() for line in module.docstring.splitlines())]
     text = "\n".join(lines)
     assigned = True

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import os
+import sys
 from math import prod
 from pathlib import Path
 
@@ -60,15 +62,27 @@ def generate(model: LanguageModel, prompt: bytes, num_bytes: int, temperature: f
 def main() -> None:
     """Continue the text given on the command line."""
     parser = argparse.ArgumentParser(description="Continue a text, byte by byte.")
-    parser.add_argument("prompt", nargs="?", default="def ")
-    parser.add_argument("--bytes", type=int, default=200, help="how many to add (default: 200)")
-    parser.add_argument("--temperature", type=float, default=0.0, help="0, the default: the likeliest byte")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--weights", default=WEIGHTS)
+    parser.add_argument(
+        "prompt", nargs="?", default="def ", help="the text; an empty one is a line's end (default: 'def ')"
+    )
+    parser.add_argument("--bytes", type=int, default=200, help="how many to add (default: %(default)s)")
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        default=0.8,
+        help="draw each byte from softmax(logits / TEMPERATURE); 0 takes the likeliest (default: %(default)s)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of what is drawn (default: %(default)s)")
+    parser.add_argument(
+        "--weights", default=WEIGHTS, help="a safetensors file (default: model.safetensors beside this file)"
+    )
     options = parser.parse_args()
     try:
         model = load(options.weights)
-    except (OSError, ValueError) as error:
-        parser.error(str(error))
-    text = generate(model, options.prompt.encode(), options.bytes, options.temperature, options.seed)
-    print(text.decode(errors="replace"))
+        text = generate(model, os.fsencode(options.prompt), options.bytes, options.temperature, options.seed)
+    except (OSError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
+        parser.exit(2, f"{parser.prog}: {error}".partition("\n")[0] + "\n")
+    try:
+        print(text.decode(errors="replace"), flush=True)
+    except BrokenPipeError:  # whoever reads has seen enough; what is left must not be flushed at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -127,7 +127,9 @@ class LanguageModel(nn.Module):
 
     def forward(self, tokens: BT, cache: Cache | None = None) -> BTM:
         """Logits of the next token at every position. With a cache the tokens continue those that it holds, and are
-        added to it. ValueError if they do not fit."""
+        added to it. ValueError if there are none or they do not fit."""
+        if not tokens.numel():
+            raise ValueError(f"there are no tokens in a batch of shape {tuple(tokens.shape)}")
         x = self._embed(tokens, cache.position if cache else 0)
         if cache is not None:
             cache.advance(tokens.shape[1])
@@ -200,7 +202,12 @@ class LanguageModel(nn.Module):
     def generate(
         self, tokens: BT, num_tokens: int, temperature: float = 0.0, generator: torch.Generator | None = None
     ) -> BS:
-        """`tokens`, each row continued by `num_tokens` drawn from softmax(logits / temperature); the likeliest at 0."""
+        """`tokens`, each row continued by `num_tokens` drawn from softmax(logits / temperature); the likeliest at 0.
+        ValueError if there are no tokens, or a number is below 0."""
+        if num_tokens < 0:
+            raise ValueError(f"the number of tokens to add must be 0 or more, not {num_tokens}")
+        if not temperature >= 0:
+            raise ValueError(f"the temperature must be 0 or more, not {temperature}")
         cache = self.new_cache(tokens.shape[1] + num_tokens, tokens.shape[0])
         found, latest = [tokens], tokens
         for _ in range(num_tokens):

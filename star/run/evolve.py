@@ -85,6 +85,8 @@ def evolve(
     seeds = choose_seeds(plan, progress.noted)
     plan = replace(plan, settings=replace(plan.settings, seed_genomes=tuple(map(to_text, seeds))))
     corpus = _load_corpus(plan)
+    for line in corpus.report.lines():
+        progress.noted(line)
     clock, text, made_with = Clock(), to_toml(plan.settings, _record(corpus)), describe(plan.settings, seeds.values())
     progress.run_started(plan.settings.generations, None)
     # The pool first: where nothing can be trained, nothing is left behind.

@@ -31,9 +31,9 @@ from star.architecture.genome import DECK, Space, decode, parse, split, to_text
 from star.architecture.spec import Dimensions, FeatureGroup, LivSpec, ModelSpec, Slot, Style, Variant
 from star.architecture.structures import specify
 from star.errors import UserError
-from star.export import ExportHeader, export_front, export_model
+from star.export.front import export_front
 from star.export.literal import codes_in, drop_checks, format_spec, format_value, keep_rows, plain_shape
-from star.export.single_file import model_source
+from star.export.single_file import ExportHeader, export_model, model_source
 from star.export.source import Definition, Reference, collect, format_imports
 from star.export.standalone import read_safetensors
 from star.model.language_model import LanguageModel

@@ -16,7 +16,7 @@ from support.fake_run import write_run
 
 from star.architecture.genome import CLASSES, PAPER, decode, parse, to_text
 from star.errors import UserError
-from star.export import export_front
+from star.export.front import export_front
 from star.records import STORE, Evaluation, Individual, Status, Task
 from star.report.axes import GENERATIONS, Axis, axis_over, human, in_table
 from star.report.failures import describe_failures

@@ -215,7 +215,8 @@ def test_more_seeds_than_places_are_told_of(tmp_path, config):
     notes, texts = Witness(), ("11111", "21111", "31111", "41111", "51111", "61111", "71111")
     run = RunDirectory(tmp_path / "run")
     DRIVER.evolve(replace(config, seed_genomes=texts), run, notes)
-    assert notes.notes == ["of 7 seed genomes the first 6 fit into the population"]
+    told, corpus = notes.notes
+    assert told == "of 7 seed genomes the first 6 fit into the population" and corpus.startswith("the corpus has ")
     assert len(from_toml(run.config_toml).seed_genomes) == 6
 
 
@@ -230,6 +231,7 @@ def test_seeds_beyond_a_limit_give_their_places_to_others(tmp_path, config):
     for text, cost in costs.items():
         (beyond if cost > limit else fitting).append(text)
     assert len(beyond) == 2 and len(fitting) == 3
+    assert notes.notes.pop().startswith("the corpus has ")
     assert notes.notes == [
         *(f"seed genome {text} is left out: params {costs[text]:,} > max_params {limit:,.0f}" for text in beyond),
         "of 3 seed genomes the first 2 fit into the population",

@@ -522,7 +522,7 @@ def test_a_run_ends_alike_whatever_the_store_holds(tmp_path, config, trained, ru
     assert same(empty, plain) and summary.reused == 0
     trained.clear()
     full, summary, witness = driver.run_in(tmp_path / "full", config, store)
-    assert same(full, plain) and trained == [] and not witness.notes
+    assert same(full, plain) and trained == [] and [note[:15] for note in witness.notes] == ["the corpus has "]
     assert summary.reused == summary.evaluations == len(plain.evaluations()) == len(witness.evaluations)
     assert summary.training_seconds == 0
     rng = random.Random(0)
@@ -606,7 +606,8 @@ def test_a_run_goes_on_without_a_store_that_cannot_be_made(tmp_path, config, tra
     (tmp_path / "store").write_text("a file")
     run, summary, witness = driver.run_in(tmp_path / "run", config, tmp_path / "store")
     assert same(run, plain) and summary.reused == 0
-    assert len(witness.notes) == 1 and "cannot write the store" in witness.notes[0]
+    corpus, note = witness.notes
+    assert corpus.startswith("the corpus has ") and "cannot write the store" in note
 
 
 def test_reuse_is_counted_over_interruptions(tmp_path, config, trained, driver):

@@ -2,13 +2,13 @@
 
     y_i = sum_j softmax_j(scale C_i . B_j) V_j,   i - window < j <= i        per head, C query, B key, V value
 
-Queries and keys are rotated by position, or told it in another way (star/model/operators/positions.py); the scale is
-1 / sqrt(K). Fewer key/value heads than query heads serve repeatedly (grouped-query attention). A scale may add a gate:
-the last channels of C are Z, and y sigmoid(Z) goes on, where one number of Z may serve several channels of a head; a
-cap, with which cap tanh(scale C_i . B_j / cap) is scored; sinks, one logit s of each head: exp(s) joins the sum that
-the softmax divides by. Vaswani et al. 2017, arXiv:1706.03762; Ainslie et al. 2023, arXiv:2305.13245; the window as in
-Jiang et al. 2023, arXiv:2310.06825, the gate as in Qiu et al. 2025, arXiv:2505.06708, the cap as in Gemma 2
-(arXiv:2408.00118), sinks as in Agarwal et al. 2025, arXiv:2508.10925.
+Queries and keys are rotated by position, or told it in another way; the scale is 1 / sqrt(K). Fewer key/value heads
+than query heads serve repeatedly (grouped-query attention). A scale may add a gate: the last channels of C are Z, and y
+sigmoid(Z) goes on, where one number of Z may serve several channels of a head; a cap, with which cap tanh(scale C_i .
+B_j / cap) is scored; sinks, one logit s of each head: exp(s) joins the sum that the softmax divides by. Vaswani et al.
+2017, arXiv:1706.03762; Ainslie et al. 2023, arXiv:2305.13245; the window as in Jiang et al. 2023, arXiv:2310.06825, the
+gate as in Qiu et al. 2025, arXiv:2505.06708, the cap as in Gemma 2 (arXiv:2408.00118), sinks as in Agarwal et al. 2025,
+arXiv:2508.10925.
 """
 
 import math
@@ -173,7 +173,7 @@ def attend_masked(
         attn_mask=mask,
         is_causal=is_causal,
         scale=scoring.scale,
-        enable_gqa=q.shape[2] != k.shape[2],
+        enable_gqa=bool(q.shape[2] != k.shape[2]),
     )
     return y.transpose(1, 2)
 
@@ -211,7 +211,7 @@ def look_back(maps: torch.Tensor, stride: int, stretch: float = 1.0, theta: floa
     The channels of a token have a mean in common (that of the embedding). Its image is (1, .., 1, 0, .., 0) in every
     key and the same turned by -h positions in the queries of head h, so that rotation makes their product
     FOCUS sum_k cos((i - j - h) rate_k) / (K / 2), largest at distance h. Attention that has to find positions by
-    itself learns nothing but unigrams for most of a short proxy (docs/log.md).
+    itself learns nothing but unigrams for most of a short proxy.
     """
     heads, head_dim, d_model = maps.shape
     amplitude = math.sqrt(2 * FOCUS * 2 / math.sqrt(head_dim) * stretch) / d_model

@@ -3,7 +3,7 @@
     y = W mix(C(x), B(x), V(x), ...)
 
 The featurizer makes the features, the token-mixing structure assembles them, W is the channel map back to the
-residual stream. docs/guides/add-operator.md shows how to add a structure: one row in MIXERS is the last step.
+residual stream.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """How attention tells positions: queries and keys are rotated, or scores are added to, or neither.
 
-`learned` positions are the embedding's affair, and attention knows `none` itself. The parameters and the equations of
-the others are in star/model/ops/rotary.py and star/model/ops/positions.py.
+`learned` positions are the embedding's affair, and attention knows `none` itself. The equations of the others
+stand above the functions that these call.
 """
 
 import math
@@ -18,7 +18,7 @@ from star.model.ops.shapes import BTHK
 
 
 class Positions(nn.Module):
-    """None.
+    """No positions, and what all kinds of them have in common.
 
     Args:
         liv, dims: the operator and its sizes.

@@ -1,7 +1,7 @@
 """Causal convolutions over time, one kernel a channel:  y_t = sum_s k_s x_{t-s}.
 
 Short kernels as a depthwise convolution written as a sum of shifted products (at three taps it beats the
-library's grouped convolution on CPU, see docs/log.md); long kernels through the FFT in O(T log T).
+library's grouped convolution on CPU); long kernels through the FFT in O(T log T).
 """
 
 import torch

@@ -54,7 +54,7 @@ def linear_attention_naive(q: BTGK, k: BTGK, v: BTHV, log_decay: BTH | BTHK, sta
 def linear_attention_by_chunks(q: BTGK, k: BTGK, v: BTHV, log_decay: BTH | BTHK, start: BHKV) -> tuple[BTHV, BHKV]:
     """The same for all chunks at once, but for the passage of the state from one to the next."""
     num_tokens, groups = k.shape[1:3]
-    length = min(LINEAR_ATTENTION_CHUNK, 1 << (num_tokens - 1).bit_length())
+    length = min(LINEAR_ATTENTION_CHUNK, 1 << (int(num_tokens) - 1).bit_length())
     log_decay = log_decay.reshape(*v.shape[:3], -1)
     chunks = (head_chunks(x, length).unflatten(2, (groups, -1)) for x in (q, k, v, log_decay))
     y, last = LinearAttentionChunks.apply(*chunks, start.unflatten(1, (groups, -1)))

@@ -7,11 +7,10 @@ Where H is no power of two, the heads beyond the largest one P below it take eve
 al. 2021, arXiv:2108.12409; Dai et al. 2019, arXiv:1901.02860, without its two bias vectors.
 """
 
-from functools import lru_cache
-
 import torch
 
 from star.model.ops.shapes import BTHK
+from star.model.ops.tables import keep_tables, table_length
 
 
 def alibi_slopes(num_heads: int) -> tuple[float, ...]:
@@ -31,26 +30,23 @@ def distances(num_queries: int, num_keys: int, device: torch.device) -> torch.Te
 def alibi_scores(q: BTHK, num_keys: int) -> torch.Tensor:
     """What linear biases add to the scores, (H, T, S), of queries that are the last T of S tokens."""
     precise = torch.promote_types(q.dtype, torch.float32)  # half precision cannot tell positions apart
-    slopes = torch.tensor(alibi_slopes(q.shape[2]), dtype=precise, device=q.device)
+    slopes = torch.tensor(alibi_slopes(int(q.shape[2])), dtype=precise, device=q.device)
     return (-slopes[:, None, None] * distances(q.shape[1], num_keys, q.device)).to(q.dtype)
 
 
-@lru_cache(maxsize=16)
+@keep_tables(16)
 def distance_table(num_distances: int, width: int, device: torch.device, theta: float) -> torch.Tensor:
     """s of every distance from 0 on, (S, D), in float32."""
-    # Made outside of any inference mode, since training may reuse what an evaluation cached.
-    with torch.inference_mode(False):
-        rates = theta ** -(torch.arange(0, width, 2, device=device, dtype=torch.float32) / width)
-        angles = torch.arange(num_distances, device=device, dtype=torch.float32)[:, None] * rates
-        return torch.cat((angles.sin(), angles.cos()), dim=1)[:, :width]
+    rates = theta ** -(torch.arange(0, width, 2, device=device, dtype=torch.float32) / width)
+    angles = torch.arange(num_distances, device=device, dtype=torch.float32)[:, None] * rates
+    return torch.cat((angles.sin(), angles.cos()), dim=1)[:, :width]
 
 
 def relative_scores(q: BTHK, maps: torch.Tensor, num_keys: int, theta: float) -> torch.Tensor:
     """What relative positions add to the scores, (B, H, T, S), of queries that are the last T of S tokens; `maps` is
     W_R by heads, (H, K, D)."""
     num_queries = q.shape[1]
-    length = 1 << (num_keys - 1).bit_length()  # one table serves many steps of decoding
-    table = distance_table(length, maps.shape[2], q.device, theta)[:num_keys].to(q.dtype)
+    table = distance_table(table_length(num_keys), maps.shape[2], q.device, theta)[:num_keys].to(q.dtype)
     if num_queries == 1:  # a map of one query is cheaper than a map of every distance
         found = torch.einsum("bthd,sd->bhts", torch.einsum("bthk,hkd->bthd", q, maps), table)
     else:

@@ -6,25 +6,22 @@ Su et al. 2021, arXiv:2104.09864; halves paired as in Llama. Where only the firs
 their number (Black et al. 2022, arXiv:2204.06745).
 """
 
-from functools import lru_cache
-
 import torch
 
 from star.model.ops.shapes import BTHK
+from star.model.ops.tables import keep_tables, table_length
 
 ROTARY_THETA = 10_000.0
 
 
-@lru_cache(maxsize=64)
+@keep_tables(64)
 def rotary_table(
     num_tokens: int, head_dim: int, device: torch.device, theta: float = ROTARY_THETA
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """cos and sin of every angle, each of shape (T, 1, K/2), in float32."""
-    # Made outside of any inference mode, since training may reuse what an evaluation cached.
-    with torch.inference_mode(False):
-        rates = theta ** -(torch.arange(0, head_dim, 2, device=device, dtype=torch.float32) / head_dim)
-        angles = torch.arange(num_tokens, device=device, dtype=torch.float32)[:, None, None] * rates
-        return angles.cos(), angles.sin()
+    rates = theta ** -(torch.arange(0, head_dim, 2, device=device, dtype=torch.float32) / head_dim)
+    angles = torch.arange(num_tokens, device=device, dtype=torch.float32)[:, None, None] * rates
+    return angles.cos(), angles.sin()
 
 
 def rotate(x: BTHK, position: int = 0, theta: float = ROTARY_THETA, channels: int | None = None) -> BTHK:
@@ -33,7 +30,7 @@ def rotate(x: BTHK, position: int = 0, theta: float = ROTARY_THETA, channels: in
     if channels is not None and channels < x.shape[3]:
         return torch.cat((rotate(x[..., :channels], position, theta), x[..., channels:]), dim=-1)
     stop = position + x.shape[1]
-    length = 1 << (stop - 1).bit_length() if position else stop  # one table serves many steps of decoding
+    length = table_length(stop) if position else stop
     cos, sin = (table[position:stop].to(x.dtype) for table in rotary_table(length, x.shape[3], x.device, theta))
     u, v = x.chunk(2, dim=-1)
     return torch.cat((u * cos - v * sin, v * cos + u * sin), dim=-1)
