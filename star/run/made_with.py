@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from star.storage.run_directory import RunDirectory  # loads pyarrow
 
 # What may differ when a run goes on: where and for how long proxies are trained, where the text lies, which is known
-# by its digest, and how many generations there are, of which none depends on their number.
+# by its digest, and how many generations there are: more of them follow from those that are recorded.
 FREE = frozenset(
     ("workers", "address", "serial", "timeout", "tries", "worker_memory", "gpus_per_worker")
     + ("store", "corpus", "generations")

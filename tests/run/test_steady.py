@@ -279,7 +279,7 @@ class Notes(Silent):
 
 def test_a_generation_that_does_not_follow_is_told_of_and_made_anew(tmp_path, config, trained, driver):
     run = driver.run_in(tmp_path / "run", config)
-    longer = driver.run_in(tmp_path / "longer", replace(config, generations=config.generations + 1))
+    before = contents(run, "generations")
     with run.resume():
         run.write_generation(replace(run.generations()[1], hypervolume=0.5))
     with pytest.raises(Differs, match="generation 1: it has hypervolume 0.5, and "):
@@ -287,7 +287,8 @@ def test_a_generation_that_does_not_follow_is_told_of_and_made_anew(tmp_path, co
     witness = Notes()
     driver.resume(run, 1, witness)
     assert any("generation 1 follows otherwise from its evaluations" in note for note in witness.notes)
-    assert contents(run) == contents(longer)
+    after = contents(run, "generations")
+    assert {name: after[name] for name in before} == before
 
 
 def test_more_generations(tmp_path, config, trained, driver):
