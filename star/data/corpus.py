@@ -14,7 +14,7 @@ from itertools import count
 
 import numpy as np
 
-from star.data.files import File, called, find_files
+from star.data.files import File, called, find_files, readable
 from star.data.readers import read_text
 from star.data.report import CorpusReport, Side, describe
 from star.errors import UserError
@@ -56,7 +56,7 @@ def load_corpus(sources: tuple[str, ...], limit: int) -> Corpus:
     try:
         train, valid = _split(files, limit)
     except OSError as error:
-        raise UserError(f"cannot read {error.filename or name}: {error.strerror or error}") from error
+        raise UserError(f"cannot read {readable(error.filename or name)}: {error.strerror or error}") from error
     # Each side of a single file reads it from the start, so that what both skip is counted once.
     left_out += train.skipped | valid.skipped if len(files) == 1 else train.skipped + valid.skipped
     if not train.text.size + valid.text.size:

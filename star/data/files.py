@@ -53,12 +53,15 @@ def find_files(sources: tuple[str, ...]) -> Found:
     files: dict[str, File] = {}
     left_out = Counter[str]()
     for source in sources:
-        _check_name(source, "the corpus")
+        if readable(source) != source:
+            raise UserError(f"the name of the corpus is not UTF-8: {readable(source)}; rename it")
         found, rest = (_library(), Counter()) if source == STDLIB else _source_files(source)
         left_out += rest
         for file in found:
             files.setdefault(file.identity, file)
-    in_order = sorted(files.values(), key=lambda file: (hashlib.sha256(file.key.encode()).digest(), Path(file.name)))
+    in_order = sorted(
+        files.values(), key=lambda file: (hashlib.sha256(os.fsencode(file.key)).digest(), Path(file.name))
+    )
     return in_order, left_out
 
 
@@ -84,7 +87,6 @@ def _choose(entries: list[Entry], left_out: Counter[str], source: str) -> Found:
     files = []
     for entry in data or whole:
         if (suffix := Path(entry.key).suffix.lower()) in READERS:
-            _check_name(entry.key, f"a file of corpus {source}")
             files.append(entry.make(READERS[suffix]))
         else:
             left_out[_describe_kind(entry.key)] += 1
@@ -101,18 +103,13 @@ def _is_about(key: str) -> bool:
 
 
 def _describe_kind(key: str) -> str:
-    ending = Path(_readable(key).lower()).suffixes
+    ending = Path(readable(key).lower()).suffixes
     kind = "".join(ending[-2:] if ending and ending[-1] in COMPRESSED else ending[-1:])
     return f"{kind} (a kind that is not read)" if kind else "without a suffix"
 
 
-def _check_name(name: str, what: str) -> None:
-    if _readable(name) != name:
-        raise UserError(f"the name of {what} is not UTF-8: {_readable(name)}; rename it")
-
-
-def _readable(name: str) -> str:
-    """A name with escapes in place of what is not UTF-8."""
+def readable(name: str) -> str:
+    """Return a name with escapes in place of what is not UTF-8."""
     return os.fsencode(name).decode(errors="backslashreplace")
 
 
@@ -129,7 +126,7 @@ def _library() -> list[File]:
 
 
 def _local(path: Path, key: str, read: Reader) -> File:
-    return File(key, str(path), str(path.resolve()), read, partial(path.open, "rb"))
+    return File(key, readable(str(path)), str(path.resolve()), read, partial(path.open, "rb"))
 
 
 def _local_files(source: Path) -> Found:
@@ -199,7 +196,7 @@ def _missing(source: Path) -> str:
     part = source
     while not part.parent.exists():
         part = part.parent
-    beside = [_readable(path.name) for path in part.parent.iterdir()] if part.parent.is_dir() else []
+    beside = [readable(path.name) for path in part.parent.iterdir()] if part.parent.is_dir() else []
     close = get_close_matches(part.name, beside, n=1)
     hint = f"; did you mean {str(part.with_name(close[0]))!r}?" if close else ""
     return f"corpus {source} does not exist{hint}"

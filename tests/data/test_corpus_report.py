@@ -153,7 +153,9 @@ def test_names_that_are_not_utf8_are_a_sentence(tmp_path, place):
     put(tmp_path, place, "good.txt")
     escaped = place.replace("\udce9", "\\xe9")
     near = escaped.split("/")[0]
-    assert refusal(tmp_path) == f"the name of a file of corpus {tmp_path} is not UTF-8: {escaped}; rename it"
+    assert load(tmp_path).report.left_out == (), "a directory may hold them"
+    put(tmp_path, place, content=b"\0")
+    assert refusal(tmp_path) == f"{tmp_path}/{escaped} is not text: it holds a NUL byte"
     named = tmp_path / place
     assert refusal(named) == f"the name of the corpus is not UTF-8: {tmp_path}/{escaped}; rename it"
     hint = f"; did you mean {str(tmp_path / near)!r}?"
