@@ -13,7 +13,7 @@ from star.run.plan import RunPlan
 from star.run.progress import Progress
 from star.run.proxies import Proxies
 from star.run.summary import Clock
-from star.search.racing import going_on
+from star.search.racing import promoted
 from star.storage.run_directory import RunDirectory
 from star.workers.pool import Pool
 
@@ -134,4 +134,4 @@ class Arrivals(Proxies):
         own = reached[bisect_left(reached, number, key=itemgetter(0))]
         judged = [own, *(one for one in reached[-WINDOW:] if one is not own)]
         values = np.array([values for _, values in judged])
-        return bool(going_on(values, values[:0], self.columns.index(QUALITY), self._plan.race.eta)[0])
+        return bool(promoted(values, values[:0], self.columns.index(QUALITY), self._plan.race.eta)[0])

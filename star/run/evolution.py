@@ -83,9 +83,9 @@ class Evolution:
 
     def _ask(self, wanted: int) -> list[Proposal]:
         before = self._search.duplicates_avoided
-        proposals = self._search.ask(wanted)
+        proposals, rejected = self._search.ask_verbosely(wanted)
         self._avoided += self._search.duplicates_avoided - before
-        for genome in self._search.refused:
+        for genome in rejected:
             self._refusals.update(self._proxies.screen.reasons(genome))
         return proposals
 
@@ -114,7 +114,7 @@ class Evolution:
             failures={name: failures[name] for name in sorted(failures)},
             hypervolume=hypervolume(objective_matrix(front), reference),
             reference=reference,
-            turned_away=self._search.turned_away,
+            turned_away=self._search.rejected_infeasible,
             tokens=before[1] + sum(one.tokens for one in trained),
         )
         self._keep(self.latest)

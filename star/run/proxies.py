@@ -19,7 +19,7 @@ from star.run.reuse import Reuse
 from star.run.settings import read_record
 from star.run.summary import Clock
 from star.search.front import front_mask
-from star.search.racing import going_on
+from star.search.racing import promoted
 from star.storage.run_directory import WEIGHTS, RunDirectory
 from star.workers.pool import Pool
 
@@ -209,7 +209,7 @@ class Proxies:
         runners = [task for task in tasks if len(self.results[task.hash].rungs) > rung]
         own = np.array([self.values(self.results[task.hash], rung) for task in runners])
         others = np.array([self.values(one, rung) for one in rivals if len(one.rungs) > rung])
-        stays = going_on(own, others, self.columns.index(QUALITY), self._plan.race.eta)
+        stays = promoted(own, others, self.columns.index(QUALITY), self._plan.race.eta)
         for task, goes_on in zip(runners, stays, strict=True):
             if not goes_on:
                 self._progress.evaluated(self.results[task.hash])

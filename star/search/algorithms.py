@@ -19,7 +19,7 @@ from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
 from pymoo.util.ref_dirs import get_reference_directions
 from pymoo.util.reference_direction import get_partition_closest_to_points
 
-from star.search.operators import SampledTournament, by_dominance, by_violation, standing
+from star.search.operators import SampledTournament, by_dominance, by_violation, sort_key
 from star.search.plan import Plan
 
 ELITE = 2
@@ -32,28 +32,26 @@ class Algorithm:
     breeds = True  # after the first `population` proposals come children, not samples
     crosses = True  # two parents for two children, not one for one
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, state: dict[str, Any] | None = None) -> None:
+        """`state` is what the method of that name returned, None in a new search."""
         self.population = plan.population
         self.ranking = RankAndCrowding()
         self.selection: Selection = TournamentSelection(func_comp=by_dominance)
 
     def survive(self, problem: Problem, pool: Population, told: int, rng: np.random.Generator) -> Population:
-        """Those who stay, `population` at most, of `pool`: the survivors so far and, behind them, as many as were
+        """Return those who stay, `population` at most, of `pool`: the survivors so far and, behind them, as many as were
         `told`. The sound ones have rank and crowding then."""
         return self.ranking.do(problem, pool, n_survive=self.population, random_state=rng)
 
     def succeed(
         self, problem: Problem, pool: Population, survivors: Population, rng: np.random.Generator
     ) -> Population:
-        """Those whose survival speaks for the operators that made them."""
+        """Return those whose survival speaks for the operators that made them."""
         return survivors
 
     def state(self) -> dict[str, Any]:
-        """What `survive` remembers, as JSON holds it."""
+        """Return what `survive` remembers, as JSON holds it."""
         return {}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """The inverse of `state`."""
 
 
 class Random(Algorithm):
@@ -65,12 +63,12 @@ class Random(Algorithm):
 class ReferenceDirections(Algorithm):
     """NSGA-III: parents at random among the feasible, the last front thinned out by directions."""
 
-    def __init__(self, plan: Plan) -> None:
-        super().__init__(plan)
+    def __init__(self, plan: Plan, state: dict[str, Any] | None = None) -> None:
+        super().__init__(plan, state)
         self.selection = TournamentSelection(func_comp=by_violation)
         partitions = get_partition_closest_to_points(plan.population, plan.num_objectives)
         directions = get_reference_directions("das-dennis", plan.num_objectives, n_partitions=partitions)
-        self._normalisation = UnitFreeNormalization(plan.num_objectives)
+        self._normalisation = UnitFreeNormalization(plan.num_objectives, state or {})
         self._survival = ReferenceDirectionSurvival(directions)
         self._survival.norm = self._normalisation
 
@@ -83,9 +81,6 @@ class ReferenceDirections(Algorithm):
     def state(self) -> dict[str, Any]:
         return self._normalisation.state()
 
-    def set_state(self, state: dict[str, Any]) -> None:
-        self._normalisation.set_state(state)
-
 
 class UnitFreeNormalization(HyperplaneNormalization):
     """pymoo's normalisation of objectives by ideal and nadir point, made independent of units.
@@ -95,10 +90,13 @@ class UnitFreeNormalization(HyperplaneNormalization):
     below the largest magnitude among the first sound individuals. A power of two rounds nothing.
     """
 
-    def __init__(self, num_objectives: int) -> None:
+    def __init__(self, num_objectives: int, state: dict[str, Any]) -> None:
         super().__init__(num_objectives)
         self._inner = HyperplaneNormalization(num_objectives)
-        self._unit: np.ndarray | None = None
+        self._unit: np.ndarray | None = np.array(state["unit"]) if state else None
+        if state:
+            points = (np.array(state[name]) for name in ("ideal", "worst", "extreme"))
+            self._inner.ideal_point, self._inner.worst_point, self._inner.extreme_points = points
 
     def update(self, F: np.ndarray, nds: np.ndarray | None = None) -> None:
         if self._unit is None:
@@ -109,20 +107,13 @@ class UnitFreeNormalization(HyperplaneNormalization):
         self.nadir_point = self._inner.nadir_point * self._unit
 
     def state(self) -> dict[str, Any]:
-        """Ideal, worst and extreme points in units, and the units; empty as long as nothing sound was seen. The
+        """Return ideal, worst and extreme points in units, and the units; empty as long as nothing sound was seen. The
         nadir point follows from them anew at each update."""
         if self._unit is None:
             return {}
         inner = self._inner
         points = {"ideal": inner.ideal_point, "worst": inner.worst_point, "extreme": inner.extreme_points}
         return {name: values.tolist() for name, values in (points | {"unit": self._unit}).items()}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        if state:
-            inner = self._inner
-            inner.ideal_point, inner.worst_point, inner.extreme_points, self._unit = (
-                np.array(state[name]) for name in ("ideal", "worst", "extreme", "unit")
-            )
 
 
 class Aging(Algorithm):
@@ -131,8 +122,8 @@ class Aging(Algorithm):
 
     crosses = False
 
-    def __init__(self, plan: Plan) -> None:
-        super().__init__(plan)
+    def __init__(self, plan: Plan, state: dict[str, Any] | None = None) -> None:
+        super().__init__(plan, state)
         self.selection = SampledTournament(max(2, plan.population // SAMPLE))
 
     def survive(self, problem: Problem, pool: Population, told: int, rng: np.random.Generator) -> Population:
@@ -143,7 +134,7 @@ class Aging(Algorithm):
     def succeed(
         self, problem: Problem, pool: Population, survivors: Population, rng: np.random.Generator
     ) -> Population:
-        """Who would survive in NSGA-II, since here every newcomer does. Ranks and crowding stay those of survivors."""
+        """Return who would survive in NSGA-II, since here every newcomer does. Ranks and crowding stay those of survivors."""
         best = self.ranking.do(problem, pool, n_survive=self.population, random_state=rng)
         self.ranking.do(problem, survivors, random_state=rng)
         return best
@@ -154,13 +145,13 @@ class Generational(Aging):
 
     crosses = True
 
-    def __init__(self, plan: Plan) -> None:
-        super().__init__(plan)
+    def __init__(self, plan: Plan, state: dict[str, Any] | None = None) -> None:
+        super().__init__(plan, state)
         self.selection = SampledTournament(2)
 
     def survive(self, problem: Problem, pool: Population, told: int, rng: np.random.Generator) -> Population:
         self.ranking.do(problem, pool, random_state=rng)
-        best_first = sorted(range(len(pool)), key=lambda i: standing(pool[i]))
+        best_first = sorted(range(len(pool)), key=lambda i: sort_key(pool[i]))
         elite, others = best_first[:ELITE], best_first[ELITE:]
         newcomers = [i for i in others if i >= len(pool) - told]
         youngest_first = sorted(set(others).difference(newcomers), reverse=True)

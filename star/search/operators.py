@@ -74,11 +74,11 @@ class SampledTournament(Selection):
 
     def _do(self, problem, pop, n_select, n_parents, random_state=None):
         drawn = random_state.integers(len(pop), size=(n_select * n_parents, self.size)).tolist()
-        winners = [min(row, key=lambda i: standing(pop[i])) for row in drawn]
+        winners = [min(row, key=lambda i: sort_key(pop[i])) for row in drawn]
         return np.array(winners).reshape(n_select, n_parents)
 
 
-def standing(candidate: Candidate) -> tuple[float, float, float]:
+def sort_key(candidate: Candidate) -> tuple[float, float, float]:
     """Orders candidates, the best first: by violation, or, where there is none, by rank and then by crowding."""
     violation = float(candidate.CV[0])
     return (violation, 0, 0) if violation else (0, candidate.get("rank"), -candidate.get("crowding"))

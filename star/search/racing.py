@@ -12,8 +12,8 @@ from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 MARGIN = 0.1  # of all ranks at a rung: how much better the quality of a clearly better one is
 
 
-def going_on(candidates: np.ndarray, rivals: np.ndarray, quality: int, eta: int) -> np.ndarray:
-    """Which rows of `candidates` (N, objectives) go on beyond a rung, one in `eta` of them at least.
+def promoted(candidates: np.ndarray, rivals: np.ndarray, quality: int, eta: int) -> np.ndarray:
+    """Return which rows of `candidates` (N, objectives) are promoted beyond a rung, one in `eta` of them at least.
 
     All values are minimised and belong to the same rung; column `quality` is compared by rank only. `rivals` (M,
     objectives) passed the rung before; they stop others but are not judged.

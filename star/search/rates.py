@@ -21,6 +21,8 @@ QUALITY_RATE = 0.1  # alpha: the paper's 0.8 follows rewards that carry less noi
 PURSUIT_RATE = 0.1  # beta
 LEAST = 0.1  # P_min
 
+State = dict[str, dict[str, list[float]]]
+
 
 class Setting(NamedTuple):
     """How children are made: a place in FACTORS, and whether two parents are crossed."""
@@ -32,9 +34,9 @@ class Setting(NamedTuple):
 class Pursuit:
     """Probabilities of `number` settings; see the equations above."""
 
-    def __init__(self, number: int) -> None:
-        self.quality = [1.0] * number
-        self.probability = [1.0 / number] * number
+    def __init__(self, number: int, quality: list[float] | None = None, probability: list[float] | None = None) -> None:
+        self.quality = quality or [1.0] * number
+        self.probability = probability or [1.0 / number] * number
 
     def draw(self, size: int, rng: np.random.Generator) -> list[int]:
         """`size` settings, each drawn by the probabilities."""
@@ -51,9 +53,11 @@ class Pursuit:
 class Rates:
     """Two pursuits, one of the factor on mutation and one of crossover; without `crosses` there is none of these."""
 
-    def __init__(self, crosses: bool) -> None:
-        self.mutation = Pursuit(len(FACTORS))
-        self.crossover = Pursuit(2) if crosses else None
+    def __init__(self, crosses: bool, state: State | None = None) -> None:
+        """`state` is what the method of that name returned, None in a new search."""
+        kept = {"mutation": {}, "crossover": {}} if state is None else state
+        self.mutation = Pursuit(len(FACTORS), **kept["mutation"])
+        self.crossover = Pursuit(2, **kept["crossover"]) if crosses else None
 
     def draw(self, size: int, rng: np.random.Generator) -> list[Setting]:
         """One setting for each of `size` children."""
@@ -66,14 +70,9 @@ class Rates:
         if self.crossover:
             self.crossover.reward(int(setting.crossed), reward)
 
-    def state(self) -> dict[str, dict[str, list[float]]]:
-        """All that changes, as JSON holds it."""
+    def state(self) -> State:
+        """Return all that changes, as JSON holds it."""
         return {name: vars(pursuit) for name, pursuit in vars(self).items() if pursuit}
-
-    def set_state(self, state: dict[str, dict[str, list[float]]]) -> None:
-        for name, pursuit in vars(self).items():
-            if pursuit:
-                pursuit.quality, pursuit.probability = state[name]["quality"], state[name]["probability"]
 
 
 def scaled(space: Space, factor: float) -> Space:

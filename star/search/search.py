@@ -6,25 +6,31 @@ next `ask` depends on is plain: the survivors in their order with rank and crowd
 few numbers that some algorithms keep.
 """
 
-import json
 import logging
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import NamedTuple, Self
 
-import numpy as np
 from pymoo.core.population import Population
 
 from star.architecture.genome import canonical
 from star.errors import UserError
 from star.records import Generation, Genome, Individual
 from star.search.algorithms import ALGORITHMS
-from star.search.breeding import Breeding
-from star.search.candidates import Judge, judged
+from star.search.candidate_filter import Candidate, CandidateFilter, Draw
+from star.search.mating import Mating
 from star.search.plan import Constraints, Plan, Proposal, Unlimited
+from star.search.problem import ConstrainedProblem, from_pymoo
 from star.search.rates import Setting
-from star.search.sieve import Draft, Sieve
+from star.search.state import SearchState
 
 log = logging.getLogger(__name__)
+
+
+class Asked(NamedTuple):
+    """What one `ask` gave, and the genomes that it met and that violate a constraint."""
+
+    proposals: list[Proposal]
+    rejected: list[Genome]
 
 
 class Search:
@@ -38,68 +44,97 @@ class Search:
     A genome that violates `constraints` is drawn again, some tens of times for each place; where nothing else is found,
     the least violating are proposed. They are not to be evaluated: Deb's rules tell what becomes of them.
 
-    UserError if the rates of an algorithm that has no operators are to adapt.
+    Args:
+        plan: what kind of search.
+        constraints: limits on genomes.
+        seeds: genomes to begin with, in a new search.
+        generation: the one to go on from; None begins a new search.
+
+    Raises:
+        UserError: rates are to adapt that the algorithm does not have, or the generation holds no state of this search.
     """
 
-    def __init__(self, plan: Plan, constraints: Constraints | None = None, seeds: tuple[Genome, ...] = ()) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        constraints: Constraints | None = None,
+        seeds: tuple[Genome, ...] = (),
+        generation: Generation | None = None,
+    ) -> None:
         assert min(plan.population, plan.num_objectives) > 0 <= plan.seed
-        self._plan = plan
-        self._algorithm = ALGORITHMS[plan.algorithm].kind(plan)
-        if plan.adaptive and not self._algorithm.breeds:
+        if plan.adaptive and not ALGORITHMS[plan.algorithm].kind.breeds:
             raise UserError(f"algorithm {plan.algorithm} breeds nothing, so that it has no rates to adapt")
-        self._rng = np.random.default_rng(plan.seed)
-        self._judge = Judge(plan, constraints or Unlimited())
-        self._sieve = Sieve(self._judge.violation)
-        self._breeding = Breeding(plan, self._algorithm, self._judge.problem, self._sieve)
-        self._seeds = list(seeds[: plan.population])
-        self._survivors: tuple[Individual, ...] = ()
-        self._pop = Population()  # the survivors as pymoo sees them
-        self._forms: dict[int, Genome] = {}  # canonical, of survivors and outstanding proposals, by id
+        self._plan = plan
+        self._problem = ConstrainedProblem(plan, constraints or Unlimited())
+        self._state = SearchState.load(plan, generation) if generation else SearchState.begin(plan, seeds)
+        self._survivors = generation.individuals if generation else ()
+        self._pop = self._problem.to_pymoo(self._survivors) if self._survivors else Population()
+        # Canonical, of survivors and outstanding proposals, by id.
+        self._forms = {one.id: canonical(one.genome) for one in self._survivors}
+        counts = (generation.duplicates_avoided, generation.turned_away) if generation else (0, 0)
+        self._filter = CandidateFilter(self._problem.violation, set(self._forms.values()), *counts)
+        self._mating = Mating(plan, self._state, self._problem, generation.repaired if generation else 0)
         self._outstanding: dict[int, tuple[Proposal, Setting | None]] = {}
-        self.next_id = 0
+        self.next_id = generation.next_id if generation else 0
+
+    @classmethod
+    def restore(cls, plan: Plan, generation: Generation, constraints: Constraints | None = None) -> Self:
+        """Return the search as it was after the `tell` that gave `generation`.
+
+        Raises:
+            UserError: the generation does not belong to a search of this space.
+        """
+        space = plan.space
+        for individual in generation.individuals:
+            if len(individual.genome) != space.length or space.repair(individual.genome) != individual.genome:
+                raise UserError(
+                    f"generation {generation.number} holds a genome that {space.num_slots} slots, deck {space.deck} "
+                    f"and levels {space.levels} cannot give: the run was made with others"
+                )
+        return cls(plan, constraints, generation=generation)
 
     @property
     def outstanding(self) -> tuple[Proposal, ...]:
-        """What was asked and is not yet told, in order of id."""
+        """Return what was asked and is not yet told, in order of id."""
         return tuple(proposal for proposal, _ in self._outstanding.values())
 
     @property
     def duplicates_avoided(self) -> int:
-        """Samples and children dropped so far because their canonical form was there already."""
-        return self._sieve.avoided
+        """Return how many samples and children were dropped so far because their canonical form was there already."""
+        return self._filter.duplicates
 
     @property
-    def turned_away(self) -> int:
-        """Samples and children so far that violated a constraint, those proposed nevertheless included."""
-        return self._sieve.turned_away
-
-    @property
-    def refused(self) -> Sequence[Genome]:
-        """Those of them that the last `ask` met, so that somebody can ask why."""
-        return self._sieve.refused
+    def rejected_infeasible(self) -> int:
+        """Return how many samples and children so far violated a constraint, those proposed nevertheless included."""
+        return self._filter.rejected_infeasible
 
     @property
     def repaired(self) -> int:
-        """Children so far, dropped ones included, that were no genome of the space until they were repaired."""
-        return self._breeding.repaired
+        """Return how many children so far, dropped ones included, were no genome of the space before repair."""
+        return self._mating.repaired
 
     def ask(self, number: int) -> list[Proposal]:
-        """The next genomes to evaluate, no two of them, of the population and of what is outstanding with one
+        """Return the next genomes to evaluate, no two of them, of the population and of what is outstanding with one
         canonical form.
 
         Fewer than `number`, or none, only when the space holds no more: a warning is logged then.
         """
-        self._sieve.expect(number)
+        return self.ask_verbosely(number).proposals
+
+    def ask_verbosely(self, number: int) -> Asked:
+        """Return what `ask` returns, and what it rejected, so that somebody can ask why."""
+        draw = Draw(self._filter, number)
         first = min(number, max(0, self._plan.population - self.next_id))
-        drafts = self._breeding.first(self._seeds, first, self._rng) if first else []
-        if len(drafts) == first < number:
-            drafts += self._breeding.later(self._parents(), number - first, self._rng)
-        if len(drafts) < number:
-            log.warning("the space of genomes is exhausted: %d new ones instead of %d", len(drafts), number)
-        return [self._propose(draft) for draft in drafts]
+        if first:
+            self._mating.begin(draw, first)
+        if len(draw.taken) == first < number:
+            self._mating.go_on(draw, self._parents(), number)
+        if len(draw.taken) < number:
+            log.warning("the space of genomes is exhausted: %d new ones instead of %d", len(draw.taken), number)
+        return Asked([self._propose(one) for one in draw.taken], draw.rejected)
 
     def tell(self, individuals: Sequence[Individual]) -> tuple[Individual, ...]:
-        """The survivors among population and `individuals`, `population` at most, with rank and crowding.
+        """Return the survivors among population and `individuals`, `population` at most, with rank and crowding.
 
         `individuals` are any of the outstanding proposals, in any order. Rank 0 is the non-dominated front of all
         that competed, or, where survival does not depend on it (`regularised`, `ga`), of the survivors. An individual
@@ -110,81 +145,38 @@ class Search:
         assert len(set(ids)) == len(ids) and set(ids) <= self._outstanding.keys(), "told what was not asked"
         if told:
             settings = {id: self._outstanding.pop(id)[1] for id in ids}
-            pool = Population.merge(self._pop, self._judge.population(told))
-            self._pop = self._algorithm.survive(self._judge.problem, pool, len(told), self._rng)
+            pool = Population.merge(self._pop, self._problem.to_pymoo(told))
+            self._pop = self._state.algorithm.survive(self._problem, pool, len(told), self._state.rng)
             self._reward(settings, pool)
             known = {one.id: one for one in (*self._survivors, *told)}
-            self._survivors = judged(known, self._pop)
+            self._survivors = from_pymoo(known, self._pop)
             for id in known.keys() - {one.id for one in self._survivors}:
-                self._sieve.present.discard(self._forms.pop(id))
+                self._filter.present.discard(self._forms.pop(id))
         return self._survivors
 
     def snapshot(self) -> str:
-        """The state of the generator, and what else there is to know besides the survivors, as JSON. Taken after
+        """Return the state of the generator, and what else there is to know besides the survivors, as JSON. Taken after
         `tell`, with nothing outstanding, it is what `restore` goes on from."""
-        rates = self._breeding.rates
-        kept = {
-            "algorithm": self._algorithm.state(),
-            "rates": rates.state() if rates else {},
-            "seeds": self._seeds,
-        }
-        state: dict[str, Any] = dict(self._rng.bit_generator.state)
-        return json.dumps(state | {name: value for name, value in kept.items() if value})
-
-    @classmethod
-    def restore(cls, plan: Plan, generation: Generation, constraints: Constraints | None = None) -> Self:
-        """The search as it was after the `tell` that gave `generation`.
-
-        UserError if the generation does not belong to a search of this space.
-        """
-        search, space = cls(plan, constraints), plan.space
-        for individual in generation.individuals:
-            if len(individual.genome) != space.length or space.repair(individual.genome) != individual.genome:
-                raise UserError(
-                    f"generation {generation.number} holds a genome that {space.num_slots} slots, deck {space.deck} "
-                    f"and levels {space.levels} cannot give: the run was made with others"
-                )
-        try:
-            search._set_state(dict(json.loads(generation.rng_state)))
-        except (ValueError, TypeError, KeyError) as error:
-            raise UserError(f"generation {generation.number} holds no generator state: {error}") from error
-        if generation.individuals:
-            search._pop = search._judge.population(generation.individuals)
-        search._survivors = generation.individuals
-        search._forms = {one.id: canonical(one.genome) for one in generation.individuals}
-        search._sieve.present = set(search._forms.values())
-        search._sieve.avoided = generation.duplicates_avoided
-        search._sieve.turned_away = generation.turned_away
-        search._breeding.repaired = generation.repaired
-        search.next_id = generation.next_id
-        return search
-
-    def _set_state(self, state: dict[str, Any]) -> None:
-        kept = {name: state.pop(name) for name in ("algorithm", "rates", "seeds") if name in state}
-        self._rng.bit_generator.state = state
-        self._algorithm.set_state(kept.get("algorithm", {}))
-        if self._breeding.rates:
-            self._breeding.rates.set_state(kept["rates"])
-        self._seeds = [tuple(genome) for genome in kept.get("seeds", [])]
+        return self._state.to_json()
 
     def _parents(self) -> Population:
-        """The population, if there is anything to breed from."""
+        """Return the population, if there is anything to breed from."""
         least = min(2, self._plan.population)
-        return self._pop if self._algorithm.breeds and len(self._pop) >= least else Population()
+        return self._pop if self._state.algorithm.breeds and len(self._pop) >= least else Population()
 
-    def _propose(self, draft: Draft) -> Proposal:
-        proposal = Proposal(id=self.next_id, genome=draft.genome, parents=draft.parents)
-        self._outstanding[proposal.id] = (proposal, draft.setting)
-        self._forms[proposal.id] = draft.form
+    def _propose(self, candidate: Candidate) -> Proposal:
+        proposal = Proposal(id=self.next_id, genome=candidate.genome, parents=candidate.parents)
+        self._outstanding[proposal.id] = (proposal, candidate.setting)
+        self._forms[proposal.id] = candidate.form
         self.next_id += 1
         return proposal
 
     def _reward(self, settings: dict[int, Setting | None], pool: Population) -> None:
-        """Rewards the settings of children by whether these succeeded, once there is competition for places."""
-        rates = self._breeding.rates
+        """Reward the settings of children by whether these succeeded, once there is competition for places."""
+        rates, algorithm = self._state.rates, self._state.algorithm
         if rates is None or len(pool) <= self._plan.population:
             return
-        best = self._algorithm.succeed(self._judge.problem, pool, self._pop, self._rng)
+        best = algorithm.succeed(self._problem, pool, self._pop, self._state.rng)
         alive = {candidate.get("id") for candidate in best}
         for id, setting in settings.items():
             if setting is not None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from support.runs import Driver
-from support.searching import SIZES, ask, make, measure, record
+from support.searching import OFFSPRING, SIZES, ask, make, measure, record
 from support.targets import SMALL
 from support.tiny import CONFIG, contents, invent, outcomes, write_text
 
@@ -24,7 +24,7 @@ from star.run.progress import Silent
 from star.run.settings import from_toml, to_toml
 from star.search.plan import Plan
 from star.search.search import Search
-from star.search.sieve import TRIES
+from star.search.candidate_filter import TRIES
 from star.storage.run_directory import RunDirectory
 
 
@@ -75,9 +75,10 @@ class Few:
 def told(search, number):
     """One generation, infeasible genomes not evaluated."""
     born = []
-    for proposal in ask(search):
+    proposals, rejected = search.ask_verbosely(OFFSPRING if search.next_id else SIZES["population"])
+    for proposal in proposals:
         one = measure(proposal, number)
-        if proposal.genome in search.refused:
+        if proposal.genome in rejected:
             one = replace(one, status=Status.INFEASIBLE, objectives={})
         born.append(one)
     survivors = search.tell(born)
@@ -97,7 +98,7 @@ def test_the_least_violating_are_kept_where_nothing_is_feasible():
     search = make(3, Few(0.1), space=Space(8))
     born, generation = told(search, 0)
     assert len(born) == SIZES["population"] and {one.status for one in born} == {Status.INFEASIBLE}
-    assert TRIES * len(born) <= search.turned_away < (TRIES + 1) * len(born)
+    assert TRIES * len(born) <= search.rejected_infeasible < (TRIES + 1) * len(born)
     rng = np.random.default_rng(0)
     usual = min(total(Space(8).sample(rng)) for _ in range(100))
     assert max(total(one.genome) for one in born) < usual, "the least of many draws"

@@ -16,7 +16,7 @@ from star.records import Status
 from star.run.evolve import evolve
 from star.run.plan import plan_run
 from star.run.settings import Settings
-from star.search.racing import MARGIN, going_on
+from star.search.racing import MARGIN, promoted
 from star.storage.run_directory import RunDirectory
 
 QUALITY = 0
@@ -44,7 +44,7 @@ def clearly_beaten(candidates, rivals):
 
 @given(values, values, st.integers(2, 5))
 def test_who_stops_is_clearly_beaten_and_one_in_eta_goes_on(candidates, rivals, eta):
-    stays = going_on(candidates, rivals, QUALITY, eta)
+    stays = promoted(candidates, rivals, QUALITY, eta)
     beaten = clearly_beaten(candidates, rivals)
     stopped = set(np.flatnonzero(~stays).tolist())
     least = -(-len(candidates) // eta)
@@ -58,15 +58,15 @@ def test_a_difference_of_just_the_margin_stops_nobody_wherever_it_lies(number):
     for place in range(number - tenth):
         pair = np.array([[float(place), 1.0], [float(place + tenth), 1.0]])
         others = [[float(one), 2.0] for one in range(number) if one not in (place, place + tenth)]
-        assert going_on(pair, np.array(others).reshape(-1, 2), QUALITY, 3).all()
+        assert promoted(pair, np.array(others).reshape(-1, 2), QUALITY, 3).all()
 
 
 @given(values, values)
 def test_only_the_order_of_qualities_counts(candidates, rivals):
-    stays = going_on(candidates, rivals, QUALITY, 3)
+    stays = promoted(candidates, rivals, QUALITY, 3)
     for one in (candidates, rivals):
         one[:, QUALITY] = np.exp(one[:, QUALITY])
-    assert (going_on(candidates, rivals, QUALITY, 3) == stays).all()
+    assert (promoted(candidates, rivals, QUALITY, 3) == stays).all()
 
 
 @given(values)
@@ -75,11 +75,11 @@ def test_best_of_each_exact_objective_goes_on(candidates):
     for column in (1, 2):
         own = candidates.copy()
         own[0, column] = -1
-        assert going_on(own, own[:0], QUALITY, 1_000)[0]
+        assert promoted(own, own[:0], QUALITY, 1_000)[0]
 
 
 def test_nobody_to_judge():
-    assert going_on(np.zeros((0, 3)), np.zeros((4, 3)), QUALITY, 3).shape == (0,)
+    assert promoted(np.zeros((0, 3)), np.zeros((4, 3)), QUALITY, 3).shape == (0,)
 
 
 @pytest.mark.parametrize(("tokens", "rungs", "eta", "steps"), [(320, 3, 3, (1, 3)), (640, 4, 2, (2, 5, 10))])

@@ -153,7 +153,7 @@ def test_an_infeasible_seed_is_kept_untrained():
 
     search = Search(Plan(population=4, space=Space(3), num_objectives=3, seed=0), Odd(), (parse("11111-91111-11111"),))
     proposals = search.ask(4)
-    assert [one.genome[0] % 2 for one in proposals] == [1, 0, 0, 0] and search.turned_away > 0
+    assert [one.genome[0] % 2 for one in proposals] == [1, 0, 0, 0] and search.rejected_infeasible > 0
 
 
 def test_a_run_begins_with_its_seeds_and_resumes_without_what_they_came_from(tmp_path, config, runs):

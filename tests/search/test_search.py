@@ -22,7 +22,7 @@ from star.errors import UserError
 from star.records import Status
 from star.run.plan import plan_run
 from star.run.settings import Settings
-from star.search import sieve
+from star.search import candidate_filter
 from star.search.algorithms import ALGORITHMS
 from star.search.front import front_mask, hypervolume, objective_matrix, reference_box
 from star.search.plan import Plan
@@ -308,7 +308,7 @@ def test_a_search_that_found_nothing_new_can_still_go_on(monkeypatch):
     last = record(search, 0, search.tell([measure(proposal, 0) for proposal in search.ask(len(space))]))
     search = Search.restore(Plan(**SIZES | {"population": len(space), "space": Space(1)}, seed=0), last)
     assert search.ask(5) == [] and search.tell([]) == last.individuals
-    monkeypatch.setattr(sieve, "canonical", lambda genome: object())  # now everything is new
+    monkeypatch.setattr(candidate_filter, "canonical", lambda genome: object())  # now everything is new
     survivors = search.tell([measure(proposal, 1) for proposal in search.ask(5)])
     assert len(survivors) == len(space) and search.next_id == len(space) + 5
 
@@ -401,7 +401,7 @@ def test_a_steady_search_proposes_nothing_twice_and_breeds_as_soon_as_it_can(kin
     assert [one.id for one in proposals] == list(range(search.next_id))
     assert [one.genome for one in proposals[:2]] == [seeds[0], seeds[2]]
     assert all(max(Even().violations(one.genome)) == 0 for one in proposals[2:])
-    assert search.turned_away > 0 and search.duplicates_avoided > 0
+    assert search.rejected_infeasible > 0 and search.duplicates_avoided > 0
 
 
 @EVERY_KIND

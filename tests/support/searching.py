@@ -57,5 +57,5 @@ def record(search, number, survivors):
         repaired=search.repaired,
         failures={},
         hypervolume=0.0,
-        turned_away=search.turned_away,
+        turned_away=search.rejected_infeasible,
     )

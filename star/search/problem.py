@@ -19,20 +19,20 @@ PENALTY = 1e30  # an objective of a failed individual: never compared, only fini
 STOPPED = 1e-18  # violation per shortfall, which is below 2: less than any relative excess that a float can hold
 
 
-class Judge:
-    """Makes pymoo's candidates. The constraints of `problem`: that the evaluation did not fail, then the limits."""
+class ConstrainedProblem(Problem):
+    """The search as pymoo sees it. Its constraints: that the evaluation did not fail, then the limits."""
 
-    def __init__(self, plan: Plan, constraints: Constraints) -> None:
-        self._constraints = constraints
-        columns = 1 + len(constraints.limits)
-        self.problem = Problem(n_var=plan.space.length, n_obj=plan.num_objectives, n_ieq_constr=columns, vtype=int)
+    def __init__(self, plan: Plan, limits: Constraints) -> None:
+        columns = 1 + len(limits.limits)
+        super().__init__(n_var=plan.space.length, n_obj=plan.num_objectives, n_ieq_constr=columns, vtype=int)
+        self._limits = limits
 
-    def population(self, individuals: Sequence[Individual]) -> Population:
-        """Candidates in the order of `individuals`, with id, rank and crowding."""
-        values = np.full((len(individuals), self.problem.n_obj), PENALTY)
+    def to_pymoo(self, individuals: Sequence[Individual]) -> Population:
+        """Return candidates in the order of `individuals`, with id, rank and crowding."""
+        values = np.full((len(individuals), self.n_obj), PENALTY)
         for row, individual in zip(values, individuals, strict=True):
             if is_sound(individual):
-                assert len(individual.objectives) == self.problem.n_obj, individual.objectives
+                assert len(individual.objectives) == self.n_obj, individual.objectives
                 row[:] = objective_values(individual)
         return Population.new(
             X=np.array([individual.genome for individual in individuals], dtype=np.int64),
@@ -44,14 +44,14 @@ class Judge:
         )
 
     def violation(self, genome: Genome) -> float:
-        """The sum of what a genome violates, as pymoo sums it: 0 if it may be evaluated."""
-        violations = self._constraints.violations(genome)
+        """Return the sum of what a genome violates, as pymoo sums it: 0 if it may be evaluated."""
+        violations = self._limits.violations(genome)
         return PENALTY if violations is None else sum(max(0.0, value) for value in violations)
 
     def _columns(self, individual: Individual) -> list[float]:
-        violations = self._constraints.violations(individual.genome)
+        violations = self._limits.violations(individual.genome)
         if violations is None:
-            return [PENALTY] + [0.0] * len(self._constraints.limits)
+            return [PENALTY] + [0.0] * len(self._limits.limits)
         if individual.status is Status.STOPPED:
             assert 0 < individual.shortfall < 2, individual
             return [STOPPED * individual.shortfall, *violations]
@@ -59,8 +59,8 @@ class Judge:
         return [float(not is_sound(individual) and not untrained), *violations]
 
 
-def judged(known: dict[int, Individual], candidates: Population) -> tuple[Individual, ...]:
-    """The individuals behind `candidates`, with pymoo's rank and crowding: it gives them to sound ones only."""
+def from_pymoo(known: dict[int, Individual], candidates: Population) -> tuple[Individual, ...]:
+    """Return the individuals behind `candidates`, with pymoo's rank and crowding: it gives them to sound ones only."""
     violated = [bool(candidate.CV[0] > 0) for candidate in candidates]
     places = [
         (0, 0.0) if beyond else (int(candidate.get("rank")), float(candidate.get("crowding")))
