@@ -75,7 +75,6 @@ class Evaluation:
     hash: str
     status: Status
     objectives: dict[str, float] = field(default_factory=dict)
-    generation: int = 0  # which asked for it first
     loss_curve: tuple[float, ...] = ()  # training bits per byte, evenly spaced over the run
     rungs: tuple[float, ...] = ()  # quality at each rung that the training passed
     tokens: int = 0  # trained on so far
@@ -84,9 +83,25 @@ class Evaluation:
     worker: str = ""
     error: str = ""
     retries: dict[str, int] = field(default_factory=dict)  # cause -> how often it was tried again for it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """When the search saw an evaluation. Without generations what the search does follows from these numbers; with
+    generations only the first is set."""
+
+    generation: int = 0  # that asked for it first, or that was open when the search was told of it
     arrival: int = 0  # as which the search was told of it, counted from 1; 0: in no order, or not told yet
     asked: int = 0  # how often the search had been asked for a proposal when this was recorded; 0: in no order
     entry: int = 0  # as which this was recorded, parts of a training included, counted from 1; 0: in no order
+
+
+class Recorded(NamedTuple):
+    """One row of the record of a run: a task, what was measured, and when the search saw it."""
+
+    task: Task
+    evaluation: Evaluation
+    order: Order = Order()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

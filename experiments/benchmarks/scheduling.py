@@ -11,7 +11,7 @@ import argparse
 import math
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,15 +19,15 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 from measuring.page import ROOT, Page, Table
+from memory_record import open_in_memory
 from simulated_pool import SimulatedPool
 
 from star.cost.target import Screen
-from star.records import Arrays, Evaluation, Generation, Job, Result, Status, Task
-from star.run.evolution import Evolution
+from star.records import Evaluation, Job, Result, Status
+from star.run.opening import open_search
 from star.run.plan import plan_run
 from star.run.progress import Silent
 from star.run.settings import Settings, to_toml
-from star.run.steady import Steady
 from star.run.summary import Clock
 from star.storage.run_directory import RunDirectory
 
@@ -88,31 +88,6 @@ class Outcome:
     driver: float  # processor seconds of the driver for each proxy
 
 
-class Unrecorded(RunDirectory):
-    """A run of which nothing is written, and whose front never lacks weights."""
-
-    def __init__(self, path: Path, config: Settings) -> None:
-        super().__init__(path)
-        self._text = to_toml(config)
-
-    @property
-    def config_toml(self) -> str:
-        return self._text
-
-    def append_evaluation(self, task: Task, evaluation: Evaluation) -> None: ...
-
-    def write_generation(self, generation: Generation, unsettled: Collection[str] = ()) -> None: ...
-
-    def save_weights(self, hash: str, weights: Arrays) -> None: ...
-
-    def load_weights(self, hash: str) -> Arrays:
-        return {}
-
-    def prune_weights(self, keep: set[str]) -> None: ...
-
-    def prune_states(self, keep: set[str]) -> None: ...
-
-
 def simulate(way: Way, speeds: Sequence[float], proxies: int, mean: float) -> Outcome:
     """One run of about `proxies` proxies that take `mean` seconds on a worker of speed 1."""
     config = way.config(len(speeds), proxies)
@@ -122,11 +97,13 @@ def simulate(way: Way, speeds: Sequence[float], proxies: int, mean: float) -> Ou
         return mean * math.exp(rng.normal(-(SPREAD**2) / 2, SPREAD))
 
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "run"
-        run = RunDirectory(path).create(to_toml(config)) if way.is_recorded else Unrecorded(path, config)
+        plan, run = plan_run(config), RunDirectory(Path(folder) / "run")
+        if way.is_recorded:
+            run.create(to_toml(config))
         pool = SimulatedPool(lambda job: invent(job, screen), duration, speeds, time.process_time)
         begun = time.process_time()
-        (Steady if config.mode == "steady" else Evolution)(plan_run(config), run, Clock(), Silent()).finish(pool)
+        search = open_search(plan, run, Clock(), Silent()) if way.is_recorded else open_in_memory(plan)
+        search.finish(pool)
         taken = time.process_time() - begun
         run.close()
     number = len(pool.spans)

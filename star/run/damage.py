@@ -20,8 +20,9 @@ def lost_evaluations(run: RunDirectory) -> list[int]:
     How many proxies each has trained is known from its own count and that of the generation before.
     """
     generations = {one.number: one for one in run.generations()}
-    known = run.evaluations()
-    trained = Counter(one.generation for one in known.values() if one.status is not Status.INFEASIBLE)
+    known = run.history()
+    rows = known.values()
+    trained = Counter(one.order.generation for one in rows if one.evaluation.status is not Status.INFEASIBLE)
     lost = {number for number in run.damaged_evaluations() if number <= max(generations, default=-1)}
     for number, generation in generations.items():
         before = generations.get(number - 1)

@@ -23,14 +23,14 @@ from star.evaluation.evaluate import EvaluationSettings, evaluate
 from star.evaluation.objectives import tasks_of
 from star.records import Job, Result
 from star.run.damage import summarise_finished
-from star.run.evolution import Evolution
+from star.run.driver import Driver
 from star.run.made_with import describe
+from star.run.opening import open_search
 from star.run.plan import RunPlan, plan_run, read_plan
 from star.run.progress import Progress, Silent
 from star.run.repair import find_loss, repair
 from star.run.seeds import choose_seeds
-from star.run.settings import STEADY, Settings, from_toml, read_record, to_toml
-from star.run.steady import Steady
+from star.run.settings import Settings, from_toml, read_record, to_toml
 from star.run.summary import Clock, Summary
 from star.storage.files import write_atomic
 from star.storage.places import CONFIG, MADE_WITH, refuse_occupied, refuse_undecodable
@@ -92,7 +92,7 @@ def evolve(
     # The pool first: where nothing can be trained, nothing is left behind.
     bound = _bind(evaluate, plan, corpus)
     with _interruptible(run), make_pool(plan, bound, corpus) as pool, run.create(text, made_with):
-        return _finish(lambda _: _open_search(plan, run, clock, progress), run, pool, clock, progress)
+        return _finish(lambda _: open_search(plan, run, clock, progress), run, pool, clock, progress)
 
 
 def resume(
@@ -129,11 +129,11 @@ def resume(
             return summary
         corpus = load_same_corpus(plan, read_record(run.config_toml), progress.noted)
         clock = Clock()
-        search = _open_search(plan, run, clock, progress)
+        search = open_search(plan, run, clock, progress)
         lost = find_loss(plan, run, progress.noted)
         if search.is_finished() and lost is None:
-            return search.summarise(clock)
-        progress.run_started(generations, search.latest)
+            return search.summarise(str(run.path))
+        progress.run_started(generations, search.core.latest)
         repaired = partial(_open_repaired, lost, plan, run, clock, progress)
         with _interruptible(run), make_pool(plan, _bind(evaluate, plan, corpus), corpus) as pool:
             _record_settings(run, settings, progress)
@@ -151,28 +151,21 @@ def _record_settings(run: RunDirectory, settings: Settings, progress: Progress) 
         run.write_made_with(describe(settings))
 
 
-def _open_search(plan: RunPlan, run: RunDirectory, clock: Clock, progress: Progress) -> Evolution:
-    """Return a search that stands where the record of its run ends."""
-    return (Steady if plan.settings.mode == STEADY else Evolution)(plan, run, clock, progress)
-
-
-def _open_repaired(
-    lost: int, plan: RunPlan, run: RunDirectory, clock: Clock, progress: Progress, pool: Pool
-) -> Evolution:
+def _open_repaired(lost: int, plan: RunPlan, run: RunDirectory, clock: Clock, progress: Progress, pool: Pool) -> Driver:
     """Make again what is lost from generation `lost` on, and return the search that goes on from the record."""
     repair(lost, plan, run, clock, progress, pool)
-    return _open_search(plan, run, clock, progress)
+    return open_search(plan, run, clock, progress)
 
 
 def _finish(
-    open_search: Callable[[Pool], Evolution], run: RunDirectory, pool: Pool, clock: Clock, progress: Progress
+    make_search: Callable[[Pool], Driver], run: RunDirectory, pool: Pool, clock: Clock, progress: Progress
 ) -> Summary:
     """Go on to the last generation. Inside the pool's context, because Ray handles SIGTERM in a way of its own."""
     with _terminable():
         progress.workers_ready(pool.num_workers, clock.ready(pool))
-        search = open_search(pool)
+        search = make_search(pool)
         search.finish(pool)
-        summary = search.summarise(clock)
+        summary = search.summarise(str(run.path))
         run.write_timing(summary)
         return summary
 

@@ -4,11 +4,14 @@ The search of a recorded generation follows from the generation before and from 
 once more: what it asks for and is not recorded any more is trained again, from the same seed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 
 from star.records import Generation
 from star.run.damage import lost_evaluations, lost_generations
-from star.run.evolution import Evolution
+from star.run.driver import Driver
+from star.run.generational import Generational
+from star.run.opening import corpus_digest
 from star.run.plan import RunPlan
 from star.run.progress import Progress
 from star.run.settings import STEADY
@@ -37,8 +40,31 @@ def find_loss(plan: RunPlan, run: RunDirectory, note: Callable[[str], None]) -> 
 
 
 def repair(first: int, plan: RunPlan, run: RunDirectory, clock: Clock, progress: Progress, pool: Pool) -> None:
-    """Make again what is lost of a run from generation `first` on."""
-    _Repair(first, plan, run, clock, progress).finish(pool)
+    """Make again what is lost of a run from generation `first` on, as far as the run is recorded. Generations that are
+    there are compared; those that are missing are written once a later one confirms them."""
+    recorded = {one.number: one for one in run.generations()}
+    plan = replace(plan, settings=replace(plan.settings, generations=max(recorded)))
+    schedule = Generational(plan, run.history(), recorded.get(first - 1))
+    unconfirmed: list[Generation] = []
+    driver = Driver(schedule, run, clock, progress, corpus_digest(run))
+    driver.tell_warnings()
+    for generation in driver.generations(pool):
+        run.prune_states(set())
+        others = {hash for hash, one in schedule.core.known.items() if one.order.generation != generation.number}
+        run.compact_evaluations(generation.number, others)
+        then = recorded.get(generation.number)
+        if then is None:
+            unconfirmed.append(generation)
+        elif then != generation:
+            progress.noted(
+                f"generation {generation.number} comes out otherwise than it is recorded: the record is kept, and what "
+                "follows may differ from what would have followed without the damage"
+            )
+            return
+        else:
+            for one in unconfirmed:
+                run.write_generation(one, others)
+            unconfirmed.clear()
 
 
 def _irreproducible(plan: RunPlan) -> str:
@@ -48,48 +74,3 @@ def _irreproducible(plan: RunPlan) -> str:
     if any(one.needs_latency for one in plan.objectives):
         return "what is measured again differs"
     return ""
-
-
-class _Repair(Evolution):
-    """A search that stands before the first lost generation, and goes as far as the run is recorded. Generations that
-    are there are compared; those that are missing are written once a later one confirms them."""
-
-    def __init__(self, first: int, plan: RunPlan, run: RunDirectory, clock: Clock, progress: Progress) -> None:
-        self._first = first
-        self._recorded: dict[int, Generation] = {}
-        self._unconfirmed: list[Generation] = []
-        self._is_off = False
-        super().__init__(plan, run, clock, progress)
-
-    def finish(self, pool: Pool) -> Generation:
-        """Go as far as the run is recorded, or to the first generation that comes out otherwise."""
-        while not self._is_off and self._number() <= max(self._recorded):
-            self._advance(pool)
-        return self.latest
-
-    def _find_latest(self, recorded: Sequence[Generation]) -> Generation | None:
-        self._recorded = {one.number: one for one in recorded}
-        return self._recorded.get(self._first - 1)
-
-    def _number(self) -> int:
-        return self.latest.number + 1 if self.latest else 0
-
-    def _keep(self, generation: Generation) -> None:
-        others = {hash for hash, one in self._proxies.results.items() if one.generation != generation.number}
-        self._run.compact_evaluations(generation.number, others)
-        then = self._recorded.get(generation.number)
-        if then is None:
-            self._unconfirmed.append(generation)
-        elif then != generation:
-            self._is_off = True
-            self._progress.noted(
-                f"generation {generation.number} comes out otherwise than it is recorded: the record is kept, and what "
-                "follows may differ from what would have followed without the damage"
-            )
-        else:
-            for one in self._unconfirmed:
-                self._run.write_generation(one, others)
-            self._unconfirmed.clear()
-
-    def _tidy(self) -> None:
-        """Leave all files as they are."""

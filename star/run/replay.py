@@ -1,24 +1,22 @@
 """A recorded search done again without training: does the record lead where it says? And one proxy trained again."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from typing import Any
 
 from star.errors import UserError
 from star.evaluation.evaluate import evaluate
 from star.evaluation.objectives import OBJECTIVES
-from star.records import Arrays, Evaluation, Generation, Individual, Job, Result, Status, Task
-from star.run.evolution import Evolution
+from star.records import Arrays, Evaluation, Generation, Individual, Job, Recorded, Status
 from star.run.evolve import Trainer, evaluation_settings, load_same_corpus
+from star.run.generational import Generational
 from star.run.inheritance import inherit
 from star.run.plan import RunPlan, read_plan
-from star.run.progress import Silent
 from star.run.settings import STEADY, read_record
 from star.run.steady import Steady
-from star.run.summary import Clock
+from star.run.steps import Known, Schedule, Train
 from star.storage import tables
-from star.storage.run_directory import GENERATIONS, RunDirectory
-from star.workers.usage import UsageMeter
+from star.storage.run_directory import RunDirectory
 
 TRAINED = (Status.OK, Status.STOPPED, Status.DIVERGED)  # what training again must come to as well
 COMPARED = ("status", "loss_curve", "rungs", "tokens")  # of evaluations, besides objectives
@@ -58,28 +56,31 @@ class Retrained:
 
 
 def replay(run: RunDirectory) -> Replayed:
-    """Drive the search of a run once more from its recorded results, and compare every generation byte for byte.
+    """Drive the search of a run once more from its recorded rows, and compare every generation byte for byte.
 
     Nothing is trained and nothing is written. Of a run that is going on, its finished generations are compared.
 
     Raises:
-        Differs: something comes out otherwise, or a file is torn.
+        Differs: something comes out otherwise, or a file is damaged.
         UserError: no run is there, or it has finished no generation.
     """
-    record = _Record(run.path)
-    whole = record.open().whole()
-    if not whole:
+    run = RunDirectory(run.path).open()  # anew, so that its warnings are those of this replay
+    recorded = {one.number: one for one in run.generations()}
+    if not recorded:
         raise UserError(f"{run.path} has no finished generation yet: there is nothing to replay")
-    plan = read_plan(record)
-    plan = replace(plan, settings=replace(plan.settings, generations=whole[-1].number, store=""))
+    plan, rows = read_plan(run), run.history()
+    plan = replace(plan, settings=replace(plan.settings, generations=max(recorded)))
     is_steady = plan.settings.mode == STEADY
-    evolution = (Steady if is_steady else Evolution)(plan, record, Clock(), Silent())
-    evolution.finish(_Nobody())
-    if record.warnings:
-        raise Differs(record.warnings[0])
-    results = record.evaluations().values()
-    arrivals = sum(one.arrival > 0 if is_steady else one.generation <= plan.settings.generations for one in results)
-    return Replayed(evolution.latest.next_id, arrivals, record.compared)
+    again = _steady_again(plan, rows) if is_steady else _walk(Generational(plan, rows, None))
+    compared = asks = 0
+    for generation in again:
+        compared += _is_recorded(run, recorded, generation)
+        asks = generation.next_id
+    if run.warnings:
+        raise Differs(run.warnings[0])
+    orders = [one.order for one in rows.values()]
+    arrivals = sum(one.arrival > 0 if is_steady else one.generation <= max(recorded) for one in orders)
+    return Replayed(asks, arrivals, compared)
 
 
 def retrain(run: RunDirectory, number: str, note: Callable[[str], None], evaluate: Trainer = evaluate) -> Retrained:
@@ -92,7 +93,7 @@ def retrain(run: RunDirectory, number: str, note: Callable[[str], None], evaluat
     individual = run.find_individual(number)
     if individual.hash not in (history := run.history()):
         raise UserError(f"the evaluation of individual {number} is lost")
-    task, then = history[individual.hash]
+    task, then, _ = history[individual.hash]
     if then.status not in TRAINED:
         raise UserError(f"individual {number} is {then.status}: there is no training to compare with")
     corpus = load_same_corpus(plan, read_record(run.config_toml), note)
@@ -113,66 +114,43 @@ def _inherited(run: RunDirectory, plan: RunPlan, child: Individual) -> Arrays:
     return inherit(child.genome, [(one.genome, arrays) for one, arrays in zip(parents, weights, strict=True)])
 
 
-class _Record(RunDirectory):
-    """A run that looks as if it had just begun, but knows all results; what would be written is compared."""
+def _walk(schedule: Schedule) -> Iterator[Generation]:
+    """Yield the generations that a schedule gives without any training."""
+    while (step := schedule.next(has_room=True)) is not None:
+        match step:
+            case Generation():
+                yield step
+            case Train(task):
+                raise Differs(f"the search asks for {task.hash}, which is not recorded")
+            case Known(task):
+                raise Differs(
+                    f"the evaluation of {task.hash} is missing, which the search asks for and which is infeasible"
+                )
 
-    compared = 0  # generations
 
-    def whole(self) -> list[Generation]:
-        """The generations on disk."""
-        return super().generations()
-
-    def generations(self) -> list[Generation]:
-        return []
-
-    def write_generation(self, generation: Generation, unsettled: Collection[str] = ()) -> None:
-        path = self.path / GENERATIONS / f"{generation.number:04d}.parquet"
-        if not path.exists():
-            if any(one.number > generation.number for one in self.whole()):
-                raise Differs(f"generation {generation.number} is missing")
-            return  # its writer was stopped just before
-        if path.read_bytes() != tables.pack_generation(generation):
-            recorded = next((one for one in self.whole() if one.number == generation.number), None)
-            what = first_difference(recorded, generation) if recorded else self.warnings[-1]
-            raise Differs(f"generation {generation.number}: {what}")
-        self.compared += 1
-
-    def append_evaluation(self, task: Task, evaluation: Evaluation) -> None:
-        raise Differs(f"the evaluation of {task.hash} is missing, which the search asks for and which is infeasible")
-
-    def clear_arrivals(self, first: int) -> None:
-        for hash, one in self.evaluations().items():
-            if one.arrival == first:
+def _steady_again(plan: RunPlan, rows: Mapping[str, Recorded]) -> Iterator[Generation]:
+    schedule = Steady(plan, rows)
+    yield from schedule.views
+    if schedule.unreached:
+        first = schedule.arrivals + 1
+        for hash, one in rows.items():
+            if one.order.arrival == first:
                 raise Differs(f"arrival {first}: the search did not ask for {hash}, which is recorded")
         raise Differs(f"arrival {first}: its evaluation is missing")
-
-    def load_weights(self, hash: str) -> Arrays:
-        return {}
-
-    def compact_evaluations(self, number: int, unsettled: Collection[str] = ()) -> None: ...
-
-    def prune_weights(self, keep: set[str]) -> None: ...
-
-    def prune_states(self, keep: set[str]) -> None: ...
+    yield from _walk(schedule)
 
 
-class _Nobody:
-    """A pool that trains nothing."""
-
-    num_workers = 0
-    pending = 0
-    usage = UsageMeter(lambda: 0.0)
-
-    def submit(self, job: Job) -> None:
-        raise Differs(f"the search asks for {job.task.hash}, which is not recorded")
-
-    def take(self) -> Result:
-        raise AssertionError("nothing was submitted")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None: ...
+def _is_recorded(run: RunDirectory, recorded: Mapping[int, Generation], again: Generation) -> bool:
+    """Return whether a generation is recorded, or its writer was stopped just before. Differs if another one is."""
+    path = run.generation_path(again.number)
+    if not path.exists():
+        if max(recorded) > again.number:
+            raise Differs(f"generation {again.number} is missing")
+        return False
+    if path.read_bytes() != tables.pack_generation(again):
+        then = recorded.get(again.number)
+        raise Differs(f"generation {again.number}: {first_difference(then, again) if then else run.warnings[-1]}")
+    return True
 
 
 def first_difference(recorded: Generation, again: Generation) -> str:

@@ -59,7 +59,7 @@ class Reuse:
         if self._store is None or result.origin != self.origin:
             return
         task = result.task
-        own = {"generation": 0, "retries": {}}
+        own = {"retries": {}}
         if evaluation.status in (Status.OK, Status.STOPPED):
             costs = TargetCost._fields
             measured = {name: value for name, value in evaluation.objectives.items() if name not in costs}

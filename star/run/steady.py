@@ -1,166 +1,201 @@
-"""The loop without generations: every result is told to the search as it lands, and another genome is asked for."""
+"""The schedule without generations: every result is told to the search as it lands, and another genome is asked for."""
 
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import replace
+from operator import itemgetter
+from typing import NamedTuple
 
-from star.records import Generation, Individual, Result, Status, Task
-from star.run.arrivals import Arrivals
-from star.run.evolution import Evolution
+import numpy as np
+
+from star.evaluation.objectives import QUALITY
+from star.records import Evaluation, Generation, Order, Recorded, Status, Task
+from star.run.core import Core
 from star.run.plan import RunPlan
-from star.run.progress import Progress
-from star.run.summary import Clock
+from star.run.steps import Begun, Known, Step, Stopped, Train, Wait
 from star.search.plan import Proposal
-from star.storage.run_directory import RunDirectory
-from star.workers.pool import Pool
+from star.search.racing import promoted
+from star.storage.tables import clear_arrivals
+
+LEAST = 10  # at a rung before anyone is stopped there: the race asks for a tenth of all ranks between two
+WINDOW = 256  # candidates, those asked for last, among which one at a rung is judged
 
 
-class Steady(Evolution):
-    """A search in which no worker waits for another, standing where its record ends.
+class OpenAsk(NamedTuple):
+    """A proposal that was asked for and not told yet, and as which it was asked for, counted from 1."""
 
-    As many proxies are under way as there are workers, and one more. A generation is recorded whenever as many results
-    were told as one has; it is a view for people, nothing goes on from it. What the search does follows from the order
-    in which it was told of results and from how often it was asked before each: both are recorded with the results, so
-    that going on is doing the same again without training, and then what was under way.
+    proposal: Proposal
+    task: Task
+    number: int
+
+
+class Steady:
+    """A schedule that goes on from where the rows of its record end.
+
+    A generation is closed whenever as many results were told as one has; it is a view for people, nothing goes on from
+    it. What the search does follows from the order in which it was told of results and from how often it was asked
+    before each: both are recorded with the results, so that going on is asking and telling the same again without
+    training, and then training what was under way.
     """
 
-    _proxies: Arrivals
-    proxies = Arrivals
+    def __init__(self, plan: RunPlan, rows: Mapping[str, Recorded]) -> None:
+        self.core = Core(plan, rows, None)
+        self.arrivals = 0  # results that the search was told
+        self._entries = max((one.order.entry for one in rows.values()), default=0)  # results and parts recorded
+        self._asks = 0  # proposals that the search was asked for, those included that it could not give
+        self._closed_asks = 0
+        self._open: dict[str, OpenAsk] = {}  # by hash
+        self._rungs: list[list[tuple[int, list[float]]]] = [[] for _ in plan.race.steps]  # see _reach
+        self._steps: deque[Step] = deque()  # that follow from what was reported
+        self._announced = -1  # number of the generation that people were told of last
+        self.unreached = self._replay(sorted(rows.values(), key=lambda one: one.order.arrival))
+        self.views = [one for one in self._steps if isinstance(one, Generation)]  # that follow from what is recorded
+        self._steps.clear()
+        self._waiting = deque(sorted((one.task for one in self._open.values()), key=self._turn))
 
-    def __init__(self, plan: RunPlan, run: RunDirectory, clock: Clock, progress: Progress) -> None:
-        self._recorded: dict[int, Generation] = {}
-        self._open: dict[str, tuple[Proposal, Task]] = {}  # asked for and not told, by hash
-        self._alive: dict[int, Individual] = {}  # the population, by id
-        self._born: list[Individual] = []  # told since the latest generation
-        self._fresh: set[str] = set()  # of these, what nobody had asked for before
-        self._settled = 0  # asks that are done with
-        self._is_live = False
-        super().__init__(plan, run, clock, progress)
-        self._replay()
-        under_way = (task for _, task in self._open.values())
-        self._waiting = deque(sorted(under_way, key=self._proxies.turn))  # to be trained before anything else
-        self._is_live = True
-        self._tidy()
-
-    def _find_latest(self, recorded: Sequence[Generation]) -> None:
-        self._recorded = {one.number: one for one in recorded}
-
-    def _replay(self) -> None:
-        """Ask and tell as recorded, as far as that leads."""
-        for one in self._proxies.recorded():
-            while self._proxies.asks < one.asked:
-                self._propose()
-            if one.hash not in self._open:
-                break
-            self._proxies.arrivals += 1
-            self._tell(one.hash)
-        if others := self._proxies.forget_others():
-            self._progress.noted(
-                f"the record of arrivals breaks off after {self._proxies.arrivals}: {others} later results are used "
-                "where the search asks for them again"
-            )
-        on_record = self._proxies.asks_on_record()
-        while self._proxies.asks < on_record:
-            self._propose()
-        if max(self._recorded, default=-1) >= self._number():
-            self._run.set_aside_generations(self._number())
-        self._tell_warnings()
-
-    def _advance(self, pool: Pool) -> None:
-        """Go on until one more generation is full."""
-        number = self._number()
-        self._progress.generation_started(number, self._size(), self._due() - self._settled)
-        self._proxies.open([one for one in (*self._front(), *self._born) if one.status is Status.OK])
-        self._feed(pool)
-        while self._number() == number:
-            self._take(pool.take(), pool)
-            self._feed(pool)
-
-    def _take(self, result: Result, pool: Pool) -> None:
-        number = self._number()
-        self._proxies.land(result, number)
-        if self._proxies.settle(result.task, number):
-            self._tell(result.task.hash)
-        else:
-            self._proxies.submit(pool, result.task)
-
-    def _feed(self, pool: Pool) -> None:
-        """Keep one job more in the pool than it has workers, so that none waits while a result is looked at."""
-        while pool.pending <= pool.num_workers and (task := self._next()):
-            self._proxies.submit(pool, task)
-
-    def _next(self) -> Task | None:
-        """What is to be trained next; None if nothing is left to ask for. Tells what needs no training."""
-        while self._waiting or self._proxies.asks < self._budget():
+    def next(self, has_room: bool) -> Step | None:
+        """See Schedule."""
+        if self._steps:
+            return self._steps.popleft()
+        if self.core.is_finished:
+            return None
+        if self._announced < self.core.number:
+            self._announced = self.core.number
+            return Begun(self.core.number, self.core.size, self._due() - self._closed_asks)
+        while has_room and (self._waiting or self._asks < self._budget()):
             task = self._waiting.popleft() if self._waiting else self._propose()
-            if task and not self._proxies.settle(task, self._number()):
-                return task
-            if task:
-                self._tell(task.hash)
-        return None
+            if task is not None:
+                return self._begin(task)
+            if self._steps:
+                return self._steps.popleft()
+        return Wait()
+
+    def report(self, task: Task, evaluation: Evaluation) -> Recorded:
+        """See Schedule. At a rung a proxy is judged at once, among those that have reached it: so the judgement is
+        recorded with the result, as an arrival if it stops there, and without one if it is promoted."""
+        ask = self._open[task.hash]
+        self._reach(ask, evaluation)
+        self._entries += 1
+        order = Order(generation=self.core.number, asked=self._asks, entry=self._entries)
+        is_stopped = evaluation.status is Status.STOPPED
+        if is_stopped and self._is_promoted(ask, evaluation):
+            row = Recorded(task, evaluation, order)
+            self.core.know(row)
+            self._waiting.append(task)
+            return row
+        row = Recorded(task, evaluation, replace(order, arrival=self.arrivals + 1))
+        self.core.know(row)
+        if is_stopped:
+            self._steps.append(Stopped(evaluation))
+        self._tell(ask)
+        return row
+
+    def incomplete(self) -> set[str]:
+        """See Schedule."""
+        return {hash for hash, one in self.core.known.items() if not one.order.arrival}
+
+    def with_weights(self) -> set[str]:
+        """See Schedule. With warm weights those of the parents are kept of which something descends that is under way,
+        or was when the latest view was written."""
+        keep = self.core.with_weights()
+        if self.core.plan.settings.warm_weights:
+            children = [*self._open, *(one.hash for one in self.core.told_since)]
+            keep |= {parent.hash for child in children for parent in self.core.parents[child]}
+        return keep
+
+    def _replay(self, in_order: list[Recorded]) -> int:
+        """Ask and tell as recorded, as far as that leads. Return how many later results are recorded as told: they are
+        used where the search asks for them again."""
+        for row in in_order:
+            if row.order.arrival != self.arrivals + 1:
+                continue
+            while self._asks < row.order.asked:
+                self._propose()
+            if row.task.hash not in self._open:
+                break
+            self._tell(self._open[row.task.hash])
+        unreached = sum(one.order.arrival > self.arrivals for one in in_order)
+        if unreached:
+            left = clear_arrivals(list(self.core.known.values()), self.arrivals + 1)
+            self.core.known = {one.task.hash: one for one in left}
+        on_record = max((one.order.asked for one in self.core.known.values()), default=0)
+        while self._asks < on_record:
+            self._propose()
+        return unreached
+
+    def _begin(self, task: Task) -> Step:
+        """Return what is to be done for a task from where it stands."""
+        known = self.core.known.get(task.hash)
+        if known is None:
+            if infeasible := self.core.reject(task):
+                return Known(task, infeasible)
+        elif known.evaluation.status is not Status.STOPPED:  # at hand since the order broke off
+            return Known(task, known.evaluation)
+        passed = len(known.evaluation.rungs) if known else 0
+        return Train(task, passed if passed < len(self._rungs) else None, self.core.parents[task.hash])
 
     def _propose(self) -> Task | None:
-        """Ask for one genome; None if there is none any more, or if it was told before and now is again."""
-        self._proxies.asks += 1
-        proposals = self._ask(1)
-        if not proposals:
-            self._settle()
+        """Ask for one genome. Return None if there is none any more, or if it was told before and now is again."""
+        self._asks += 1
+        asked = self.core.ask(1)
+        if not asked:
+            self._close_ask()
             return None
-        task = self._proxies.task(proposals[0].genome)
-        self._open[task.hash] = proposals[0], task
-        self._proxies.enter(task, [self._alive[id] for id in proposals[0].parents])
-        if task.hash not in self._asked:
-            return task
-        self._avoided += 1
-        self._tell(task.hash)
-        return None
+        ask = OpenAsk(*asked[0], self._asks)
+        hash = ask.task.hash
+        self._open[hash] = ask
+        if self.core.was_told(hash):
+            self._tell(ask)
+            return None
+        if hash in self.core.known:
+            self._reach(ask, self.core.known[hash].evaluation)
+        return ask.task
 
-    def _tell(self, hash: str) -> None:
-        born = self._individual(*self._open.pop(hash), self._number())
-        self._fresh |= {hash} - self._asked
-        self._asked.add(hash)
-        self._born.append(born)
-        self._alive = {one.id: one for one in self._search.tell([born])}
-        self._settle()
+    def _tell(self, ask: OpenAsk) -> None:
+        if not self.core.was_told(ask.task.hash):
+            self.arrivals += 1
+        del self._open[ask.task.hash]
+        self.core.tell([(ask.proposal, ask.task)])
+        self._close_ask()
 
-    def _settle(self) -> None:
-        """One ask is done with; if a generation is full now, record it."""
-        self._settled += 1
-        if self._settled == self._due():
-            born, fresh = self._born, self._fresh
-            self._born, self._fresh = [], set()
-            self._close(self._number(), self._search.tell([]), born, fresh)
-
-    def _keep(self, generation: Generation) -> None:
-        if self._is_live:
-            super()._keep(generation)
-            self._run.prune_states(set(self._open))
-            return
-        then = self._recorded.get(generation.number)
-        if then is None:
-            self._run.write_generation(generation, self._proxies.unsettled())
-            self._progress.generation_finished(generation, self._usual_refusal())
-        elif then != generation:
-            self._run.write_generation(generation, self._proxies.unsettled())
-            self._progress.noted(
-                f"generation {generation.number} follows otherwise from its evaluations than it was recorded, and is "
-                f"recorded anew; with the old record, star replay {self._run.path} would tell the first difference"
-            )
-
-    def _kept_weights(self) -> set[str]:
-        # Those told since the latest view were under way when it was written: their parents were kept then.
-        parents = self._proxies.parents_of([*self._open, *(one.hash for one in self._born)])
-        return super()._kept_weights() | (parents if self._settings.warm_weights else set())
-
-    def _number(self) -> int:
-        """Of the generation that the next one told belongs to."""
-        return self.latest.number + 1 if self.latest else 0
-
-    def _size(self) -> int:
-        return self._settings.offspring if self._number() else self._settings.population
+    def _close_ask(self) -> None:
+        """Count an ask that is done with, and close the generation if it is full now."""
+        self._closed_asks += 1
+        if self._closed_asks == self._due():
+            self._steps.append(self.core.close())
 
     def _due(self) -> int:
-        """Asks that are done with when that generation is full."""
-        return self._settings.population + self._number() * self._settings.offspring
+        """Return how many asks are done with when the open generation is full."""
+        settings = self.core.plan.settings
+        return settings.population + self.core.number * settings.offspring
 
     def _budget(self) -> int:
-        return self._settings.population + self._settings.generations * self._settings.offspring
+        settings = self.core.plan.settings
+        return settings.population + settings.generations * settings.offspring
+
+    def _turn(self, task: Task) -> tuple[int, int]:
+        """Order tasks under way as they were submitted: one that paused when that was recorded, which was after all
+        that had been asked for by then."""
+        known = self.core.known.get(task.hash)
+        return (self._open[task.hash].number, 0) if known is None else (known.order.asked, known.order.entry)
+
+    def _reach(self, ask: OpenAsk, evaluation: Evaluation) -> None:
+        """Note the values of a proxy at each rung that it has reached, in order of the numbers of asks."""
+        for rung in range(len(evaluation.rungs)):
+            reached = self._rungs[rung]
+            place = bisect_left(reached, ask.number, key=itemgetter(0))
+            if place == len(reached) or reached[place][0] != ask.number:
+                reached.insert(place, (ask.number, self.core.values(evaluation, rung)))
+
+    def _is_promoted(self, ask: OpenAsk, evaluation: Evaluation) -> bool:
+        """Return whether a proxy goes on beyond the rung that it has reached. Sets of candidates decide, not the order
+        in which they reached it, so that a race that was interrupted goes the same way."""
+        reached = self._rungs[len(evaluation.rungs) - 1]
+        if len(reached) < LEAST:
+            return True
+        own = reached[bisect_left(reached, ask.number, key=itemgetter(0))]
+        judged = [own, *(one for one in reached[-WINDOW:] if one is not own)]
+        values = np.array([values for _, values in judged])
+        plan = self.core.plan
+        return bool(promoted(values, values[:0], plan.columns.index(QUALITY), plan.race.eta)[0])

@@ -39,8 +39,8 @@ class Algorithm:
         self.selection: Selection = TournamentSelection(func_comp=by_dominance)
 
     def survive(self, problem: Problem, pool: Population, told: int, rng: np.random.Generator) -> Population:
-        """Return those who stay, `population` at most, of `pool`: the survivors so far and, behind them, as many as were
-        `told`. The sound ones have rank and crowding then."""
+        """Return those who stay, `population` at most, of `pool`: the survivors so far and, behind them, as many as
+        were `told`. The sound ones have rank and crowding then."""
         return self.ranking.do(problem, pool, n_survive=self.population, random_state=rng)
 
     def succeed(
@@ -134,7 +134,8 @@ class Aging(Algorithm):
     def succeed(
         self, problem: Problem, pool: Population, survivors: Population, rng: np.random.Generator
     ) -> Population:
-        """Return who would survive in NSGA-II, since here every newcomer does. Ranks and crowding stay those of survivors."""
+        """Return who would survive in NSGA-II, since here every newcomer does. Ranks and crowding stay those of
+        survivors."""
         best = self.ranking.do(problem, pool, n_survive=self.population, random_state=rng)
         self.ranking.do(problem, survivors, random_state=rng)
         return best

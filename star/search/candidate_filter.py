@@ -52,8 +52,8 @@ class CandidateFilter:
 
 
 class Draw:
-    """The candidates of one `ask` for `wanted` proposals. When too many have violated a constraint, those dropped for it
-    come back, least violating first, and no more are dropped."""
+    """The candidates of one `ask` for `wanted` proposals. When too many have violated a constraint, those dropped for
+    it come back, least violating first, and no more are dropped."""
 
     def __init__(self, filter: CandidateFilter, wanted: int) -> None:
         self.taken: list[Candidate] = []

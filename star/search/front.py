@@ -38,6 +38,12 @@ def front_mask(objectives: np.ndarray) -> np.ndarray:
     return mask
 
 
+def non_dominated(rows: Sequence[list[float]]) -> list[list[float]]:
+    """Return those of some objectives that no other dominates; equal ones stay together."""
+    mask = front_mask(np.array(rows)) if rows else []
+    return [row for row, is_best in zip(rows, mask, strict=True) if is_best]
+
+
 def reference_box(objectives: np.ndarray) -> ReferenceBox | None:
     """The box that the first generation spans, one tenth larger on its bad side; None if all of it failed."""
     finite = objectives[np.isfinite(objectives).all(axis=1)]

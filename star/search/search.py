@@ -26,8 +26,8 @@ from star.search.state import SearchState
 log = logging.getLogger(__name__)
 
 
-class Asked(NamedTuple):
-    """What one `ask` gave, and the genomes that it met and that violate a constraint."""
+class Proposed(NamedTuple):
+    """New proposals, and the genomes met on the way to them that violate a constraint."""
 
     proposals: list[Proposal]
     rejected: list[Genome]
@@ -119,9 +119,9 @@ class Search:
 
         Fewer than `number`, or none, only when the space holds no more: a warning is logged then.
         """
-        return self.ask_verbosely(number).proposals
+        return self.propose(number).proposals
 
-    def ask_verbosely(self, number: int) -> Asked:
+    def propose(self, number: int) -> Proposed:
         """Return what `ask` returns, and what it rejected, so that somebody can ask why."""
         draw = Draw(self._filter, number)
         first = min(number, max(0, self._plan.population - self.next_id))
@@ -131,7 +131,7 @@ class Search:
             self._mating.go_on(draw, self._parents(), number)
         if len(draw.taken) < number:
             log.warning("the space of genomes is exhausted: %d new ones instead of %d", len(draw.taken), number)
-        return Asked([self._propose(one) for one in draw.taken], draw.rejected)
+        return Proposed([self._number(one) for one in draw.taken], draw.rejected)
 
     def tell(self, individuals: Sequence[Individual]) -> tuple[Individual, ...]:
         """Return the survivors among population and `individuals`, `population` at most, with rank and crowding.
@@ -164,7 +164,7 @@ class Search:
         least = min(2, self._plan.population)
         return self._pop if self._state.algorithm.breeds and len(self._pop) >= least else Population()
 
-    def _propose(self, candidate: Candidate) -> Proposal:
+    def _number(self, candidate: Candidate) -> Proposal:
         proposal = Proposal(id=self.next_id, genome=candidate.genome, parents=candidate.parents)
         self._outstanding[proposal.id] = (proposal, candidate.setting)
         self._forms[proposal.id] = candidate.form

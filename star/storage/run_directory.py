@@ -19,19 +19,19 @@ from pathlib import Path
 from typing import Any, Self
 
 from star.errors import UserError
-from star.records import Arrays, Evaluation, Generation, Individual, Task, Timing
+from star.records import Arrays, Evaluation, Generation, Individual, Order, Recorded, Task, Timing
 from star.storage import files, tables
 from star.storage.arrays import pack_arrays, unpack_arrays
 from star.storage.documents import pack_document, unpack_document
 from star.storage.files import Torn
 from star.storage.places import CONFIG, MADE_WITH, refuse_foreign, refuse_occupied
 from star.storage.sealed_directory import SealedDirectory
-from star.storage.tables import Entry
 from star.storage.timing import pack_timing, unpack_timing
 
 SUMMARY = "summary.json"
 GENERATIONS, EVALUATIONS, WEIGHTS, PAUSED = "generations", "evaluations", "weights", "paused"
 GATHERED = "generation-"
+NEW = Order()
 
 
 class RunDirectory(SealedDirectory):
@@ -91,7 +91,7 @@ class RunDirectory(SealedDirectory):
     def write_generation(self, generation: Generation, incomplete: Collection[str] = ()) -> None:
         """Record a generation, then gather the evaluations made on the way to it into one file, except for the
         `incomplete` hashes, of which more is to be recorded."""
-        self._write(self._generation_path(generation.number), tables.pack_generation(generation))
+        self._write(self.generation_path(generation.number), tables.pack_generation(generation))
         self.compact_evaluations(generation.number, incomplete)
 
     def latest_generation(self) -> Generation | None:
@@ -110,10 +110,10 @@ class RunDirectory(SealedDirectory):
                     return individual
         raise UserError(f"{self.path} keeps no individual {number:.40}; `star front {self.path}` lists some")
 
-    def append_evaluation(self, task: Task, evaluation: Evaluation) -> None:
+    def append_evaluation(self, task: Task, evaluation: Evaluation, order: Order = NEW) -> None:
         """Record one evaluation now."""
         path = self.path / EVALUATIONS / f"{task.hash}.parquet"
-        self._write(path, tables.pack_evaluations([(task, evaluation)]))
+        self._write(path, tables.pack_evaluations([Recorded(task, evaluation, order)]))
 
     def compact_evaluations(self, number: int, incomplete: Collection[str] = ()) -> None:
         """Gather the single evaluation files into that of generation `number`, except for the `incomplete` hashes.
@@ -132,12 +132,12 @@ class RunDirectory(SealedDirectory):
         paths = self._evaluation_paths()
         entries = list(self._union(paths).values())
         changed = [one for one, then in zip(tables.clear_arrivals(entries, first), entries, strict=True) if one != then]
-        for task, evaluation in changed:  # single files again, because more is to be recorded of them
-            self.append_evaluation(task, evaluation)
-        hashes = {task.hash for task, _ in changed}
+        for one in changed:  # single files again, because more is to be recorded of them
+            self.append_evaluation(*one)
+        hashes = {one.task.hash for one in changed}
         for path in filter(_is_gathered, paths):
             entries = self._read(path, tables.unpack_evaluations) or []
-            if left := [(task, one) for task, one in entries if task.hash not in hashes]:
+            if left := [one for one in entries if one.task.hash not in hashes]:
                 if left != entries:
                     self._write(path, tables.pack_evaluations(left))
             elif entries:
@@ -147,9 +147,9 @@ class RunDirectory(SealedDirectory):
         """Set aside every generation from number `first` on."""
         for number in self._generation_numbers():
             if number >= first:
-                self._set_aside(self._generation_path(number), Torn("the evaluations do not lead to it"))
+                self._set_aside(self.generation_path(number), Torn("the evaluations do not lead to it"))
 
-    def history(self) -> dict[str, Entry]:
+    def history(self) -> dict[str, Recorded]:
         """Return every evaluation with its task, by hash: generation by generation, those not yet gathered last."""
         while True:
             paths = self._evaluation_paths()
@@ -160,7 +160,7 @@ class RunDirectory(SealedDirectory):
 
     def evaluations(self) -> dict[str, Evaluation]:
         """Return every evaluation, by hash."""
-        return {hash: evaluation for hash, (_, evaluation) in self.history().items()}
+        return {hash: one.evaluation for hash, one in self.history().items()}
 
     def damaged_evaluations(self) -> list[int]:
         """Return the generations whose evaluations were set aside and have not been made again."""
@@ -179,6 +179,10 @@ class RunDirectory(SealedDirectory):
     def load_weights(self, hash: str) -> Arrays | None:
         """Return the weights kept under that hash; None if there are none or they are damaged."""
         return self._read(self._arrays_path(WEIGHTS, hash), unpack_arrays)
+
+    def weights_path(self, hash: str) -> Path:
+        """Return the file of the weights kept under that hash."""
+        return self._arrays_path(WEIGHTS, hash)
 
     def prune_weights(self, keep: set[str]) -> None:
         """Delete all weights except those of the hashes in `keep`."""
@@ -212,9 +216,10 @@ class RunDirectory(SealedDirectory):
                 raise Torn(f"it holds generation {generation.number}")
             return generation
 
-        return self._read(self._generation_path(number), unpack)
+        return self._read(self.generation_path(number), unpack)
 
-    def _generation_path(self, number: int) -> Path:
+    def generation_path(self, number: int) -> Path:
+        """Return the file of a generation."""
         return self.path / GENERATIONS / f"{number:04d}.parquet"
 
     def _generation_numbers(self) -> list[int]:
@@ -231,14 +236,14 @@ class RunDirectory(SealedDirectory):
     def _single_paths(self) -> list[Path]:
         return [path for path in self._evaluation_paths() if not _is_gathered(path)]
 
-    def _union(self, paths: list[Path]) -> dict[str, Entry]:
+    def _union(self, paths: list[Path]) -> dict[str, Recorded]:
         """Return the entries of all undamaged files; of two for one hash, the one that was told, or trained further, or
         else gathered first."""
-        entries: dict[str, Entry] = {}
+        entries: dict[str, Recorded] = {}
         for path in paths:
-            for task, evaluation in self._read(path, tables.unpack_evaluations) or ():
-                if task.hash not in entries or _progress(evaluation) > _progress(entries[task.hash][1]):
-                    entries[task.hash] = (task, evaluation)
+            for one in self._read(path, tables.unpack_evaluations) or ():
+                if one.task.hash not in entries or _progress(one) > _progress(entries[one.task.hash]):
+                    entries[one.task.hash] = one
         return entries
 
     def _delete_gathered(self) -> None:
@@ -246,8 +251,8 @@ class RunDirectory(SealedDirectory):
         singles = self._single_paths()
         gathered = self._union(list(filter(_is_gathered, self._evaluation_paths()))) if singles else {}
         for path in singles:
-            for hash, (_, one) in self._union([path]).items():
-                if hash in gathered and _progress(one) <= _progress(gathered[hash][1]):
+            for hash, one in self._union([path]).items():
+                if hash in gathered and _progress(one) <= _progress(gathered[hash]):
                     path.unlink()
 
     def _save(self, folder: str, hash: str, arrays: Arrays) -> None:
@@ -272,5 +277,5 @@ def _number_of(path: Path) -> int:
     return int(path.stem.removeprefix(GATHERED))
 
 
-def _progress(evaluation: Evaluation) -> tuple[bool, int]:
-    return evaluation.arrival > 0, evaluation.tokens
+def _progress(one: Recorded) -> tuple[bool, int]:
+    return one.order.arrival > 0, one.evaluation.tokens

@@ -26,7 +26,7 @@ from typing import Any
 
 from star.architecture.genome import to_text
 from star.errors import UserError
-from star.records import Evaluation, Status, Task
+from star.records import Evaluation, Recorded, Status, Task
 from star.storage import tables
 from star.storage.arrays import unpack_arrays
 from star.storage.files import Torn, write_atomic
@@ -71,7 +71,7 @@ class Store:
         if data is None:
             return None
         try:
-            ((found, evaluation),) = tables.unpack_evaluations(data)
+            ((found, evaluation, _),) = tables.unpack_evaluations(data)
             if found != task:
                 raise Torn("it holds another evaluation than its name says")
         except (Torn, UserError, ValueError) as error:  # ValueError: not one evaluation
@@ -83,7 +83,7 @@ class Store:
         """Store an evaluation, unless one that was trained as far is there already."""
         known = self.find(task) if self._is_writable else None
         if known is None or _reach(known) < _reach(evaluation):
-            self._write(self._path(EVALUATIONS, task, "parquet"), tables.pack_evaluations([(task, evaluation)]))
+            self._write(self._path(EVALUATIONS, task, "parquet"), tables.pack_evaluations([Recorded(task, evaluation)]))
 
     def keep_weights(self, task: Task, source: Path) -> None:
         """Store the file of trained weights at `source`, by a hard link where that is possible."""

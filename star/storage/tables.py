@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields
 from io import BytesIO
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from star.architecture.genome import check
 from star.errors import UserError
-from star.records import Evaluation, Generation, Genome, Individual, ReferenceBox, Status, Task
+from star.records import Evaluation, Generation, Genome, Individual, Order, Recorded, ReferenceBox, Status, Task
 from star.storage.files import BLANK_SEAL, Torn, is_sealed, seal
 
 SCHEMA_VERSION = 5
@@ -76,7 +76,9 @@ GENERATION_FACTS = (
     "tokens",
 )
 
-Entry = tuple[Task, Evaluation]
+ORDER_FIELDS = tuple(one.name for one in fields(Order))
+EVALUATION_FIELDS = tuple(one.name for one in fields(Evaluation) if one.name not in ("objectives", "retries"))
+
 Record = TypeVar("Record")
 Row = dict[str, Any]
 
@@ -103,28 +105,29 @@ def unpack_generation(data: bytes) -> Generation:
     return _unpack(data, INDIVIDUAL_COLUMNS, _generation)
 
 
-def pack_evaluations(entries: Sequence[Entry]) -> bytes:
+def pack_evaluations(entries: Sequence[Recorded]) -> bytes:
     """Return the file of these evaluations, in their order."""
     rows: list[Row] = []
-    for task, evaluation in entries:
-        assert _is_entry((task, evaluation)), (task, evaluation)
-        own = (name for name in EVALUATION_COLUMNS.names if name not in ("genome", "seed", "retries"))
-        row = {name: getattr(evaluation, name) for name in own}
+    for task, evaluation, order in entries:
+        assert _is_entry(task, evaluation, order), (task, evaluation, order)
+        row = {name: getattr(evaluation, name) for name in EVALUATION_FIELDS}
+        row |= {name: getattr(order, name) for name in ORDER_FIELDS}
         retries = json.dumps(evaluation.retries, sort_keys=True)
         rows.append(row | {"genome": task.genome, "seed": task.seed, "retries": retries} | evaluation.objectives)
-    objectives = {name for _, evaluation in entries for name in evaluation.objectives}
+    objectives = {name for _, evaluation, _ in entries for name in evaluation.objectives}
     return _pack(rows, EVALUATION_COLUMNS, objectives, {})
 
 
-def unpack_evaluations(data: bytes) -> list[Entry]:
+def unpack_evaluations(data: bytes) -> list[Recorded]:
     """Return the evaluations in `data`; errors as in `unpack_generation`."""
     return _unpack(data, EVALUATION_COLUMNS, _entries)
 
 
-def clear_arrivals(entries: Sequence[Entry], first: int) -> list[Entry]:
+def clear_arrivals(entries: Sequence[Recorded], first: int) -> list[Recorded]:
     """Return the entries with order, arrival and number of asks cleared where the arrival is not below `first`."""
     return [
-        (task, one if 0 < one.arrival < first else replace(one, arrival=0, asked=0, entry=0)) for task, one in entries
+        one if 0 < one.order.arrival < first else one._replace(order=Order(generation=one.order.generation))
+        for one in entries
     ]
 
 
@@ -197,13 +200,14 @@ def _generation(rows: list[Row], facts: Row) -> Generation:
     return generation
 
 
-def _entries(rows: list[Row], facts: Row) -> list[Entry]:
+def _entries(rows: list[Row], facts: Row) -> list[Recorded]:
     entries = []
     for row in rows:
         task = Task(genome=row.pop("genome"), hash=row["hash"], seed=row.pop("seed"))
         row |= {name: tuple(row[name]) for name in ("loss_curve", "rungs")} | {"retries": json.loads(row["retries"])}
-        entries.append((task, Evaluation(**row)))
-    if not all(map(_is_entry, entries)):
+        order = Order(**{name: row.pop(name) for name in ORDER_FIELDS})
+        entries.append(Recorded(task, Evaluation(**row), order))
+    if not all(_is_entry(*entry) for entry in entries):
         raise ValueError("values out of range")
     return entries
 
@@ -243,14 +247,13 @@ def _is_individual(individual: Individual, number: int) -> bool:
     )
 
 
-def _is_entry(entry: Entry) -> bool:
-    task, evaluation = entry
+def _is_entry(task: Task, evaluation: Evaluation, order: Order) -> bool:
     return (
         task.hash == evaluation.hash
         and _is_genome(task.genome, task.hash)
         and all(isinstance(value, float | int) for value in (*evaluation.loss_curve, *evaluation.rungs))
         and all(isinstance(cause, str) and _is_count(times) for cause, times in evaluation.retries.items())
-        and all(_is_count(getattr(evaluation, name)) for name in ("generation", "tokens", "arrival", "asked", "entry"))
+        and all(map(_is_count, (evaluation.tokens, *(getattr(order, name) for name in ORDER_FIELDS))))
         and math.isfinite(evaluation.seconds)
         and math.isfinite(evaluation.train_seconds)
     )

@@ -110,7 +110,7 @@ def test_a_finished_run_that_is_damaged_is_made_whole_without_going_on(tmp_path,
 
 def test_only_what_is_lost_is_trained_again(tmp_path, config):
     run = DRIVER.run_in(tmp_path / "run", replace(config, **RACE))
-    lost = {hash for hash, one in run.evaluations().items() if one.generation == 1}
+    lost = {hash for hash, one in run.history().items() if one.order.generation == 1}
     flip(run.path / "evaluations" / "generation-0001.parquet", 1)
     notes = Witness()
     DRIVER.resume(run, progress=notes)
@@ -161,12 +161,12 @@ def test_what_comes_out_otherwise_does_not_replace_the_record(tmp_path, config):
 def test_what_cannot_be_made_again_is_told_of(tmp_path, config):
     """A child that began with its parents' weights is not what training from random ones gives."""
     run = DRIVER.run_in(tmp_path / "run", replace(config, warm_weights=True))
-    before, known = contents(run, "generations"), run.evaluations()
+    before, known = contents(run, "generations"), run.history()
     flip(run.path / "evaluations" / "generation-0001.parquet", 1)
     notes = Witness()
     DRIVER.resume(run, 1, notes)
     assert any("evaluations of generation 1 are lost and cannot be made again" in one for one in notes.notes)
     after = contents(run, "generations")
     assert {name: after[name] for name in before} == before and len(after) == len(before) + 1
-    kept = {hash: one for hash, one in known.items() if one.generation != 1}
-    assert kept.items() <= run.evaluations().items()
+    kept = {hash: one for hash, one in known.items() if one.order.generation != 1}
+    assert kept.items() <= run.history().items()

@@ -18,8 +18,8 @@ from star.errors import UserError
 from star.evaluation.evaluate import evaluate
 from star.records import Evaluation, Individual, Job, Result, Status
 from star.run.evolve import Interrupted, evolve, resume
+from star.run.generational import longest_first
 from star.run.plan import plan_run
-from star.run.proxies import longest_first
 from star.run.settings import from_toml
 from star.search.plan import Plan
 from star.search.search import Search
@@ -249,7 +249,7 @@ def test_killed_before_gathering_and_again_in_the_next_generation(tmp_path, conf
     with pytest.raises(Interrupted):
         driver.resume(run, progress=Witness(stop_at=3))
     singles = {path.stem for path in (run.path / "evaluations").iterdir() if len(path.stem) == 16}
-    born = {hash: run.evaluations()[hash].generation for hash in sorted(singles)}
+    born = {hash: run.history()[hash].order.generation for hash in sorted(singles)}
     assert set(born.values()) == {2, 3} and list(born.values()) != sorted(born.values())
     driver.resume(run)
     assert contents(run) == contents(whole)
@@ -280,11 +280,11 @@ def test_killed_between_gathering_and_deleting_each_evaluation_still_has_one_row
 
 def test_every_evaluation_tells_which_generation_asked_for_it(tmp_path, config, driver):
     run = driver.run_in(tmp_path / "run", config)
-    born = Counter(evaluation.generation for evaluation in run.evaluations().values())
+    born = Counter(one.order.generation for one in run.history().values())
     for generation in run.generations():
         assert generation.evaluations == sum(born[number] for number in range(generation.number + 1))
         for one in generation.individuals:
-            assert run.evaluations()[one.hash].generation <= one.generation
+            assert run.history()[one.hash].order.generation <= one.generation
 
 
 @pytest.mark.parametrize("torn", ["generations/0000.parquet", "evaluations/generation-0000.parquet"])

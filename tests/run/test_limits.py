@@ -22,9 +22,9 @@ from star.run.evolve import Interrupted, evolve
 from star.run.plan import plan_run
 from star.run.progress import Silent
 from star.run.settings import from_toml, to_toml
+from star.search.candidate_filter import TRIES
 from star.search.plan import Plan
 from star.search.search import Search
-from star.search.candidate_filter import TRIES
 from star.storage.run_directory import RunDirectory
 
 
@@ -75,7 +75,7 @@ class Few:
 def told(search, number):
     """One generation, infeasible genomes not evaluated."""
     born = []
-    proposals, rejected = search.ask_verbosely(OFFSPRING if search.next_id else SIZES["population"])
+    proposals, rejected = search.propose(OFFSPRING if search.next_id else SIZES["population"])
     for proposal in proposals:
         one = measure(proposal, number)
         if proposal.genome in rejected:

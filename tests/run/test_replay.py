@@ -30,14 +30,14 @@ def recorded(tmp_path, config):
 def rewrite(run, hash, **changes):
     """Change what is recorded of one evaluation, or lose it if nothing is to change."""
     entries = run.history()
-    task, evaluation = entries.pop(hash)
+    task, evaluation, order = entries.pop(hash)
     with run.resume():
         for path in (run.path / "evaluations").iterdir():
             path.unlink()
-        for other, one in entries.values():
-            run.append_evaluation(other, one)
+        for one in entries.values():
+            run.append_evaluation(*one)
         if changes:
-            run.append_evaluation(task, replace(evaluation, **changes))
+            run.append_evaluation(task, replace(evaluation, **changes), order)
 
 
 def test_a_run_is_confirmed_and_nothing_is_written(star, recorded, config):
@@ -67,7 +67,7 @@ def test_what_was_changed_is_named(star, recorded, change):
         rewrite(recorded, first.hash, objectives=first.objectives | {"quality_bpb": better})
         words = (f"generation 0: individual {first.id} has objectives", f"{better}")
     elif change == "lost":
-        number = recorded.evaluations()[first.hash].arrival
+        number = recorded.history()[first.hash].order.arrival
         rewrite(recorded, first.hash)
         words = (f"arrival {number}", "missing") if number else (first.hash, "not recorded")
     else:

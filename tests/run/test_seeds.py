@@ -164,7 +164,7 @@ def test_a_run_begins_with_its_seeds_and_resumes_without_what_they_came_from(tmp
     expected = list(resolve_seeds(plan_run(config)))
     assert [parse(text) for text in written] == expected and len(written) > 3
     first = {one.hash: one for one in run.generations()[0].individuals}
-    born = [hash for hash, one in run.evaluations().items() if one.generation == 0]
+    born = [hash for hash, one in run.history().items() if one.order.generation == 0]
     assert {genome_hash(genome) for genome in expected} <= set(born)
     ids = {genome_hash(genome): number for number, genome in enumerate(expected)}
     assert all(first[hash].id == number for hash, number in ids.items() if hash in first)
@@ -237,7 +237,7 @@ def test_seeds_beyond_a_limit_give_their_places_to_others(tmp_path, config):
         "of 3 seed genomes the first 2 fit into the population",
     ]
     assert from_toml(run.config_toml).seed_genomes == tuple(to_text(tile(parse(text), 4)) for text in fitting[:2])
-    born = {hash for hash, one in run.evaluations().items() if one.generation == 0}
+    born = {hash for hash, one in run.history().items() if one.order.generation == 0}
     assert born == {genome_hash(tile(parse(text), 4)) for text in fitting[:2]}
     whole = contents(run)
     for path in (run.path / "generations").iterdir():

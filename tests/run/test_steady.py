@@ -14,11 +14,11 @@ from support.runs import Driver, in_pool
 from support.tiny import CONFIG, SETTINGS, contents, invent, make_task, outcomes, rows_of, write_text
 
 from star.records import Individual, Job, Status
-from star.run import arrivals
-from star.run.arrivals import LEAST
+from star.run import steady
 from star.run.plan import plan_run
 from star.run.progress import Silent
 from star.run.replay import Differs, replay
+from star.run.steady import LEAST
 from star.search.plan import Plan
 from star.search.search import Search
 from star.storage.run_directory import RunDirectory
@@ -88,7 +88,7 @@ def scramble(driver: Driver, seed: float) -> Driver:
 
 
 def order(run: RunDirectory) -> dict[str, tuple[int, int]]:
-    return {hash: (one.arrival, one.asked) for hash, one in run.evaluations().items()}
+    return {hash: (one.order.arrival, one.order.asked) for hash, one in run.history().items()}
 
 
 def budget(config) -> int:
@@ -97,12 +97,12 @@ def budget(config) -> int:
 
 def check_record(run: RunDirectory, config) -> None:
     """Nothing lost, nothing twice, the budget met, and the record leads to the generations on disk."""
-    rows = sorted(run.evaluations().values(), key=lambda one: one.arrival)
+    rows = sorted(run.history().values(), key=lambda one: one.order.arrival)
     last = run.latest_generation()
     assert last.number == config.generations and last.next_id == budget(config)
-    assert [one.arrival for one in rows] == list(range(1, 1 + len(rows)))
-    assert [one.asked for one in rows] == sorted(one.asked for one in rows)
-    assert len(rows) == last.evaluations + sum(one.status is Status.INFEASIBLE for one in rows)
+    assert [one.order.arrival for one in rows] == list(range(1, 1 + len(rows)))
+    assert [one.order.asked for one in rows] == sorted(one.order.asked for one in rows)
+    assert len(rows) == last.evaluations + sum(one.evaluation.status is Status.INFEASIBLE for one in rows)
     files = [path for path in (run.path / "evaluations").iterdir() if path.suffix == ".parquet"]
     assert all(path.name.startswith("generation-") for path in files)
     found = replay(run)
@@ -191,7 +191,7 @@ def test_any_order_is_a_record(tmp_path, config, trained, extra, seed, driver):
     ids=["plain", "race", "warm"],
 )
 def test_killed_before_every_single_touch_of_the_disk(tmp_path, config, trained, monkeypatch, extra, driver):
-    monkeypatch.setattr(arrivals, "LEAST", 2)
+    monkeypatch.setattr(steady, "LEAST", 2)
     config = replace(config, population=3, offspring=1, generations=1, **extra)
     if config.store:
         config = replace(config, store=str(tmp_path / "store-whole"))
@@ -311,7 +311,8 @@ def test_a_space_that_runs_out_ends_the_run(tmp_path, config, trained, caplog, d
 def test_the_race_stops_only_who_is_behind(tmp_path, config, trained, driver):
     config = replace(config, **RACE, population=20, offspring=20)
     run = driver.run_in(tmp_path / "run", config)
-    rows = sorted(run.evaluations().values(), key=lambda one: one.arrival)
+    history = sorted(run.history().values(), key=lambda one: one.order.arrival)
+    rows = [one.evaluation for one in history]
     stopped = [one for one in rows if one.status is Status.STOPPED]
     reached = [one for one in rows if one.rungs]
     beyond = [one for one in reached if one.status in (Status.OK, Status.DIVERGED)]  # to the end, or to its own

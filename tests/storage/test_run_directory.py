@@ -22,7 +22,7 @@ from support.paths import TESTS, importing
 
 from star.architecture.genome import Space, genome_hash
 from star.errors import UserError
-from star.records import Evaluation, Generation, Individual, ReferenceBox, Status, Task, Timing
+from star.records import Evaluation, Generation, Individual, Order, Recorded, ReferenceBox, Status, Task, Timing
 from star.search.plan import Plan
 from star.search.search import Search
 from star.storage import files, tables
@@ -37,7 +37,7 @@ def entry(number):
     genome = SPACES[number % 3].sample(np.random.default_rng(number))
     hash = genome_hash(genome)
     failed = number % 3 == 2
-    return Task(genome=genome, hash=hash, seed=2**64 - 1 - number), Evaluation(
+    evaluation = Evaluation(
         hash=hash,
         status=Status.TIMEOUT if failed else Status.OK,
         objectives={} if failed else {"quality_bpb": number / 7, "params": 1e9 + number, "cache_bytes": 0.0},
@@ -45,12 +45,13 @@ def entry(number):
         rungs=(number / 3,) * (number % 3),
         tokens=number,
         retries={"hang": number} if number % 2 else {},
-        generation=number // 4,
         train_seconds=0.5,
         seconds=number / 9,
         worker="node:1",
         error="star-sha256:" + "0" * 64 if failed else "",
     )
+    order = Order(generation=number // 4, arrival=number % 2, asked=2 * number, entry=3 * number)
+    return Recorded(Task(genome=genome, hash=hash, seed=2**64 - 1 - number), evaluation, order)
 
 
 def generation(number, size=4):
@@ -69,7 +70,7 @@ def generation(number, size=4):
             crowding=float("inf") if i == 0 else i / 3,
             shortfall=i / 7,
         )
-        for i, (task, evaluation) in enumerate(entries)
+        for i, (task, evaluation, _) in enumerate(entries)
     )
     elder = replace(individuals[0], id=0, status=Status.OK, parents=(), shortfall=0.0)
     return Generation(
@@ -107,9 +108,9 @@ def drive(path):
     number = last.number + 1 if last else 0
     while True:
         for i in range(4):
-            task, evaluation = entry(number * 4 + i)
-            run.save_weights(task.hash, weights(number))
-            run.append_evaluation(task, evaluation)
+            one = entry(number * 4 + i)
+            run.save_weights(one.task.hash, weights(number))
+            run.append_evaluation(*one)
         run.write_generation(generation(number))
         run.prune_weights({individual.hash for individual in generation(number).individuals})
         print(number, flush=True)
@@ -155,8 +156,8 @@ def test_a_generation_comes_back_value_for_value(number, values, hypervolume):
 def test_a_run_comes_back(run):
     entries = [entry(number) for number in range(12)]
     for number in range(3):
-        for task, evaluation in entries[4 * number : 4 * number + 4]:
-            run.append_evaluation(task, evaluation)
+        for one in entries[4 * number : 4 * number + 4]:
+            run.append_evaluation(*one)
         run.write_generation(generation(number))
     run.append_evaluation(*entry(12))
     run.save_weights(entries[0][0].hash, weights(5))
@@ -166,7 +167,7 @@ def test_a_run_comes_back(run):
     assert again.config_toml == 'scale = "nano"\n'
     assert again.latest_generation() == generation(2)
     assert again.generations() == [generation(number) for number in range(3)]
-    assert again.history() == {task.hash: (task, evaluation) for task, evaluation in [*entries, entry(12)]}
+    assert again.history() == {one.task.hash: one for one in [*entries, entry(12)]}
     assert again.evaluations()[entries[2][0].hash] == entries[2][1]
     assert same_weights(again.load_weights(entries[0][0].hash), weights(5))
     assert again.load_weights("0" * 16) is None and again.warnings == []
@@ -531,8 +532,8 @@ def test_files_of_the_schema_before_are_read():
     assert {one.id for one in old.front} == {one.id for one in old.individuals if one.rank == 0}
     assert all(one.shortfall == 0 for one in old.individuals)
     entries = tables.unpack_evaluations((folder / "evaluations.parquet").read_bytes())
-    assert len(entries) == 5 and all(one.generation == 1 and one.rungs == () for _, one in entries)
-    assert all((one.tokens, one.retries) == (0, {}) for _, one in entries)
+    assert len(entries) == 5 and all(order.generation == 1 and one.rungs == () for _, one, order in entries)
+    assert all((one.tokens, one.retries) == (0, {}) for _, one, _ in entries)
 
 
 def test_another_schema_is_refused_and_left_alone(run):
@@ -580,7 +581,7 @@ def test_gathering_evaluations_survives_a_kill_at_every_step(run, monkeypatch, s
     assert finished == (step >= 6)  # fsync, replace, fsync, and three files deleted
     run.close()
     with RunDirectory(run.path).resume() as again:
-        assert again.history() == {task.hash: (task, evaluation) for task, evaluation in map(entry, range(6))}
+        assert again.history() == {one.task.hash: one for one in map(entry, range(6))}
         again.compact_evaluations(1)
         assert [path.name for path in (run.path / "evaluations").iterdir()] == ["generation-0001.parquet"]
         assert len(again.history()) == 6
@@ -622,7 +623,7 @@ def test_kill_at_any_moment_leaves_a_run_that_opens_and_goes_on(tmp_path):
             assert last.number >= max(told, default=number + 1)
             number = last.number
             assert run.generations() == [generation(n) for n in range(number + 1)]
-            expected = {task.hash: (task, evaluation) for task, evaluation in map(entry, range(4 * number + 8))}
+            expected = {one.task.hash: one for one in map(entry, range(4 * number + 8))}
             history = run.history()
             assert expected.items() >= history.items()
             assert history.keys() >= {entry(n)[0].hash for n in range(4 * number + 4)}

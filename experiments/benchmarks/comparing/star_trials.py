@@ -9,7 +9,7 @@ import numpy as np
 
 from comparing.setting import COLUMNS, CONFIG, WORKERS
 from star.records import Evaluation, Job, Result, Status
-from star.run.evolution import Evolution
+from star.run.opening import open_search
 from star.run.plan import plan_run
 from star.run.progress import Silent
 from star.run.settings import Settings, to_toml
@@ -40,7 +40,7 @@ def time_run(pool: Pool, trials: int) -> float:
     with tempfile.TemporaryDirectory() as folder, RunDirectory(Path(folder) / "run") as run:
         run.create(to_toml(config, {"corpus_digest": ""}))
         started = perf_counter()
-        Evolution(plan_run(config), run, Clock(), Silent()).finish(pool)
+        open_search(plan_run(config), run, Clock(), Silent()).finish(pool)
         return (perf_counter() - started) / trials
 
 

@@ -1,0 +1,226 @@
+"""What a search knows of its proxies, and the generations that follow from it. Neither file, pool nor clock."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from star.architecture.genome import canonical, genome_hash, parse
+from star.evaluation.evaluate import derive_seed
+from star.evaluation.objectives import QUALITY
+from star.records import STORE, Evaluation, Generation, Genome, Individual, Recorded, Status, Task
+from star.run.plan import RunPlan
+from star.search.front import front_mask, hypervolume, non_dominated, objective_matrix, reference_box
+from star.search.plan import Proposal
+from star.search.search import Search
+
+RANKED = (Status.OK, Status.STOPPED)  # what has a quality to compare
+NO_FAILURES = (*RANKED, Status.INFEASIBLE)
+
+Asked = tuple[Proposal, Task]
+
+
+class Core:
+    """A search that stands behind its generation `latest`, or at its beginning, and the rows recorded of its proxies.
+
+    Args:
+        plan: the run.
+        rows: what is recorded, by hash. More may be known than the search has been told.
+        latest: the generation to go on from; None: begin.
+    """
+
+    def __init__(self, plan: RunPlan, rows: Mapping[str, Recorded], latest: Generation | None) -> None:
+        self.plan = plan
+        self.screen = plan.screen()
+        self.known = dict(rows)
+        self.latest = latest
+        self.parents: dict[str, Sequence[Individual]] = {}  # of each proxy when it was asked for first, by hash
+        self.told_since: list[Individual] = []  # the latest generation
+        seeds = tuple(map(parse, plan.settings.seed_genomes))
+        self._search = (
+            Search.restore(plan.search, latest, self.screen) if latest else Search(plan.search, self.screen, seeds)
+        )
+        self._alive = {one.id: one for one in self.survivors}
+        self._told = {hash for hash, one in rows.items() if one.order.generation < self.number}
+        self._fresh: set[str] = set()  # told since the latest generation for the first time
+        self._avoided = latest.duplicates_avoided if latest else 0
+        self._refusals: Counter[str] = Counter()  # of this process: for people, no part of the result
+        landed = [self.values(one.evaluation) for one in rows.values() if one.evaluation.status is Status.OK]
+        self._best = non_dominated(landed)  # values of what has landed
+
+    @property
+    def number(self) -> int:
+        """Return the number of the generation that is open."""
+        return self.latest.number + 1 if self.latest else 0
+
+    @property
+    def size(self) -> int:
+        """Return how many proposals the open generation has."""
+        return self.plan.settings.offspring if self.latest else self.plan.settings.population
+
+    @property
+    def is_finished(self) -> bool:
+        """Return whether the last generation is closed."""
+        return self.number > self.plan.settings.generations
+
+    @property
+    def front(self) -> tuple[Individual, ...]:
+        """Return the front of the latest generation."""
+        return self.latest.front if self.latest else ()
+
+    @property
+    def survivors(self) -> tuple[Individual, ...]:
+        """Return the population of the latest generation."""
+        return self.latest.individuals if self.latest else ()
+
+    @property
+    def usual_refusal(self) -> str:
+        """Return why most of the candidates were infeasible that this process met; empty if none were."""
+        return self._refusals.most_common(1)[0][0] if self._refusals else ""
+
+    def ask(self, wanted: int) -> list[Asked]:
+        """Return the next proposals with their tasks; fewer than wanted where the space holds no more."""
+        before = self._search.duplicates_avoided
+        proposals, rejected = self._search.propose(wanted)
+        self._avoided += self._search.duplicates_avoided - before
+        for genome in rejected:
+            self._refusals.update(self.screen.reasons(genome))
+        asked = [(proposal, make_task(proposal.genome, self.plan.search.seed)) for proposal in proposals]
+        for proposal, task in asked:
+            self.parents.setdefault(task.hash, [self._alive[id] for id in proposal.parents])
+        return asked
+
+    def was_told(self, hash: str) -> bool:
+        """Return whether the search was told of this architecture before."""
+        return hash in self._told
+
+    def reject(self, task: Task) -> Evaluation | None:
+        """Return the evaluation of what is infeasible: its costs are known and its quality nobody asks for."""
+        refusal = self.screen.refusal(task.genome)
+        if not refusal:
+            return None
+        cost = self.screen.cost(task.genome)
+        objectives = cost.columns() if cost else {}
+        return Evaluation(hash=task.hash, status=Status.INFEASIBLE, objectives=objectives, error=refusal)
+
+    def join(self, part: Evaluation) -> Evaluation:
+        """Return a result with what is known of the parts of the training before it. One that failed has the rungs that
+        it passed, at which others were judged beside it."""
+        if part.hash not in self.known:
+            return part
+        before = self.known[part.hash].evaluation
+        if part.status not in RANKED:
+            costs = {name: value for name, value in before.objectives.items() if name != QUALITY}
+            passed = {"rungs": before.rungs, "tokens": before.tokens, "loss_curve": before.loss_curve}
+            part = replace(part, objectives=costs, **passed)
+        if part.worker == STORE:
+            return part
+        return replace(
+            part,
+            seconds=before.seconds + part.seconds,
+            train_seconds=before.train_seconds + part.train_seconds,
+            retries=dict(Counter(before.retries) + Counter(part.retries)),
+        )
+
+    def is_wanted(self, evaluation: Evaluation) -> bool:
+        """Return whether trained weights are kept: if it may stay on the front, or be a parent that leaves them to its
+        children."""
+        own = self.values(evaluation)
+        return self.plan.settings.warm_weights or own in non_dominated([*self._best, own])
+
+    def know(self, row: Recorded) -> None:
+        """Take a row that is recorded."""
+        self.known[row.task.hash] = row
+        if row.evaluation.status is Status.OK:
+            self._best = non_dominated([*self._best, self.values(row.evaluation)])
+
+    def tell(self, asked: Sequence[Asked]) -> None:
+        """Tell the search what is known of these proposals."""
+        hashes = {task.hash for _, task in asked}
+        fresh = hashes - self._told
+        self._avoided += len(asked) - len(fresh)
+        self._fresh |= fresh
+        self._told |= fresh
+        born = [self._individual(*pair) for pair in asked]
+        self.told_since += born
+        self._alive = {one.id: one for one in self._search.tell(born)}
+
+    def close(self) -> Generation:
+        """Return the generation that is open, which is the latest one from now on."""
+        survivors, latest = tuple(self._alive.values()), self.latest
+        front = tuple(self._alive.get(one.id, one) for one in self._new_front())
+        reference = (latest.reference if latest else None) or reference_box(objective_matrix(survivors))
+        fresh = [self.known[hash].evaluation for hash in self._fresh]
+        failures = Counter(latest.failures if latest else {})
+        failures.update(str(one.status) for one in fresh if one.status not in NO_FAILURES)
+        trained = [one for one in fresh if one.status is not Status.INFEASIBLE]
+        self.latest = Generation(
+            number=self.number,
+            individuals=survivors,
+            front=front,
+            rng_state=self._search.snapshot(),
+            next_id=self._search.next_id,
+            evaluations=(latest.evaluations if latest else 0) + len(trained),
+            duplicates_avoided=self._avoided,
+            repaired=self._search.repaired,
+            failures={name: failures[name] for name in sorted(failures)},
+            hypervolume=hypervolume(objective_matrix(front), reference),
+            reference=reference,
+            turned_away=self._search.rejected_infeasible,
+            tokens=(latest.tokens if latest else 0) + sum(one.tokens for one in trained),
+        )
+        self.told_since, self._fresh = [], set()
+        return self.latest
+
+    def values(self, one: Individual | Evaluation, rung: int | None = None) -> list[float]:
+        """Return the run's objectives of one; the quality is that at a rung if one is given."""
+        own = one.objectives if rung is None else one.objectives | {QUALITY: one.rungs[rung]}
+        return [own[name] for name in self.plan.columns]
+
+    def with_weights(self) -> set[str]:
+        """Return the hashes of which weights are kept: the front; with warm weights also the population, which may yet
+        have children, and what has landed since."""
+        keep = {one.hash for one in self.front}
+        if self.plan.settings.warm_weights and self.latest:
+            keep |= {one.hash for one in self.survivors}
+            keep |= {hash for hash, one in self.known.items() if one.order.generation > self.latest.number}
+        return keep
+
+    def _new_front(self) -> list[Individual]:
+        """Return what no other dominates of the front so far and of those told since that were trained to the end."""
+        sound = {one.hash: one for one in reversed(self.told_since) if one.status is Status.OK}
+        rivals = list((sound | {one.hash: one for one in self.front}).values())  # each architecture once
+        if not rivals:
+            return []
+        mask = front_mask(objective_matrix(rivals))
+        return sorted((one for one, is_best in zip(rivals, mask, strict=True) if is_best), key=lambda one: one.id)
+
+    def _individual(self, proposal: Proposal, task: Task) -> Individual:
+        evaluation = self.known[task.hash].evaluation
+        is_ranked = evaluation.status in RANKED
+        return Individual(
+            id=proposal.id,
+            genome=proposal.genome,
+            hash=task.hash,
+            generation=self.number,
+            parents=proposal.parents,
+            status=evaluation.status,
+            objectives=dict(zip(self.plan.columns, self.values(evaluation), strict=True)) if is_ranked else {},
+            rank=0,
+            crowding=0.0,
+            shortfall=self._shortfall(evaluation),
+        )
+
+    def _shortfall(self, evaluation: Evaluation) -> float:
+        """Return how far a stopped one was from its end; of those equally far, the better ones are a little nearer."""
+        if evaluation.status is not Status.STOPPED:
+            return 0.0
+        recipe, quality = self.plan.trained.recipe, evaluation.objectives[QUALITY]
+        end = recipe.steps * recipe.batch_size * recipe.seq_len
+        return 1 - evaluation.tokens / end + 1e-3 * quality / (1 + quality)
+
+
+def make_task(genome: Genome, run_seed: int) -> Task:
+    """Return the task of a genome: its canonical form, and the seed that follows from that and the run's."""
+    genome = canonical(genome)
+    hash = genome_hash(genome)
+    return Task(genome=genome, hash=hash, seed=derive_seed(run_seed, hash))

@@ -1,0 +1,103 @@
+"""The schedule by generations: ask for all of one, train it, tell the search, and again."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from star.architecture.genome import decode
+from star.architecture.structures import rules_of
+from star.evaluation.objectives import QUALITY
+from star.records import Evaluation, Generation, Order, Recorded, Status, Task
+from star.run.core import RANKED, Core
+from star.run.plan import RunPlan
+from star.run.steps import Begun, Known, Step, Stopped, Train, Wait
+from star.search.racing import promoted
+
+
+class Generational:
+    """A schedule that goes on from the latest recorded generation.
+
+    What comes out depends neither on the order in which proxies end, nor on the worker that trained them, nor
+    on interruptions: seeds follow from genomes, and what has landed of an unfinished generation is no more than
+    a store of results for it.
+    """
+
+    def __init__(self, plan: RunPlan, rows: Mapping[str, Recorded], latest: Generation | None) -> None:
+        self.core = Core(plan, rows, latest)
+        self._under_way: set[str] = set()
+        self._steps = self._run()
+
+    def next(self, has_room: bool) -> Step | None:
+        """See Schedule."""
+        return next(self._steps, None) if has_room else Wait()
+
+    def report(self, task: Task, evaluation: Evaluation) -> Recorded:
+        """See Schedule."""
+        row = Recorded(task, evaluation, Order(generation=self.core.number))
+        self._under_way.discard(task.hash)
+        self.core.know(row)
+        return row
+
+    def incomplete(self) -> set[str]:
+        """See Schedule."""
+        return set()
+
+    def with_weights(self) -> set[str]:
+        """See Schedule."""
+        return self.core.with_weights()
+
+    def _run(self) -> Iterator[Step]:
+        core = self.core
+        while not core.is_finished:
+            asked = core.ask(core.size)
+            tasks = [task for _, task in asked]
+            for task in tasks:
+                if task.hash not in core.known and (infeasible := core.reject(task)):
+                    yield Known(task, infeasible)
+            runners = [task for task in tasks if not core.was_told(task.hash) and self._can_run(task.hash)]
+            yield Begun(core.number, len(tasks), sum(self._is_open(task.hash, None) for task in runners))
+            yield from self._race(runners)
+            core.tell(asked)
+            yield core.close()
+
+    def _race(self, runners: Sequence[Task]) -> Iterator[Step]:
+        """Train up to each rung those that are promoted at the rung before, among them and the population and the
+        front. A race is a function of what is recorded: resumed, it goes the same way."""
+        members = {one.id: one.hash for one in (*self.core.survivors, *self.core.front)}
+        known = [self.core.known[hash].evaluation for hash in members.values() if hash in self.core.known]
+        rivals = [one for one in known if one.status in RANKED]
+        for rung in range(len(self.core.plan.race.steps)):
+            yield from self._train(runners, rung)
+            passed = [self.core.known[task.hash] for task in runners]
+            passed = [row for row in passed if len(row.evaluation.rungs) > rung]
+            own = np.array([self.core.values(row.evaluation, rung) for row in passed])
+            others = np.array([self.core.values(one, rung) for one in rivals if len(one.rungs) > rung])
+            stays = promoted(own, others, self.core.plan.columns.index(QUALITY), self.core.plan.race.eta)
+            yield from (Stopped(row.evaluation) for row, goes_on in zip(passed, stays, strict=True) if not goes_on)
+            runners = [row.task for row, goes_on in zip(passed, stays, strict=True) if goes_on]
+        yield from self._train(runners, None)
+
+    def _train(self, tasks: Sequence[Task], until: int | None) -> Iterator[Step]:
+        for task in sorted((task for task in tasks if self._is_open(task.hash, until)), key=longest_first):
+            self._under_way.add(task.hash)
+            yield Train(task, until, self.core.parents[task.hash])
+        while self._under_way:
+            yield Wait()
+
+    def _can_run(self, hash: str) -> bool:
+        """Return whether there is a quality to know of a genome, at a rung at least."""
+        known = self.core.known.get(hash)
+        return known is None or known.evaluation.status in RANKED or bool(known.evaluation.rungs)
+
+    def _is_open(self, hash: str, until: int | None) -> bool:
+        """Return whether a genome has yet to be trained up to a rung, or to the end."""
+        if hash not in self.core.known:
+            return True
+        evaluation = self.core.known[hash].evaluation
+        return evaluation.status is Status.STOPPED and (until is None or len(evaluation.rungs) <= until)
+
+
+def longest_first(task: Task) -> tuple[float, str]:
+    """Order tasks so that no worker begins a long proxy when the others have nothing left."""
+    livs = [slot.liv for slot in decode(task.genome)]
+    return -sum(rules_of(liv).relative_time * (1 + liv.differential) for liv in livs), task.hash
