@@ -16,6 +16,19 @@ from star.search.search import Search
 RANKED = (Status.OK, Status.STOPPED)  # what has a quality to compare
 NO_FAILURES = (*RANKED, Status.INFEASIBLE)
 
+NONE_YET = Generation(
+    number=-1,
+    individuals=(),
+    front=(),
+    rng_state="",
+    next_id=0,
+    evaluations=0,
+    duplicates_avoided=0,
+    repaired=0,
+    failures={},
+    hypervolume=0.0,
+)
+
 Asked = tuple[Proposal, Task]
 
 
@@ -25,24 +38,24 @@ class Core:
     Args:
         plan: the run.
         rows: what is recorded, by hash. More may be known than the search has been told.
-        latest: the generation to go on from; None: begin.
+        latest: the generation to go on from; None begins a search.
     """
 
     def __init__(self, plan: RunPlan, rows: Mapping[str, Recorded], latest: Generation | None) -> None:
         self.plan = plan
         self.screen = plan.screen()
         self.known = dict(rows)
-        self.latest = latest
+        self.latest = latest or NONE_YET
         self.parents: dict[str, Sequence[Individual]] = {}  # of each proxy when it was asked for first, by hash
         self.told_since: list[Individual] = []  # the latest generation
         seeds = tuple(map(parse, plan.settings.seed_genomes))
         self._search = (
             Search.restore(plan.search, latest, self.screen) if latest else Search(plan.search, self.screen, seeds)
         )
-        self._alive = {one.id: one for one in self.survivors}
+        self._alive = {one.id: one for one in self.latest.individuals}
         self._told = {hash for hash, one in rows.items() if one.order.generation < self.number}
         self._fresh: set[str] = set()  # told since the latest generation for the first time
-        self._avoided = latest.duplicates_avoided if latest else 0
+        self._avoided = self.latest.duplicates_avoided
         self._refusals: Counter[str] = Counter()  # of this process: for people, no part of the result
         landed = [self.values(one.evaluation) for one in rows.values() if one.evaluation.status is Status.OK]
         self._best = non_dominated(landed)  # values of what has landed
@@ -50,27 +63,17 @@ class Core:
     @property
     def number(self) -> int:
         """Return the number of the generation that is open."""
-        return self.latest.number + 1 if self.latest else 0
+        return self.latest.number + 1
 
     @property
     def size(self) -> int:
         """Return how many proposals the open generation has."""
-        return self.plan.settings.offspring if self.latest else self.plan.settings.population
+        return self.plan.settings.offspring if self.number else self.plan.settings.population
 
     @property
     def is_finished(self) -> bool:
         """Return whether the last generation is closed."""
         return self.number > self.plan.settings.generations
-
-    @property
-    def front(self) -> tuple[Individual, ...]:
-        """Return the front of the latest generation."""
-        return self.latest.front if self.latest else ()
-
-    @property
-    def survivors(self) -> tuple[Individual, ...]:
-        """Return the population of the latest generation."""
-        return self.latest.individuals if self.latest else ()
 
     @property
     def usual_refusal(self) -> str:
@@ -140,17 +143,17 @@ class Core:
         self._avoided += len(asked) - len(fresh)
         self._fresh |= fresh
         self._told |= fresh
-        born = [self._individual(*pair) for pair in asked]
-        self.told_since += born
-        self._alive = {one.id: one for one in self._search.tell(born)}
+        offspring = [self._individual(*pair) for pair in asked]
+        self.told_since += offspring
+        self._alive = {one.id: one for one in self._search.tell(offspring)}
 
     def close(self) -> Generation:
         """Return the generation that is open, which is the latest one from now on."""
         survivors, latest = tuple(self._alive.values()), self.latest
         front = tuple(self._alive.get(one.id, one) for one in self._new_front())
-        reference = (latest.reference if latest else None) or reference_box(objective_matrix(survivors))
+        reference = latest.reference or reference_box(objective_matrix(survivors))
         fresh = [self.known[hash].evaluation for hash in self._fresh]
-        failures = Counter(latest.failures if latest else {})
+        failures = Counter(latest.failures)
         failures.update(str(one.status) for one in fresh if one.status not in NO_FAILURES)
         trained = [one for one in fresh if one.status is not Status.INFEASIBLE]
         self.latest = Generation(
@@ -159,14 +162,14 @@ class Core:
             front=front,
             rng_state=self._search.snapshot(),
             next_id=self._search.next_id,
-            evaluations=(latest.evaluations if latest else 0) + len(trained),
+            evaluations=latest.evaluations + len(trained),
             duplicates_avoided=self._avoided,
             repaired=self._search.repaired,
             failures={name: failures[name] for name in sorted(failures)},
             hypervolume=hypervolume(objective_matrix(front), reference),
             reference=reference,
             turned_away=self._search.rejected_infeasible,
-            tokens=(latest.tokens if latest else 0) + sum(one.tokens for one in trained),
+            tokens=latest.tokens + sum(one.tokens for one in trained),
         )
         self.told_since, self._fresh = [], set()
         return self.latest
@@ -179,16 +182,16 @@ class Core:
     def with_weights(self) -> set[str]:
         """Return the hashes of which weights are kept: the front; with warm weights also the population, which may yet
         have children, and what has landed since."""
-        keep = {one.hash for one in self.front}
-        if self.plan.settings.warm_weights and self.latest:
-            keep |= {one.hash for one in self.survivors}
+        keep = {one.hash for one in self.latest.front}
+        if self.plan.settings.warm_weights:
+            keep |= {one.hash for one in self.latest.individuals}
             keep |= {hash for hash, one in self.known.items() if one.order.generation > self.latest.number}
         return keep
 
     def _new_front(self) -> list[Individual]:
         """Return what no other dominates of the front so far and of those told since that were trained to the end."""
         sound = {one.hash: one for one in reversed(self.told_since) if one.status is Status.OK}
-        rivals = list((sound | {one.hash: one for one in self.front}).values())  # each architecture once
+        rivals = list((sound | {one.hash: one for one in self.latest.front}).values())  # each architecture once
         if not rivals:
             return []
         mask = front_mask(objective_matrix(rivals))

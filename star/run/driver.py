@@ -6,7 +6,7 @@ from typing import Protocol
 
 from star.records import Arrays, Evaluation, Generation, Job, Order, Result, Status, Task
 from star.run.core import make_task
-from star.run.inheritance import inherit
+from star.run.inheritance import WeightsLost, inherit_trained
 from star.run.progress import Progress
 from star.run.reuse import Reuse
 from star.run.steps import Begun, Known, Schedule, Step, Stopped, Train, Wait
@@ -122,13 +122,11 @@ class Driver:
         end."""
         if not self._is_warm:
             return {}
-        parents = [one for one in step.parents if one.status is Status.OK]
-        weights = [self._record.load_weights(one.hash) for one in parents]
-        if None in weights:
-            lost, child = parents[weights.index(None)].hash, step.task.hash
-            self._progress.noted(f"the weights of {lost} are lost: its child {child} begins with random ones")
+        try:
+            return inherit_trained(step.task.genome, step.parents, self._record.load_weights)
+        except WeightsLost as lost:
+            self._progress.noted(f"the weights of {lost} are lost: its child {step.task.hash} begins with random ones")
             return {}
-        return inherit(step.task.genome, [(one.genome, arrays) for one, arrays in zip(parents, weights, strict=True)])
 
     def _land(self, result: Result) -> None:
         """Take what a worker gave."""
@@ -163,7 +161,7 @@ class Driver:
 
     def _without_weights(self) -> list[Task]:
         """Return the tasks of the members of the front whose weights are not on disk."""
-        lost = [one.genome for one in self.core.front if self._record.load_weights(one.hash) is None]
+        lost = [one.genome for one in self.core.latest.front if self._record.load_weights(one.hash) is None]
         return [make_task(genome, self.core.plan.search.seed) for genome in lost]
 
     def _train_again(self, task: Task, pool: Pool) -> None:

@@ -133,7 +133,7 @@ def resume(
         lost = find_loss(plan, run, progress.noted)
         if search.is_finished() and lost is None:
             return search.summarise(str(run.path))
-        progress.run_started(generations, search.core.latest)
+        progress.run_started(generations, search.core.latest if search.core.number else None)
         repaired = partial(_open_repaired, lost, plan, run, clock, progress)
         with _interruptible(run), make_pool(plan, _bind(evaluate, plan, corpus), corpus) as pool:
             _record_settings(run, settings, progress)

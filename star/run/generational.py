@@ -63,7 +63,7 @@ class Generational:
     def _race(self, runners: Sequence[Task]) -> Iterator[Step]:
         """Train up to each rung those that are promoted at the rung before, among them and the population and the
         front. A race is a function of what is recorded: resumed, it goes the same way."""
-        members = {one.id: one.hash for one in (*self.core.survivors, *self.core.front)}
+        members = {one.id: one.hash for one in (*self.core.latest.individuals, *self.core.latest.front)}
         known = [self.core.known[hash].evaluation for hash in members.values() if hash in self.core.known]
         rivals = [one for one in known if one.status in RANKED]
         for rung in range(len(self.core.plan.race.steps)):

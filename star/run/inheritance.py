@@ -4,13 +4,17 @@ Lamarckian inheritance, as in evolution of image classifiers (Real et al. 2017, 
 (Elsken et al. 2018, arXiv:1804.09081); here nothing is morphed: a slot that changed begins at random.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from star.architecture.genome import decode, genes_of
 from star.architecture.spec import Slot
-from star.records import Arrays, Genome
+from star.records import Arrays, Genome, Individual, Status
 
 OF_SLOTS = ("layers", "norms", "post_norms")  # whose weights are named NAME.SLOT.rest; all others belong to no slot
+
+
+class WeightsLost(Exception):
+    """The weights of the architecture with this hash are not on disk any more."""
 
 
 def inherit(child: Genome, parents: Sequence[tuple[Genome, Arrays]]) -> Arrays:
@@ -30,6 +34,21 @@ def inherit(child: Genome, parents: Sequence[tuple[Genome, Arrays]]) -> Arrays:
             if slot is not None and slot < len(sources) and sources[slot] == number:
                 taken[name] = array
     return taken
+
+
+def inherit_trained(child: Genome, parents: Sequence[Individual], load: Callable[[str], Arrays | None]) -> Arrays:
+    """Return what a child takes from those of its parents that were trained to the end; `load` gives their weights.
+
+    Raises:
+        WeightsLost: there are none of a parent.
+    """
+    known = []
+    for one in parents:
+        if one.status is Status.OK:
+            if (arrays := load(one.hash)) is None:
+                raise WeightsLost(one.hash)
+            known.append((one.genome, arrays))
+    return inherit(child, known)
 
 
 def _sources(child: Sequence[Slot], parents: Sequence[Sequence[Slot]]) -> list[int | None]:

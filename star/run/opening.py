@@ -27,7 +27,7 @@ def open_search(plan: RunPlan, run: RunDirectory, clock: Clock, progress: Progre
     # Do what a process left undone that was killed just after it had written a generation.
     if core.is_finished:
         run.compact_evaluations(core.number - 1, schedule.incomplete())
-    if core.is_finished or core.latest and plan.settings.warm_weights:  # or who has heirs would depend on it
+    if core.is_finished or core.number and plan.settings.warm_weights:  # or who has heirs would depend on it
         run.prune_weights(schedule.with_weights())
     driver.tell_warnings()
     return driver

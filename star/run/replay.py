@@ -10,7 +10,7 @@ from star.evaluation.objectives import OBJECTIVES
 from star.records import Arrays, Evaluation, Generation, Individual, Job, Recorded, Status
 from star.run.evolve import Trainer, evaluation_settings, load_same_corpus
 from star.run.generational import Generational
-from star.run.inheritance import inherit
+from star.run.inheritance import WeightsLost, inherit_trained
 from star.run.plan import RunPlan, read_plan
 from star.run.settings import STEADY, read_record
 from star.run.steady import Steady
@@ -107,11 +107,12 @@ def _inherited(run: RunDirectory, plan: RunPlan, child: Individual) -> Arrays:
     if not plan.settings.warm_weights:
         return {}
     parents = [run.find_individual(str(id)) for id in child.parents]
-    parents = [one for one in parents if one.status is Status.OK]
-    weights = [run.load_weights(one.hash) for one in parents]
-    if None in weights:
-        raise UserError(f"individual {child.id} began with the weights of its parents, which are kept no longer")
-    return inherit(child.genome, [(one.genome, arrays) for one, arrays in zip(parents, weights, strict=True)])
+    try:
+        return inherit_trained(child.genome, parents, run.load_weights)
+    except WeightsLost as lost:
+        raise UserError(
+            f"individual {child.id} began with the weights of its parents, which are kept no longer"
+        ) from lost
 
 
 def _walk(schedule: Schedule) -> Iterator[Generation]:

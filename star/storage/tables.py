@@ -88,14 +88,14 @@ def pack_generation(generation: Generation) -> bytes:
     assert _is_generation(generation), generation
     front = {one.id for one in generation.front}
     survivors = {one.id for one in generation.individuals}
-    elders = [one for one in generation.front if one.id not in survivors]
+    former = [one for one in generation.front if one.id not in survivors]
     rows = [
         {name: getattr(one, name) for name in INDIVIDUAL_FIELDS}
         | {"survives": one.id in survivors, "on_front": one.id in front}
         | one.objectives
-        for one in (*generation.individuals, *elders)
+        for one in (*generation.individuals, *former)
     ]
-    objectives = {name for row in (*generation.individuals, *elders) for name in row.objectives}
+    objectives = {name for row in (*generation.individuals, *former) for name in row.objectives}
     facts = {name: getattr(generation, name) for name in GENERATION_FACTS}
     return _pack(rows, INDIVIDUAL_COLUMNS, objectives, facts)
 
