@@ -48,5 +48,5 @@ class MemoryRecord:
 
 def open_in_memory(plan: RunPlan) -> Driver:
     """Return the driver of a new run of which nothing is written."""
-    schedule = Steady(plan, {}) if plan.settings.mode == STEADY else Generational(plan, {}, None)
+    schedule = Steady(plan, {}) if plan.settings.mode == STEADY else Generational(plan, {})
     return Driver(schedule, MemoryRecord(), Clock(), Silent())

@@ -94,8 +94,8 @@ def read_history(run: RunDirectory) -> History:
     if not generations:
         raise UserError(f"{run.path} has no finished generation yet, so there is nothing to report")
     plan = read_plan(run)
-    started = (one for one in run.evaluations().values() if one.status is not Status.INFEASIBLE)
-    trained = tuple(one for one in started if one.generation <= generations[-1].number)
+    rows = [one for one in run.history().values() if one.order.generation <= generations[-1].number]
+    trained = tuple(one.evaluation for one in rows if one.evaluation.status is not Status.INFEASIBLE)
     ended = {one.hash: one for one in trained if one.status is Status.OK}
     names = named_architectures(plan.settings.slots)
     return History(

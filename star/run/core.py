@@ -38,19 +38,19 @@ class Core:
     Args:
         plan: the run.
         rows: what is recorded, by hash. More may be known than the search has been told.
-        latest: the generation to go on from; None begins a search.
+        latest: the generation to go on from; NONE_YET begins a search.
     """
 
-    def __init__(self, plan: RunPlan, rows: Mapping[str, Recorded], latest: Generation | None) -> None:
+    def __init__(self, plan: RunPlan, rows: Mapping[str, Recorded], latest: Generation) -> None:
         self.plan = plan
         self.screen = plan.screen()
         self.known = dict(rows)
-        self.latest = latest or NONE_YET
+        self.latest = latest
         self.parents: dict[str, Sequence[Individual]] = {}  # of each proxy when it was asked for first, by hash
         self.told_since: list[Individual] = []  # the latest generation
         seeds = tuple(map(parse, plan.settings.seed_genomes))
         self._search = (
-            Search.restore(plan.search, latest, self.screen) if latest else Search(plan.search, self.screen, seeds)
+            Search.restore(plan.search, latest, self.screen) if self.number else Search(plan.search, self.screen, seeds)
         )
         self._alive = {one.id: one for one in self.latest.individuals}
         self._told = {hash for hash, one in rows.items() if one.order.generation < self.number}

@@ -8,7 +8,7 @@ from star.architecture.genome import decode
 from star.architecture.structures import rules_of
 from star.evaluation.objectives import QUALITY
 from star.records import Evaluation, Generation, Order, Recorded, Status, Task
-from star.run.core import RANKED, Core
+from star.run.core import NONE_YET, RANKED, Core
 from star.run.plan import RunPlan
 from star.run.steps import Begun, Known, Step, Stopped, Train, Wait
 from star.search.racing import promoted
@@ -22,7 +22,7 @@ class Generational:
     a store of results for it.
     """
 
-    def __init__(self, plan: RunPlan, rows: Mapping[str, Recorded], latest: Generation | None) -> None:
+    def __init__(self, plan: RunPlan, rows: Mapping[str, Recorded], latest: Generation = NONE_YET) -> None:
         self.core = Core(plan, rows, latest)
         self._under_way: set[str] = set()
         self._steps = self._run()

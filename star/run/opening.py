@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from star.errors import UserError
 from star.records import Generation
+from star.run.core import NONE_YET
 from star.run.driver import Driver
 from star.run.generational import Generational
 from star.run.plan import RunPlan
@@ -19,7 +20,7 @@ def open_search(plan: RunPlan, run: RunDirectory, clock: Clock, progress: Progre
     recorded, rows = run.generations(), run.history()  # all generations, so that a damaged one is told of
     _refuse_other_objectives(set(plan.columns), recorded)
     is_steady = plan.settings.mode == STEADY
-    schedule = Steady(plan, rows) if is_steady else Generational(plan, rows, recorded[-1] if recorded else None)
+    schedule = Steady(plan, rows) if is_steady else Generational(plan, rows, recorded[-1] if recorded else NONE_YET)
     driver = Driver(schedule, run, clock, progress, corpus_digest(run))
     if isinstance(schedule, Steady):
         _follow_rows(schedule, recorded, run, driver, progress)

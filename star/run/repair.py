@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from star.records import Generation
+from star.run.core import NONE_YET
 from star.run.damage import lost_evaluations, lost_generations
 from star.run.driver import Driver
 from star.run.generational import Generational
@@ -44,7 +45,7 @@ def repair(first: int, plan: RunPlan, run: RunDirectory, clock: Clock, progress:
     there are compared; those that are missing are written once a later one confirms them."""
     recorded = {one.number: one for one in run.generations()}
     plan = replace(plan, settings=replace(plan.settings, generations=max(recorded)))
-    schedule = Generational(plan, run.history(), recorded.get(first - 1))
+    schedule = Generational(plan, run.history(), recorded.get(first - 1, NONE_YET))
     unconfirmed: list[Generation] = []
     driver = Driver(schedule, run, clock, progress, corpus_digest(run))
     driver.tell_warnings()

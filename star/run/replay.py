@@ -71,7 +71,7 @@ def replay(run: RunDirectory) -> Replayed:
     plan, rows = read_plan(run), run.history()
     plan = replace(plan, settings=replace(plan.settings, generations=max(recorded)))
     is_steady = plan.settings.mode == STEADY
-    again = _steady_again(plan, rows) if is_steady else _walk(Generational(plan, rows, None))
+    again = _steady_again(plan, rows) if is_steady else _walk(Generational(plan, rows))
     compared = asks = 0
     for generation in again:
         compared += _is_recorded(run, recorded, generation)

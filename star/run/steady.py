@@ -11,7 +11,7 @@ import numpy as np
 
 from star.evaluation.objectives import QUALITY
 from star.records import Evaluation, Generation, Order, Recorded, Status, Task
-from star.run.core import Core
+from star.run.core import NONE_YET, Core
 from star.run.plan import RunPlan
 from star.run.steps import Begun, Known, Step, Stopped, Train, Wait
 from star.search.plan import Proposal
@@ -40,7 +40,7 @@ class Steady:
     """
 
     def __init__(self, plan: RunPlan, rows: Mapping[str, Recorded]) -> None:
-        self.core = Core(plan, rows, None)
+        self.core = Core(plan, rows, NONE_YET)
         self.arrivals = 0  # results that the search was told
         self._entries = max((one.order.entry for one in rows.values()), default=0)  # results and parts recorded
         self._asks = 0  # proposals that the search was asked for, those included that it could not give
@@ -62,8 +62,9 @@ class Steady:
             return None
         if self._announced < self.core.number:
             self._announced = self.core.number
-            return Begun(self.core.number, self.core.size, self._due() - self._closed_asks)
-        while has_room and (self._waiting or self._asks < self._budget()):
+            return Begun(self.core.number, self.core.size, self._asks_until(self.core.number) - self._closed_asks)
+        budget = self._asks_until(self.core.plan.settings.generations)
+        while has_room and (self._waiting or self._asks < budget):
             task = self._waiting.popleft() if self._waiting else self._propose()
             if task is not None:
                 return self._begin(task)
@@ -162,17 +163,13 @@ class Steady:
     def _close_ask(self) -> None:
         """Count an ask that is done with, and close the generation if it is full now."""
         self._closed_asks += 1
-        if self._closed_asks == self._due():
+        if self._closed_asks == self._asks_until(self.core.number):
             self._steps.append(self.core.close())
 
-    def _due(self) -> int:
-        """Return how many asks are done with when the open generation is full."""
+    def _asks_until(self, number: int) -> int:
+        """Return how many asks are done with when a generation is full."""
         settings = self.core.plan.settings
-        return settings.population + self.core.number * settings.offspring
-
-    def _budget(self) -> int:
-        settings = self.core.plan.settings
-        return settings.population + settings.generations * settings.offspring
+        return settings.population + number * settings.offspring
 
     def _turn(self, task: Task) -> tuple[int, int]:
         """Order tasks under way as they were submitted: one that paused when that was recorded, which was after all

@@ -7,6 +7,7 @@ import pytest
 from support.tiny import CONFIG, invent
 
 from star.records import Generation, Job
+from star.run.core import NONE_YET
 from star.run.evolve import evaluation_settings
 from star.run.generational import Generational
 from star.run.plan import plan_run
@@ -43,7 +44,7 @@ def walk(plan, seed, is_restored=False):
 
     Restored, another schedule takes its place after each training that begins, made from what is recorded.
     """
-    schedule, settings = schedule_of(plan, {}, None), evaluation_settings(plan)
+    schedule, settings = schedule_of(plan, {}, NONE_YET), evaluation_settings(plan)
     rng, flight, generations = random.Random(seed), [], []
     while (step := schedule.next(len(flight) <= WORKERS)) is not None:
         match step:
