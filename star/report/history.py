@@ -27,7 +27,8 @@ class Kind(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
     """A run up to its last finished generation. `trained` holds every proxy whose training began, `baselines` the named
-    architectures that were trained to the end, by title, and `seeds` the name of each seed genome by hash."""
+    architectures that were trained to the end, by title, `seeds` the name of each seed genome and `births` the
+    generation that asked for each architecture first, by hash."""
 
     name: str
     plan: RunPlan
@@ -35,6 +36,7 @@ class History:
     trained: tuple[Evaluation, ...]
     baselines: dict[str, Evaluation]
     seeds: dict[str, str]
+    births: dict[str, int]
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -105,4 +107,5 @@ def read_history(run: RunDirectory) -> History:
         trained=trained,
         baselines={title: ended[hash] for hash, title in names.items() if hash in ended},
         seeds=seed_names(plan.settings),
+        births={one.task.hash: one.order.generation for one in rows},
     )

@@ -49,9 +49,14 @@ def make_panels(history: History) -> list[Panel]:
 
 
 def _panel(history: History, x: str, y: str) -> Panel:
-    front = [(one.id, _values(one, x, y)) for one in history.last.front]
-    population = [(one.id, _values(one, x, y)) for one in history.rest]
-    baselines = [(title, _values(one, x, y)) for title, one in history.baselines.items()]
+    def values_of(one: Individual | Evaluation) -> Place:
+        birth = one.generation if isinstance(one, Individual) else history.births[one.hash]
+        row = one.objectives | {BIRTH: float(birth)}
+        return row[x], row[y]
+
+    front = [(one.id, values_of(one)) for one in history.last.front]
+    population = [(one.id, values_of(one)) for one in history.rest]
+    baselines = [(title, values_of(one)) for title, one in history.baselines.items()]
     shown = [place for _, place in [*front, *population, *baselines]]
     axis_x = _axis(history, x, [place[0] for place in shown])
     axis_y = _axis(history, y, [place[1] for place in shown])
@@ -59,7 +64,7 @@ def _panel(history: History, x: str, y: str) -> Panel:
     def place(values: Place) -> Place:
         return axis_x.at(values[0]), axis_y.at(values[1])
 
-    others = [(one.hash, _values(one, x, y)) for one in history.others]
+    others = [(one.hash, values_of(one)) for one in history.others]
     return Panel(
         x=axis_x,
         y=axis_y,
@@ -82,11 +87,6 @@ def staircase(points: list[Place]) -> list[Place]:
         elif y < corners[-1][1]:
             corners += [(x, corners[-1][1]), (x, y)]
     return corners
-
-
-def _values(one: Individual | Evaluation, x: str, y: str) -> Place:
-    row = one.objectives | {BIRTH: float(one.generation)}
-    return row[x], row[y]
 
 
 def _axis(history: History, column: str, values: list[float]) -> Axis:
