@@ -99,7 +99,7 @@ def find_member(text: str) -> Member | None:
 
 
 def _own_scale(text: str) -> Scale:
-    named = text.endswith(".toml") or not text[:1].isdigit()
+    named = not catalogue.is_text(text)
     return (catalogue.load(text).scale if named else None) or catalogue.find_scale(DEFAULT_SCALE)
 
 
