@@ -1,12 +1,15 @@
 """The command `star`: its commands, and how it ends.
 
-Exit codes: 0 done, 1 the run failed, 2 the command was wrong (one line says what), 130 interrupted.
+Exit codes: 0 done, 1 the run failed or its output cannot be written, 2 the command was wrong (one line says what), 130
+interrupted.
 """
 
 import os
 import sys
 import tempfile
 import traceback
+from contextlib import suppress
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -15,7 +18,9 @@ from typer.exceptions import Abort, TyperException
 from star import __version__
 from star.cli import genomes, results, runs
 from star.cli.compare import compare
+from star.cli.console import printable
 from star.cli.design import design
+from star.cli.explain import genes
 from star.cli.inspect import inspect
 from star.cli.replay import replay
 from star.errors import UserError
@@ -25,7 +30,6 @@ DEBUG = "STAR_DEBUG"  # in the environment: unexpected errors show their traceba
 app = typer.Typer(
     name="star",
     help="Evolve language-model architectures for quality, size and cache.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -42,7 +46,7 @@ for command in (
     design,
     genomes.price,
     genomes.genomes,
-    genomes.genes,
+    genes,
 ):
     app.command()(command)
 
@@ -50,7 +54,7 @@ for command in (
 @app.callback(invoke_without_command=True)
 def _star(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")] = False,
 ) -> None:
     if debug:
@@ -63,31 +67,60 @@ def _star(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: the entry point of the `star` command."""
-    sys.stdout.reconfigure(errors="surrogateescape")  # a path that is not UTF-8 is printed as it is
+    if sys.stderr is None:  # closed by the shell; without it, errors would go to standard output
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stdout is None:  # whatever is opened next would get its number, and what is printed
+        sys.exit(_fail("standard output is closed", 1))
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
 def run(arguments: list[str]) -> int:
     """Run one command and give its exit code; every error has become one line on standard error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # so that names can be shown that its encoding lacks
+            stream.reconfigure(errors="backslashreplace")
     try:
-        return app(arguments, prog_name="star", standalone_mode=False) or 0
+        code = app(arguments, prog_name="star", standalone_mode=False) or 0
+        sys.stdout.flush()
+        return code
     except TyperException as error:
         return _fail(_usage(error), error.exit_code)
     except UserError as error:
         return _fail(str(error), 2)
     except (KeyboardInterrupt, Abort):
-        print("star: interrupted", file=sys.stderr)
-        return 130
+        return _fail("interrupted", 130, kind="")
+    except SystemExit as end:  # of what shows or installs the completion of a shell
+        return int(end.code or 0)
     except BrokenPipeError:  # the reader of our output, such as `head`, has left
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
     except Exception as error:  # the last resort: whatever it is, a person gets one line
+        if reason := _output_error(error):
+            return _fail(f"cannot write to standard output: {reason}", 1)
         return _fail(f"{type(error).__name__}: {error}; {_keep_traceback()}", 1)
 
 
-def _fail(message: str, code: int) -> int:
-    print(f"star: error: {' '.join(message.split())}", file=sys.stderr)
+def _fail(message: str, code: int, kind: str = "error: ") -> int:
+    with suppress(OSError):  # of a standard error that is full: the exit code is left
+        print(f"star: {kind}{printable(' '.join(message.split()))}", file=sys.stderr)
     return code
+
+
+def _output_error(error: Exception) -> str:
+    """Why standard output takes no more, if that is what went wrong; what is left of it is dropped."""
+    if not isinstance(error, OSError):
+        return ""
+    try:
+        sys.stdout.flush()  # what could not be written is tried again
+    except OSError as again:
+        _drop_output()
+        return again.strerror or str(again)
+    return ""
+
+
+def _drop_output() -> None:
+    """Send what standard output still holds nowhere, so that the end of the process does not fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _usage(error: TyperException) -> str:

@@ -37,6 +37,7 @@ from star.records import Genome
 
 MAX_CLASSES = 99
 MAX_REPEATS = 999
+LONGEST_PATTERN = 64  # slots that are looked for as a repeat
 MOST_NESTED = 4  # repeats within repeats
 REPEATED = re.compile(r"(\d{1,9})\*\(([^()*]*)\)")  # the innermost of repeats
 COUNT_LAST = re.compile(r"\(([^()]*)\) ?[*x] ?(\d{1,9})")
@@ -90,6 +91,24 @@ def parse(text: str) -> Genome:
         check_slot(genes, bounds, number, word)
         genome += genes
     return join(classes, tuple(genome))
+
+
+def fold_text(text: str) -> str:
+    """The text of a genome, slots that repeat in parentheses after a count; `parse` reads both alike."""
+    deck, slash, backbone = text.rpartition("/")
+    words, parts, start = backbone.split("-"), [], 0
+    while start < len(words):
+        best = (0, 1, 1)  # slots saved, length, repeats
+        for length in range(1, min(LONGEST_PATTERN, (len(words) - start) // 2) + 1):
+            pattern, count = words[start : start + length], 1
+            while count < MAX_REPEATS and words[start + count * length :][:length] == pattern:
+                count += 1
+            best = max(best, ((count - 1) * length, -length, count))
+        saved, length, count = best[0], abs(best[1]), best[2]
+        slots = "-".join(words[start : start + length])
+        parts.append(f"{count}*({slots})" if saved else slots)
+        start += length * count
+    return f"{deck}{slash}{'-'.join(parts)}"
 
 
 def _expand(backbone: str) -> str:
