@@ -4,13 +4,13 @@ Exit codes: 0 done, 1 the run failed or its output cannot be written, 2 the comm
 interrupted.
 """
 
+import errno
 import os
 import sys
 import tempfile
 import traceback
-from contextlib import suppress
 from io import TextIOWrapper
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 from typer.exceptions import Abort, TyperException
@@ -25,6 +25,8 @@ from star.cli.inspect import inspect
 from star.cli.replay import replay
 from star.errors import UserError
 
+# What the writing of a stream fails with; of files, all that is written tells its own errors.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 DEBUG = "STAR_DEBUG"  # in the environment: unexpected errors show their traceback
 
 app = typer.Typer(
@@ -89,38 +91,35 @@ def run(arguments: list[str]) -> int:
         return _fail(str(error), 2)
     except (KeyboardInterrupt, Abort):
         return _fail("interrupted", 130, kind="")
-    except SystemExit as end:  # of what shows or installs the completion of a shell
-        return int(end.code or 0)
-    except BrokenPipeError:  # the reader of our output, such as `head`, has left
-        _drop_output()
+    except (BrokenPipeError, SystemExit) as end:
+        if isinstance(end, SystemExit) and not isinstance(end.__context__, BrokenPipeError):
+            return int(end.code or 0)  # of what shows or installs the completion of a shell
+        _drop(sys.stdout)  # whose reader, such as `head`, has left
         return 0
+    except OSError as error:
+        if error.filename is None and error.errno in FULL:
+            _drop(sys.stdout)
+            return _fail(f"cannot write the output: {error.strerror}", 1)
+        return _fail_unexpected(error)
     except Exception as error:  # the last resort: whatever it is, a person gets one line
-        if reason := _output_error(error):
-            return _fail(f"cannot write to standard output: {reason}", 1)
-        return _fail(f"{type(error).__name__}: {error}; {_keep_traceback()}", 1)
+        return _fail_unexpected(error)
+
+
+def _fail_unexpected(error: Exception) -> int:
+    return _fail(f"{type(error).__name__}: {error}; {_keep_traceback()}", 1)
 
 
 def _fail(message: str, code: int, kind: str = "error: ") -> int:
-    with suppress(OSError):  # of a standard error that is full: the exit code is left
-        print(f"star: {kind}{printable(' '.join(message.split()))}", file=sys.stderr)
+    try:
+        print(f"star: {kind}{printable(' '.join(message.split()))}", file=sys.stderr, flush=True)
+    except OSError:  # of a standard error that is full: the exit code is left
+        _drop(sys.stderr)
     return code
 
 
-def _output_error(error: Exception) -> str:
-    """Why standard output takes no more, if that is what went wrong; what is left of it is dropped."""
-    if not isinstance(error, OSError):
-        return ""
-    try:
-        sys.stdout.flush()  # what could not be written is tried again
-    except OSError as again:
-        _drop_output()
-        return again.strerror or str(again)
-    return ""
-
-
-def _drop_output() -> None:
-    """Send what standard output still holds nowhere, so that the end of the process does not fail."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _drop(stream: TextIO) -> None:
+    """Send what a stream still holds nowhere, so that the end of the process does not fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _usage(error: TyperException) -> str:
@@ -137,6 +136,11 @@ def _keep_traceback() -> str:
     if os.environ.get(DEBUG):
         traceback.print_exc()
         return "the traceback is above"
-    with tempfile.NamedTemporaryFile("w", prefix="star-", suffix=".log", delete=False) as file:
-        traceback.print_exc(file=file)
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="star-", suffix=".log", delete=False, encoding="utf-8", errors="backslashreplace"
+        ) as file:
+            traceback.print_exc(file=file)
+    except OSError as error:
+        return f"its traceback cannot be kept: {error.strerror}"
     return f"the traceback is in {file.name}"

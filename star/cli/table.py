@@ -33,6 +33,11 @@ class Table:
         for line, is_head in self.lines(console.width if console.is_terminal else None):
             yield Text(line, style="bold" if is_head else "", no_wrap=True, overflow="ignore")
 
+    @property
+    def heads(self) -> list[str]:
+        """The headings."""
+        return self._rows[0]
+
     def fits(self, width: int | None) -> bool:
         """Whether each row takes one line of a terminal of that many columns."""
         return width is None or sum(self._widths()) + len(GAP) * (len(self._right) - 1) <= width
