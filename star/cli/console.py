@@ -32,6 +32,11 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))
 
 
+def is_text(name: str) -> bool:
+    """Return whether the name of a file is characters alone: bytes that are none are kept as surrogates."""
+    return not any("\ud800" <= c <= "\udfff" for c in name)
+
+
 def width_of(stream: TextIO) -> int | None:
     """Return the columns of a terminal; None for a pipe or a file."""
     return Console(file=stream).width if stream.isatty() else None
@@ -58,10 +63,14 @@ def wrap(text: str, width: int | None) -> list[str]:
     if width is None:
         return [text]
     indent = " " * (len(text) - len(text.lstrip()))
-    wrapped = textwrap.wrap(
-        text, max(width, 1), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
-    return wrapped or [""]
+    return textwrap.wrap(
+        text.lstrip(),
+        max(width, 1),
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [""]
 
 
 def wrap_code(text: str, width: int | None) -> list[str]:

@@ -8,12 +8,13 @@ import typer
 from star.architecture import catalogue
 from star.architecture.catalogue import NamedGenome
 from star.architecture.genome import decode, to_text
-from star.cli.console import count, note, print_json, say, si, stdout
+from star.cli.console import count, is_text, note, print_json, say, si, stdout
 from star.cli.find import DEFAULT_SCALE, Found, Sizes, find, find_sizes
 from star.cli.sizes import Batch, Context, Dtype, Json, ScaleName, Window
 from star.cli.table import Table
 from star.cost.cost import memory_bytes
 from star.cost.cost import price as price_slots
+from star.errors import UserError
 from star.units import read_amount
 
 PATTERN_SCALE = "125m"  # of named architectures without sizes of their own
@@ -43,6 +44,9 @@ def price(
     """Price every genome of a Parquet file, each at the depth that it has."""
     from star.cost.files import price_file
 
+    for path in filter(None, (file, out)):
+        if not is_text(str(path)):
+            raise UserError(f"the name of {path} is not UTF-8, which Parquet files need: rename it")
     sizes, width = find_sizes(Sizes(scale=scale, dtype=dtype, window=window))
     totals = price_file(file, sizes, context, out, workers, width)
     if json:
