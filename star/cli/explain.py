@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from star.architecture import catalogue
-from star.architecture.catalogue.sizes import hint
+from star.architecture.catalogue import hint
 from star.architecture.genome import (
     CLASSES,
     DECK,
