@@ -10,6 +10,8 @@ from typing import Any, TextIO
 
 from rich.console import Console
 
+from star.report.text import visible
+
 INDENT = 4
 
 
@@ -29,7 +31,7 @@ def stderr() -> Console:
 def printable(text: object) -> str:
     """Return a text as one line that is safe on a terminal: control characters, marks that turn the direction of
     writing, line ends and bytes that are no characters are spelled out, as in \\x1b."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))
+    return visible(str(text))
 
 
 def is_text(name: str) -> bool:

@@ -14,7 +14,7 @@ from star.cost.design.shape import HEAD_DIM
 from star.errors import UserError
 from star.units import read_amount, write_amount
 
-FAR_OFF = 0.05  # of the target, from which on a miss is a warning
+FAR_OFF = 0.1  # of the target, from which on a miss is a warning
 
 
 def design(

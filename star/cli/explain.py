@@ -46,7 +46,7 @@ def genes(
     what: Annotated[
         str | None,
         typer.Argument(
-            metavar="[CLASS|GENOME]",
+            metavar="CLASS|GENOME",
             help="An operator class (SA-3, its number 3, or its codes 12123,1211,1214,1214), or a genome: a text, a "
             "name, a .toml file or RUN:ID. Without it, all genes are listed.",
         ),

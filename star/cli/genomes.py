@@ -10,7 +10,7 @@ from star.architecture.catalogue import NamedGenome
 from star.architecture.genome import decode, to_text
 from star.cli.console import count, is_text, note, print_json, say, si, stdout
 from star.cli.find import DEFAULT_SCALE, Found, Sizes, find, find_sizes
-from star.cli.sizes import Batch, Context, Dtype, Json, ScaleName, Window
+from star.cli.sizes import Batch, Context, Dtype, Json, Window
 from star.cli.table import Table
 from star.cost.cost import memory_bytes
 from star.cost.cost import price as price_slots
@@ -23,7 +23,10 @@ BEYOND = "*"  # marks a context that is longer than a model was published with
 
 def price(
     file: Annotated[Path, typer.Argument(help="A Parquet file with a column `genome` of integer lists or texts.")],
-    scale: ScaleName = DEFAULT_SCALE,
+    scale: Annotated[
+        str,
+        typer.Option("--scale", help="Sizes to price at: nano, micro, 125m, 1b, a named model, or a .toml file."),
+    ] = DEFAULT_SCALE,
     context: Context = None,
     dtype: Dtype = None,
     window: Window = None,

@@ -107,6 +107,8 @@ def _print_status(found: dict[str, Any]) -> None:
     texts = {
         "failures": describe_failures(found["failures"], found["evaluations"]),
         "limits": describe_limits(found["limits"]),
+        "objectives": ", ".join(found["objectives"]),
+        "corpus": ", ".join(found["corpus"]),
     }
     for name, value in (found | texts).items():
         if value not in ([], None, ""):

@@ -14,7 +14,16 @@ from star.architecture import catalogue
 from star.run.settings import Settings
 
 SCALE = "[scale]\nslots = 2\nd_model = 64\nhead_dim = 16\nvocab_size = 100\nseq_len = 32\n"
-ODD = ["[/z]", "[red]x", "a\x1b[31mb", "a\u202eb\u200f", os.fsdecode(b"\xff\xfe"), "\u00e9\u8a9e", "a\nb\rc\x00"[:-1]]
+ODD = [
+    "[/z]",
+    "[red]x",
+    "a\x1b[31mb",
+    "a\u202eb\u200f",
+    os.fsdecode(b"\xff\xfe"),
+    "\u00e9\u8a9e",
+    "a\nb\rc",
+    "$\\frac$",
+]
 HEAVY = {"torch", "ray", "pymoo", "pyarrow", "matplotlib", "transformers"}
 
 
@@ -88,6 +97,7 @@ def test_a_run_of_any_name_is_read(star, odd, tmp_path):
         ["compare", f"{odd}:{member}"],
         ["genes", f"{odd}:{member}"],
         ["export", odd, "--to", f"{odd}/export"],
+        ["report", odd],
     ):
         code, out, err = star(*arguments)
         assert code == 0 and is_safe(out) and is_safe(err), (arguments, err)
