@@ -70,7 +70,8 @@ def _drawable(text: str) -> str:
 
 def _title(history: History) -> str:
     count = len(history.front)
-    return f"{_drawable(history.name)}: front of generation {history.last.number}, {count} architecture{'s' * (count != 1)}"
+    number, name = history.last.number, _drawable(history.name)
+    return f"{name}: front of generation {number}, {count} architecture{'s' * (count != 1)}"
 
 
 def _draw(axes, panel: Panel) -> None:

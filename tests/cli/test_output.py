@@ -88,7 +88,8 @@ def test_a_title_is_printed_as_it_stands(star, tmp_path):
 
 
 def test_a_run_of_any_name_is_read(star, odd, tmp_path):
-    run = write_run(tmp_path / odd, Settings(population=4, generations=0, slots=2), weights=True, failing=0)
+    made = write_run(tmp_path / "run", Settings(population=4, generations=0, slots=2), weights=True, failing=0)
+    run = made.path.rename(tmp_path / odd)
     member = json.loads(star("front", odd, "--json")[1])[0]["id"]
     for arguments in (
         ["status", odd],
@@ -101,7 +102,7 @@ def test_a_run_of_any_name_is_read(star, odd, tmp_path):
     ):
         code, out, err = star(*arguments)
         assert code == 0 and is_safe(out) and is_safe(err), (arguments, err)
-    assert (run.path / "export" / "README.md").is_file()
+    assert (run / "export" / "README.md").is_file()
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "cp1252"])
