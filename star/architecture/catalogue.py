@@ -1,7 +1,7 @@
 """Named architectures: the TOML files of genomes/. One holds a period of a backbone, its title and its source; a
 published model also the sizes it was built at, and the figures that are known of it:
 
-    title    = "Llama-3 8B"
+    title    = "Llama-3 8B"         # required in genomes/ alone, as is the citation
     citation = "Grattafiori et al. 2024, arXiv:2407.21783"
     genome   = "31111-91111"
     note     = "..."                # optional
@@ -25,7 +25,8 @@ published model also the sizes it was built at, and the figures that are known o
     [published]                     # optional: figures to check a price against
     params = 8030261248
 
-A backbone of any depth repeats the period and cuts the end off. docs/guides/add-model.md describes one model so.
+The slots of a file are a multiple of its period. At the depth of another scale the period is repeated, or a
+backbone cut. docs/guides/add-model.md describes one model so.
 """
 
 import os
@@ -35,7 +36,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from star.architecture.genome import DECK, decode, join, parse, split, tile
+from star.architecture.genome import DECK, GENES_PER_SLOT, decode, join, parse, split, tile
 from star.architecture.scales import SCALES, Recipe, Scale
 from star.architecture.spec import MOST_SLOTS, Dimensions, LivSpec, Style, Variant
 from star.architecture.structures import check_size, check_variant
@@ -45,11 +46,12 @@ from star.records import Genome
 
 _PACKAGE = Path(__file__).parents[1]
 _FOLDERS = (_PACKAGE / "_genomes", _PACKAGE.parent / "genomes")  # in a wheel; in a checkout
-_TEXTS = {"title": True, "citation": True, "genome": True, "note": False}  # key -> must be there
+_TEXTS = ("title", "citation", "genome", "note")
 _TABLES = ("scale", "style", "operators", "recipe", "published")
 _FIGURES = ("params", "active_params", "embedding_params", "cache_bytes_4096", "cache_bytes_131072")
 _SIZES = ("slots", "d_model", "num_heads", "head_dim", "vocab_size", "seq_len", "window")
 _OPTIONAL = ("num_heads", "head_dim", "window")
+_MEANT = ("rotary", "score_cap")  # of a class, where 0 is a value: no channel is rotated, nothing is capped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +66,11 @@ class NamedGenome:
     note: str = ""
     scale: Scale | None = None
     published: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def period(self) -> int:
+        """Slots of one period, empty ones included."""
+        return len(split(self.genome)[1]) // GENES_PER_SLOT
 
     def at(self, num_slots: int) -> Genome:
         """The period repeated to `num_slots` slots, in canonical form; each copy shares within itself."""
@@ -83,9 +90,12 @@ def load(name_or_path: str | Path) -> NamedGenome:
 def resolve(text: str, num_slots: int) -> Genome:
     """The genome that a name, a .toml file or a genome text stands for. A name or a file takes `num_slots`
     slots; a text is taken as it is written."""
-    if text[:1].isdigit() and not text.endswith(".toml"):
-        return parse(text)
-    return load(text).at(num_slots)
+    return parse(text) if is_text(text) else load(text).at(num_slots)
+
+
+def is_text(text: str) -> bool:
+    """Whether a person writes a genome out, rather than a name or the path of a file."""
+    return (text[:1].isdigit() or text[:1] == "(") and not text.endswith(".toml")
 
 
 def find_scale(name_or_path: str | Path) -> Scale:
@@ -95,8 +105,12 @@ def find_scale(name_or_path: str | Path) -> Scale:
 
 
 def scale_text(name: str) -> str:
-    """The TOML text that holds the sizes of a named architecture or a .toml file."""
-    return _text(_find(name, "scale"))
+    """The TOML text that holds the sizes of a named architecture or a .toml file. UserError if a size is 0."""
+    text = _text(_find(name, "scale"))
+    table = _table(text, name)
+    with located(name):
+        _refuse_zeros(table)
+    return text
 
 
 def read_scale(text: str, name: str) -> Scale:
@@ -127,11 +141,11 @@ def _find(name_or_path: str | Path, kind: str = "genome") -> Path:
     known = [*files, *(SCALES if kind == "scale" else ())]
     others = f"those with a recipe are {', '.join(SCALES)}, and `star genomes` lists more"
     raise UserError(
-        f"unknown {kind} {name!r:.200}{_hint(name, known, others if kind == 'scale' else '`star genomes` lists them')}"
+        f"unknown {kind} {name!r:.200}{hint(name, known, others if kind == 'scale' else '`star genomes` lists them')}"
     )
 
 
-def _hint(word: str, known: Collection[str], otherwise: str) -> str:
+def hint(word: str, known: Collection[str], otherwise: str) -> str:
     """As `nearest`, for words that are too many to list."""
     spelled = {one.lower(): one for one in known}
     close = get_close_matches(word.lower(), sorted(spelled), n=1)
@@ -164,19 +178,36 @@ def _parse(path: Path) -> NamedGenome:
     where = str(path)
     table = _table(_text(path), where)
     with located(where):
-        for key, required in _TEXTS.items():
-            if required and key not in table:
-                raise UserError(f"the key {key!r} is missing")
+        if "genome" not in table:
+            raise UserError("the key 'genome' is missing")
+        _refuse_zeros(table)
         genome = parse(table["genome"])
-        return NamedGenome(
+        named = NamedGenome(
             name=path.stem,
-            title=table["title"],
-            citation=table["citation"],
+            title=table.get("title", path.stem),
+            citation=table.get("citation", ""),
             genome=genome,
             note=table.get("note", ""),
             scale=_read_scale(where, table, genome),
             published=_read_figures(table.get("published", {})),
         )
+        if named.scale and named.scale.num_slots % named.period:
+            raise UserError(
+                f"slots of [scale] is {named.scale.num_slots}, which is no multiple of the {named.period} slots of its "
+                "genome; change one of the two, or write the whole backbone as the genome"
+            )
+    return named
+
+
+def _refuse_zeros(table: dict[str, Any]) -> None:
+    """Raise UserError if a file gives a size as 0, which would be taken for one that is left out."""
+    sizes = table.get("scale", {})
+    tables = {"scale": {key: sizes[key] for key in _OPTIONAL if key in sizes}}
+    tables |= {f"operators.{name}": one for name, one in table.get("operators", {}).items() if isinstance(one, dict)}
+    for name, values in tables.items():
+        for key, value in values.items():
+            if type(value) in (int, float) and value == 0 and key not in _MEANT:
+                raise UserError(f"{key} of [{name:.60}] must be positive, not 0; leave it out for its default")
 
 
 def _read_figures(table: dict[str, Any]) -> Mapping[str, int]:
@@ -223,7 +254,7 @@ def _read_dims(sizes: dict[str, int]) -> Dimensions:
             raise UserError(f"num_heads {heads} does not divide d_model {sizes['d_model']}; give head_dim too")
         sizes["head_dim"] = sizes["d_model"] // heads
     if (window := sizes.get("window", 0)) < 0:
-        raise UserError(f"window of [scale] must be a positive integer, or 0 for a quarter of seq_len, not {window}")
+        raise UserError(f"window of [scale] must be a positive integer, not {window}")
     sizes["window"] = min(window, sizes["seq_len"])  # a longer one looks at all of the context
     return Dimensions(**sizes, heads=heads)
 
@@ -239,7 +270,7 @@ def _read_operators(table: dict[str, Any], genome: Genome | None) -> list[tuple[
         name, place = numbers.get(key, key), f"[operators.{key}]"
         if name not in livs:
             known = f"choose from {', '.join([*livs, *numbers])}" if genome else "`star genes` lists the classes"
-            raise UserError(f"unknown key {key!r:.60} in [operators]{_hint(key, livs, known)}")
+            raise UserError(f"unknown key {key!r:.60} in [operators]{hint(key, livs, known)}")
         if name in found:
             raise UserError(f"{place} is of {name}, of which another table is")
         if not isinstance(one, dict):

@@ -1,5 +1,6 @@
 """Strict reading of TOML tables into dataclasses, for settings of runs and for files of architectures."""
 
+import re
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import MISSING, fields
@@ -11,6 +12,14 @@ from star.errors import UserError, nearest
 KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", tuple: "a list"}
 ITEMS = {int: "whole numbers", float: "numbers", str: "texts"}
 LARGEST = 2**63
+MOST_PARTS = 64  # of a key joined by dots: tomllib takes time that grows with their square
+# Texts and comments; one that does not end reaches to the end, so that the search takes linear time.
+QUOTED = re.compile(
+    r'"""(?:\\.?|[^\\])*?(?:"{3,5}|\Z)|"(?:\\.?|[^"\\\n])*(?:"|$)'
+    r"|'''.*?(?:'{3,5}|\Z)|'[^'\n]*(?:'|$)|#[^\n]*",
+    re.DOTALL | re.MULTILINE,
+)
+LONG_KEY = re.compile(rf"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){{{MOST_PARTS}}}")
 
 T = TypeVar("T")
 
@@ -22,6 +31,8 @@ def parse_table(text: str, where: str, has_small_numbers: bool = False) -> dict[
         UserError: not TOML, nested too deeply, or with a whole number of thousands of digits, or of more than 64 bits
             if the table `has_small_numbers`; the sentence begins with `where`.
     """
+    if LONG_KEY.search(QUOTED.sub("q", text)):
+        raise UserError(f"{where} is nested too deeply")
     try:
         table = tomllib.loads(text)
         is_small = not has_small_numbers or _is_small(table)

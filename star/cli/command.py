@@ -1,13 +1,16 @@
 """The command `star`: its commands, and how it ends.
 
-Exit codes: 0 done, 1 the run failed, 2 the command was wrong (one line says what), 130 interrupted.
+Exit codes: 0 done, 1 the run failed or its output cannot be written, 2 the command was wrong (one line says what), 130
+interrupted.
 """
 
+import errno
 import os
 import sys
 import tempfile
 import traceback
-from typing import Annotated
+from io import TextIOWrapper
+from typing import Annotated, TextIO
 
 import typer
 from typer.exceptions import Abort, TyperException
@@ -15,17 +18,20 @@ from typer.exceptions import Abort, TyperException
 from star import __version__
 from star.cli import genomes, results, runs
 from star.cli.compare import compare
+from star.cli.console import printable
 from star.cli.design import design
+from star.cli.explain import genes
 from star.cli.inspect import inspect
 from star.cli.replay import replay
 from star.errors import UserError
 
+# What the writing of a stream fails with; of files, all that is written tells its own errors.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 DEBUG = "STAR_DEBUG"  # in the environment: unexpected errors show their traceback
 
 app = typer.Typer(
     name="star",
     help="Evolve language-model architectures for quality, size and cache.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -42,7 +48,7 @@ for command in (
     design,
     genomes.price,
     genomes.genomes,
-    genomes.genes,
+    genes,
 ):
     app.command()(command)
 
@@ -50,7 +56,7 @@ for command in (
 @app.callback(invoke_without_command=True)
 def _star(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")] = False,
 ) -> None:
     if debug:
@@ -63,31 +69,57 @@ def _star(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: the entry point of the `star` command."""
-    sys.stdout.reconfigure(errors="surrogateescape")  # a path that is not UTF-8 is printed as it is
+    if sys.stderr is None:  # closed by the shell; without it, errors would go to standard output
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stdout is None:  # whatever is opened next would get its number, and what is printed
+        sys.exit(_fail("standard output is closed", 1))
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
 def run(arguments: list[str]) -> int:
     """Run one command and give its exit code; every error has become one line on standard error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # so that names can be shown that its encoding lacks
+            stream.reconfigure(errors="backslashreplace")
     try:
-        return app(arguments, prog_name="star", standalone_mode=False) or 0
+        code = app(arguments, prog_name="star", standalone_mode=False) or 0
+        sys.stdout.flush()
+        return code
     except TyperException as error:
         return _fail(_usage(error), error.exit_code)
     except UserError as error:
         return _fail(str(error), 2)
     except (KeyboardInterrupt, Abort):
-        print("star: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of our output, such as `head`, has left
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _fail("interrupted", 130, kind="")
+    except (BrokenPipeError, SystemExit) as end:
+        if isinstance(end, SystemExit) and not isinstance(end.__context__, BrokenPipeError):
+            return int(end.code or 0)  # of what shows or installs the completion of a shell
+        _drop(sys.stdout)  # whose reader, such as `head`, has left
         return 0
+    except OSError as error:
+        if error.filename is None and error.errno in FULL:
+            _drop(sys.stdout)
+            return _fail(f"cannot write the output: {error.strerror}", 1)
+        return _fail_unexpected(error)
     except Exception as error:  # the last resort: whatever it is, a person gets one line
-        return _fail(f"{type(error).__name__}: {error}; {_keep_traceback()}", 1)
+        return _fail_unexpected(error)
 
 
-def _fail(message: str, code: int) -> int:
-    print(f"star: error: {' '.join(message.split())}", file=sys.stderr)
+def _fail_unexpected(error: Exception) -> int:
+    return _fail(f"{type(error).__name__}: {error}; {_keep_traceback()}", 1)
+
+
+def _fail(message: str, code: int, kind: str = "error: ") -> int:
+    try:
+        print(f"star: {kind}{printable(' '.join(message.split()))}", file=sys.stderr, flush=True)
+    except OSError:  # of a standard error that is full: the exit code is left
+        _drop(sys.stderr)
     return code
+
+
+def _drop(stream: TextIO) -> None:
+    """Send what a stream still holds nowhere, so that the end of the process does not fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _usage(error: TyperException) -> str:
@@ -104,6 +136,11 @@ def _keep_traceback() -> str:
     if os.environ.get(DEBUG):
         traceback.print_exc()
         return "the traceback is above"
-    with tempfile.NamedTemporaryFile("w", prefix="star-", suffix=".log", delete=False) as file:
-        traceback.print_exc(file=file)
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="star-", suffix=".log", delete=False, encoding="utf-8", errors="backslashreplace"
+        ) as file:
+            traceback.print_exc(file=file)
+    except OSError as error:
+        return f"its traceback cannot be kept: {error.strerror}"
     return f"the traceback is in {file.name}"

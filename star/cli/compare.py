@@ -4,14 +4,15 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from star.architecture.genome import decode, to_text
-from star.cli.console import print_json, si, stdout, table
+from star.cli.console import print_json, say, si, stdout
 from star.cli.find import Found, Sizes, find
 from star.cli.sizes import Batch, Context, Dtype, Json, ScaleName
+from star.cli.table import Table
 from star.cost.cost import Cost, memory_bytes, price
 from star.errors import UserError
+from star.report.front import QUALITY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,11 +24,6 @@ class Entry:
     num_slots: int
     cost: Cost
     memory_bytes: int
-
-    @property
-    def objectives(self) -> dict[str, float] | None:
-        """Those stored in its run, if it was trained in one."""
-        return (self.found.individual.objectives or None) if self.found.individual else None
 
     def as_json(self) -> dict[str, object]:
         found = self.found
@@ -41,7 +37,9 @@ class Entry:
             "dtype": found.dtype,
             **{name: value for name, value in self.cost._asdict().items() if name != "flops"},
             "memory_bytes": self.memory_bytes,
-            "objectives": self.objectives,
+            "objectives": found.objectives,
+            "trained_at": found.trained_at or None,
+            "notes": list(found.notes),
         }
 
 
@@ -53,7 +51,11 @@ def compare(
     dtype: Dtype = None,
     json: Json = False,
 ) -> None:
-    """Put architectures side by side: what they cost at a scale, and how well those of a run did when trained there."""
+    """Compare the costs of architectures at one scale or at their own sizes, and the quality of those of a run.
+
+    The quality of an individual of a run is that of the model that was trained; beside costs at another size it is
+    marked as that of a proxy.
+    """
     sizes = Sizes(scale=scale, context=context, batch=batch, dtype=dtype)
     entries = [_entry(text, sizes) for text in architectures]
     if json:
@@ -61,7 +63,8 @@ def compare(
         return
     stdout().print(_side_by_side(entries))
     where = "" if _settings_differ(entries) else f"{_setting(entries[0].found)}; "
-    print(f"\n{where}memory is that of weights and of all caches")
+    say("", f"{where}memory is that of weights and of all caches")
+    say(*(f"note: {one.label}: {sentence}" for one in entries for sentence in one.found.notes))
 
 
 def _entry(text: str, sizes: Sizes) -> Entry:
@@ -88,9 +91,9 @@ def _side_by_side(entries: list[Entry]) -> Table:
     differ = _settings_differ(entries)
     costs = (">params", ">active", ">embedding", ">cache", ">B/token", ">memory", ">FLOP/token", ">bits/byte")
     own = ("scale", ">context", ">batch", "dtype") if differ else ()
-    rows = table("architecture", *own, ">slots", *costs)
+    rows = Table("architecture", *own, ">slots", *costs)
     for one in entries:
-        cost, found, quality = one.cost, one.found, (one.objectives or {}).get("quality_bpb")
+        cost, found = one.cost, one.found
         setting = (found.scale.name, f"{found.context:,}", f"{found.batch:,}", found.dtype) if differ else ()
         rows.add_row(
             one.label,
@@ -101,6 +104,11 @@ def _side_by_side(entries: list[Entry]) -> Table:
             f"{cost.cache_bytes_per_token:,}",
             si(one.memory_bytes, "B"),
             si(cost.flops_per_token),
-            "-" if quality is None else f"{quality:.4f}",
+            _quality(found),
         )
     return rows
+
+
+def _quality(found: Found) -> str:
+    quality = (found.objectives or {}).get(QUALITY)
+    return "-" if quality is None else " ".join(filter(None, (found.proxy, f"{quality:.4f}")))

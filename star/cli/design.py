@@ -6,35 +6,46 @@ from typing import Annotated
 
 import typer
 
-from star.cli.console import print_json, stderr
+from star.cli.console import note, print_json, say
 from star.cli.sizes import Json
 from star.cost.design import CONTEXT, RULES, VOCAB_SIZE, Design, to_toml
 from star.cost.design import design as make_design
 from star.cost.design.shape import HEAD_DIM
 from star.errors import UserError
-from star.units import read_amount
+from star.units import read_amount, write_amount
+
+FAR_OFF = 0.1  # of the target, from which on a miss is a warning
 
 
 def design(
-    params: Annotated[str, typer.Option("--params", help="The target: 8B, 350M, 1T, 8e9.")],
-    rule: Annotated[str, typer.Option("--rule", help=f"How sizes follow from it: {', '.join(RULES)}.")] = "exact",
-    experts: Annotated[int, typer.Option("--experts", min=0, help="Experts of each layer; 0: a dense model.")] = 0,
+    params: Annotated[str, typer.Option("--params", help="Target number of parameters: 8B, 350M, 1T, 8e9.")],
+    rule: Annotated[
+        str, typer.Option("--rule", help=f"Rule that the sizes follow: {', '.join(RULES)}.", show_default=True)
+    ] = "exact",
+    experts: Annotated[int, typer.Option("--experts", min=0, help="Experts per layer; 0 is a dense model.")] = 0,
     experts_per_token: Annotated[
-        int, typer.Option("--experts-per-token", min=0, help="How many of them a token goes through.")
+        int, typer.Option("--experts-per-token", min=0, help="Experts that each token is routed to.")
     ] = 0,
-    vocab: Annotated[int, typer.Option("--vocab", min=1, help="Rows of the embedding.")] = VOCAB_SIZE,
-    context: Annotated[int, typer.Option("--context", min=1, help="Tokens of a sequence.")] = CONTEXT,
+    vocab: Annotated[int, typer.Option("--vocab", min=1, help="Vocabulary size.")] = VOCAB_SIZE,
+    context: Annotated[int, typer.Option("--context", min=1, help="Context length in tokens.")] = CONTEXT,
     tied: Annotated[
-        bool | None, typer.Option("--tied/--untied", help="Whether the head is the embedding; below 4B by default.")
+        bool | None,
+        typer.Option(
+            "--tied/--untied",
+            help="Share the weights of embedding and head, or not.",
+            show_default="tied below 4B parameters",
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Write the genome file here; else it is printed.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write the genome file here.", show_default="standard output")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Design a Transformer of so many parameters by a rule, and tell what is wrong with the result."""
+    """Design a Transformer with a given number of parameters as a genome file, and say how well it fits."""
     if out and out.suffix != ".toml":
         raise UserError(f"a genome file ends in .toml, not {out.name!r}")
     made = make_design(
-        read_amount("params", params, of_bytes=False),
+        read_amount("--params", params, of_bytes=False),
         rule,
         vocab_size=vocab,
         context=context,
@@ -50,13 +61,13 @@ def design(
         return
     lines = _summary(made)
     if file and not out:
-        stderr().print("\n".join(lines), markup=False)
+        note(*lines)
         print(file, end="")
         return
     # Where no file comes of it, what stands in its place is comments.
-    print("\n".join(lines if out else [f"# {line}" for line in lines]))
+    say(*(lines if out else [f"# {line}" for line in lines]))
     if out:
-        stderr().print(f"written to {out}", markup=False)
+        note(f"written to {out}")
 
 
 def _write(path: Path, text: str) -> None:
@@ -75,8 +86,22 @@ def _summary(made: Design) -> list[str]:
         f"key/value heads of {HEAD_DIM}, d_ff {shape.d_ff:,}{routed if shape.num_experts else ''}",
         f"{made.params:,} parameters, {made.error:+.2%} off the target, {made.embedding_params:,} of them embeddings "
         f"({'tied' if shape.tied else 'untied'}, vocabulary {shape.vocab_size:,}){active}",
-        *(f"note: {note}" for note in made.notes),
+        *_verdict(made),
+        *(f"note: {sentence}" for sentence in made.notes),
     ]
+
+
+def _verdict(made: Design) -> list[str]:
+    """What a person has to know who takes the result for what was asked for."""
+    lines = []
+    if abs(made.error) > FAR_OFF:
+        lines.append(
+            f"warning: rule {made.rule} misses the target by {made.error:+.0%}: {write_amount(made.params, 'params')} "
+            f"parameters instead of {write_amount(made.target, 'params')}; --rule exact stays within 1 %"
+        )
+    if not made.is_valid:
+        lines.append("warning: no genome file is written, because this model cannot be built: " + made.notes[0])
+    return lines
 
 
 def _record(made: Design, file: str | None, out: Path | None) -> dict[str, object]:

@@ -62,6 +62,20 @@ def draw(slots: tuple[Slot, ...], shown: Collection[int] | None = None) -> list[
     return ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)] if columns else [""] * len(slots)
 
 
+def partners(slots: tuple[Slot, ...]) -> list[str]:
+    """One line a slot with what it takes from earlier slots, which count from 1: BV of 3, w of 1."""
+    lines = []
+    for i, slot in enumerate(slots):
+        taken: dict[str, str] = {}
+        for group, owner, producer in zip(slot.liv.groups, slot.weights_from, slot.features_from, strict=True):
+            if producer != i:
+                taken[f" of {producer + 1}"] = taken.get(f" of {producer + 1}", "") + group.role
+            elif owner != i:
+                taken[f" w of {owner + 1}"] = ""
+        lines.append(", ".join(f"{roles}{source}".strip() for source, roles in taken.items()))
+    return lines
+
+
 def distinct_operators(slots: tuple[Slot, ...]) -> list[Slot]:
     """The first slot of every operator."""
     found: dict[int, Slot] = {}

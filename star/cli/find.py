@@ -1,10 +1,12 @@
 """From what a person types to a genome and the sizes it is priced at: a catalogue name, a .toml file, a genome text, or
 RUN:ID."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from star.architecture import catalogue
+from star.architecture.catalogue import NamedGenome
 from star.architecture.genome import GENES_PER_SLOT, canonical, split, tile
 from star.architecture.scales import Scale
 from star.cost.cost import DTYPE_BYTES
@@ -36,7 +38,8 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """An architecture and where it is priced; the individual, if it is one of a run."""
+    """An architecture and where it is priced; the individual, if it is one of a run, and the scale that it was trained
+    at; what the catalogue or a file says of it, if it is from there."""
 
     genome: Genome
     scale: Scale
@@ -44,10 +47,30 @@ class Found:
     batch: int
     dtype: str
     individual: Individual | None = None
+    trained_at: str = ""
+    is_as_trained: bool = False  # costs are those of the very model whose quality was measured
+    named: NamedGenome | None = None
+    notes: tuple[str, ...] = ()  # sentences on what is priced
 
     @property
     def dtype_bytes(self) -> float:
         return DTYPE_BYTES[self.dtype]
+
+    @property
+    def objectives(self) -> dict[str, float] | None:
+        """Those that its run stored, if it was trained in one."""
+        return (self.individual.objectives or None) if self.individual else None
+
+    @property
+    def proxy(self) -> str:
+        """What a quality is called beside costs at another size than that of the model that was trained."""
+        return f"proxy at {self.trained_at}" if self.trained_at and not self.is_as_trained else ""
+
+    @property
+    def is_as_published(self) -> bool:
+        """Whether it has the sizes that figures are published for."""
+        own = self.named.scale if self.named else None
+        return own is not None and own.dims == self.scale.dims and own.num_slots == self.scale.num_slots
 
 
 def find(text: str, sizes: Sizes) -> Found:
@@ -57,22 +80,28 @@ def find(text: str, sizes: Sizes) -> Found:
     the scale's number of slots, and so does the pattern of a run if that is shorter; a text is taken as it is.
     """
     member = find_member(text)
+    named = None if member or catalogue.is_text(text) else catalogue.load(text)
     plan = member.plan if member and sizes.scale is None else None
     config = plan.settings if plan else None
-    own = plan.target_scale if plan else None if sizes.scale else _own_scale(text)
+    own = plan.target_scale if plan else named.scale if named and sizes.scale is None else None
     dtype = sizes.dtype or (config.dtype if config else DEFAULT_DTYPE)
     scale, _ = find_sizes(sizes, own, dtype)
     if member:
         genome = _repeat(member, scale, is_counted=config is not None)
     else:
-        genome = catalogue.resolve(text, scale.num_slots)
+        genome = named.at(scale.num_slots) if named else catalogue.resolve(text, scale.num_slots)
+    context = sizes.context or (config.context if config else None) or scale.dims.seq_len
     return Found(
         genome=genome,
         scale=scale,
-        context=sizes.context or (config.context if config else None) or scale.dims.seq_len,
+        context=context,
         batch=sizes.batch or (config.batch if config else 1),
         dtype=dtype,
         individual=member.individual if member else None,
+        trained_at=member.plan.settings.scale if member else "",
+        is_as_trained=member is not None and genome == member.individual.genome and _is_trained_scale(member, sizes),
+        named=named,
+        notes=tuple(_notes(member, named, scale, context)),
     )
 
 
@@ -98,9 +127,25 @@ def find_member(text: str) -> Member | None:
     return Member(run.find_individual(number), read_plan(run))
 
 
-def _own_scale(text: str) -> Scale:
-    named = text.endswith(".toml") or not text[:1].isdigit()
-    return (catalogue.load(text).scale if named else None) or catalogue.find_scale(DEFAULT_SCALE)
+def _is_trained_scale(member: Member, sizes: Sizes) -> bool:
+    if sizes.scale is None:
+        return not member.plan.is_priced_elsewhere
+    return catalogue.find_scale(sizes.scale).dims == member.plan.trained.dims
+
+
+def _notes(member: Member | None, named: NamedGenome | None, scale: Scale, context: int) -> Iterator[str]:
+    period = count_slots(member.individual.genome) if member else named.period if named else scale.num_slots
+    if scale.num_slots < period and not member:
+        yield f"the first {scale.num_slots} of its {period} slots are priced, as many as scale {scale.name} has"
+    elif scale.num_slots > period and scale.num_slots % period:
+        yield f"its {period} slots are repeated to the {scale.num_slots} of scale {scale.name}, the last repeat cut off"
+    if scale.dims.style.positions == "learned" and context > scale.dims.seq_len:
+        yield f"its learned positions end at {scale.dims.seq_len:,} tokens"
+
+
+def count_slots(genome: Genome) -> int:
+    """The slots of a genome, empty ones included."""
+    return len(split(genome)[1]) // GENES_PER_SLOT
 
 
 def _repeat(member: Member, scale: Scale, is_counted: bool) -> Genome:
@@ -109,5 +154,5 @@ def _repeat(member: Member, scale: Scale, is_counted: bool) -> Genome:
     genome = member.individual.genome
     is_pattern = member.plan.is_priced_elsewhere
     if not is_counted:
-        is_pattern = scale.num_slots > len(split(genome)[1]) // GENES_PER_SLOT
+        is_pattern = scale.num_slots > count_slots(genome)
     return tile(canonical(genome), scale.num_slots) if is_pattern else genome

@@ -37,7 +37,8 @@ The slots then count the classes of this deck, from 1. As integers, such a genom
 classes; each takes {length}, those of feature groups that it does not have being 1. In canonical form unused classes
 are left out, the others are ordered by first use, and a deck all of whose classes are in the table below disappears.
 
-Slots that repeat may be typed in parentheses after a count: `3*(11111-91111)-71111`.
+Slots that repeat may be typed in parentheses after a count, `3*(11111-91111)-71111`, also within such parentheses.
+`star genes SA-3` explains one class, `star genes 21211-31112-21221-32112` one genome, integer by integer.
 
 ## What is no gene
 
@@ -152,7 +153,7 @@ def _representative(codes: Codes) -> LivSpec:
 
 
 def genes_markdown() -> str:
-    """The same as a page of Markdown."""
+    """Return the same as a page of Markdown."""
     genes = gene_table()
     parts = [
         HEAD.format(length=GENES_PER_CLASS),

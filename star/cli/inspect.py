@@ -3,20 +3,26 @@
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from star.architecture.genome import canonical, decode, genome_hash, to_text
+from star.architecture.genome import canonical, decode, fold_text, genome_hash, to_text
 from star.architecture.spec import Slot
 from star.architecture.structures import specify
 from star.architecture.structures.equations import feature_equations, operator_equation
-from star.cli.console import print_json, si, stdout, table
-from star.cli.drawing import Fold, codes_of, distinct_operators, draw, explain, fold
+from star.cli.console import print_json, printable, say, si, stdout, width_of, wrap_code
+from star.cli.drawing import Fold, codes_of, distinct_operators, draw, explain, fold, partners
 from star.cli.find import Found, Sizes, find
-from star.cli.sizes import Batch, Context, Dtype, Json, ScaleName, Window
+from star.cli.published import compare_published, differences
+from star.cli.sizes import Batch, Context, Dtype, ScaleName, Window
+from star.cli.table import Table
 from star.cost.cost import Cost, Deployment, LayerCost, deploy, itemise, price
 from star.records import Genome
+from star.report.front import QUALITY
 
-LONGEST = 120  # characters of a genome's text that are printed
+LEGEND = (
+    "shared: w the weights that make features, C, B, V, ... these features; of slots that a line joins, or are named"
+)
+LABEL = 11  # columns before a text of a genome
+COSTS = ("params", "cache_bytes", "memory_bytes", "flops_per_token")  # among objectives: these are priced anew
 
 
 def inspect(
@@ -26,45 +32,65 @@ def inspect(
     batch: Batch = None,
     dtype: Dtype = None,
     window: Window = None,
-    layers: Annotated[bool, typer.Option("--layers", help="Every slot in a line of its own.")] = False,
-    json: Json = False,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Print each slot on its own line, also where slots repeat.")
+    ] = False,
+    json: Annotated[
+        bool,
+        typer.Option("--json", help="Print one JSON value; `slot` and `shares_with` in its layers count from 0."),
+    ] = False,
 ) -> None:
-    """Show what an architecture consists of, shares and costs, slot by slot, and the equations of its operators."""
+    """Show what an architecture consists of, shares and costs, slot by slot, and the equations of its operators.
+
+    Slots are numbered from 1. Figures that a file gives in its table \\[published] are compared with what is counted.
+    """
     found = find(genome, Sizes(scale=scale, context=context, batch=batch, dtype=dtype, window=window))
     slots, dims, width = decode(found.genome), found.scale.dims, found.dtype_bytes
     cost = price(slots, dims, found.context, width)
     costs = itemise(slots, dims, found.context, width)
     served = deploy(slots, dims, found.context, found.batch, width)
+    published = compare_published(found)
     slots = specify(slots, dims).slots
     if json:
         operators = [_operator(slot) for slot in distinct_operators(slots)]
-        print_json(_record(found, cost, costs, served) | {"operators": operators})
+        record = _record(found, cost, costs, served)
+        print_json(record | {"published": published, "operators": operators})
         return
-    print("\n".join(f"{name:<9}  {text}" for name, text in _texts(found.genome).items()), end="\n\n")
-    stdout().print(_layer_table(slots, costs, every=layers))
-    print("\n" + "\n".join(_totals(found, cost, served)) + "\n")
-    print("\n".join(line for slot in distinct_operators(slots) for line in explain(slot)))
+    console = stdout()
+    terminal = width_of(console.file)
+    for name, text in _texts(found.genome).items():
+        lines = wrap_code(text, terminal and terminal - LABEL)
+        say(*(f"{name if i == 0 else '':<{LABEL}}{printable(line)}" for i, line in enumerate(lines)))
+    say("")
+    console.print(_layer_table(slots, costs, layers, terminal))
+    say(*[LEGEND] * any(cost.shares_with for cost in costs))
+    say("", *_totals(found, cost, served), *differences(published), "")
+    say(*(line for slot in distinct_operators(slots) for line in explain(slot)))
 
 
 def _texts(genes: Genome) -> dict[str, str]:
     text, spelled = to_text(genes), to_text(canonical(genes))
     lines = {"genome": text} if text == spelled else {"genome": text, "canonical": spelled}
-    short = {name: one if len(one) <= LONGEST else f"{one[:LONGEST]}..." for name, one in lines.items()}
-    return short | {"hash": genome_hash(genes)}
+    return {name: fold_text(one) for name, one in lines.items()} | {"hash": genome_hash(genes)}
 
 
-def _layer_table(slots: tuple[Slot, ...], costs: list[LayerCost], every: bool) -> Table:
-    rows = table(">slot", "class", ">params", ">active", ">cache", ">FLOP/token", "shared (w weights, else features)")
+def _layer_table(slots: tuple[Slot, ...], costs: list[LayerCost], every: bool, width: int | None) -> Table:
+    """What slots share is drawn, or told in words where the drawing is too wide."""
     folds = [Fold(i, 1, 1) for i in range(len(slots))] if every else fold(slots)
     shown = [i for one in folds for i in range(one.first, one.first + one.length)]
-    marks = draw(slots, shown)
+    drawn = _rows(draw(slots, shown), folds, costs)
+    return drawn if drawn.fits(width) else _rows(partners(slots), folds, costs)
+
+
+def _rows(marks: list[str], folds: list[Fold], costs: list[LayerCost]) -> Table:
+    rows = Table(">slot", "class", ">params", ">active", ">cache", ">FLOP/token", "shared")
     for first, length, repeats in folds:
         if repeats > 1:
-            rows.add_row(f"{first + 1}-{first + length * repeats}", f"{repeats} x")
+            rows.add_row(f"{first + 1}-{first + length * repeats}", f"{repeats} x", "", "", "", "", "")
         for i in range(first, first + length):
             one = costs[i]
             numbers = f"{one.params:,}", f"{one.active_params:,}", si(one.cache_bytes, "B"), si(one.flops_per_token)
-            rows.add_row("" if repeats > 1 else str(i + 1), one.name, *numbers, marks[i])
+            rows.add_row(i + 1, one.name, *numbers, marks[i])
     return rows
 
 
@@ -81,10 +107,11 @@ def _totals(found: Found, cost: Cost, served: Deployment) -> list[str]:
         f"{si(served.decode_flops / found.batch, 'FLOP')} to decode one more",
         f"{served.intensity:,.2f} FLOP for each byte of weights and cache read, when decoding at batch {found.batch:,}",
     ]
-    dims = found.scale.dims
-    if dims.style.positions == "learned" and found.context > dims.seq_len:
-        lines.append(f"note: its learned positions end at {dims.seq_len:,} tokens")
-    return lines
+    measured = {name: value for name, value in (found.objectives or {}).items() if name not in COSTS}
+    for name, value in measured.items():
+        what = "bits/byte" if name == QUALITY else name
+        lines.append(f"{value:.4f} {what}, measured on {f'a {found.proxy}' if found.proxy else 'this model'}")
+    return [*lines, *(f"note: {sentence}" for sentence in found.notes)]
 
 
 def _record(found: Found, cost: Cost, costs: list[LayerCost], served: Deployment) -> dict[str, object]:
@@ -101,6 +128,9 @@ def _record(found: Found, cost: Cost, costs: list[LayerCost], served: Deployment
         "memory_bytes": served.memory_bytes,
         "decode_flops": served.decode_flops,
         "arithmetic_intensity": served.intensity,
+        "objectives": found.objectives,
+        "trained_at": found.trained_at or None,
+        "notes": list(found.notes),
         "layers": [_layer(layer) for layer in costs],
     }
 

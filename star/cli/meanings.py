@@ -1,6 +1,8 @@
 """What the codes of the lower two levels of a genome mean, in words: the tables behind `star genes`. The words for a
 token mixing, or for a channel mixing that only one structure has, stand in the descriptions of structures."""
 
+import re
+
 from star.architecture.codes import (
     EVERY_CHANNEL,
     EVERY_HEAD,
@@ -11,6 +13,7 @@ from star.architecture.codes import (
     FeatureTokenMixing,
     Nonlinearity,
     Sparsity,
+    Structure,
 )
 from star.architecture.structures import FAMILIES, MEANINGS
 
@@ -57,7 +60,7 @@ FEATURIZER_GENOME = {
         FeatureChannelMixing.COMPRESSED: "one matrix, then the whole to unit mean square with a gain",
     },
     "expansion": {
-        "n": "the feature is n d wide; for K the number of taps, for R the number of experts",
+        "n": "the feature is n d wide; for K the number of taps; for R the number of experts",
         GATED_RATIO: "8/3 d wide; for K three taps",
     },
     "repeat": {
@@ -67,6 +70,14 @@ FEATURIZER_GENOME = {
         WITHIN_HEAD: "one number serves every channel of a head",
         EVERY_HEAD: "one head serves every head",
     },
+}
+
+WEIGHT_STRATEGIES = {1: "no weights are shared", 2: "all weights are shared"}
+FEATURE_STRATEGIES = {
+    1: "no features are shared",
+    2: "the first shareable feature group",
+    3: "the second shareable feature group, or the only one",
+    4: "all shareable feature groups",
 }
 
 # Feature group -> what it is to the operators that have it.
@@ -82,3 +93,41 @@ ROLES = {
     "S": "C of the experts that serve every token",
     "U": "V of the experts that serve every token",
 }
+
+_ATTENTION = {"C": "query", "B": "key", "V": "value"}
+_STATES = {"C": "reads the state", "B": "writes into the state", "V": "value: what is written"}
+_UNIT = {"C": "gate", "V": "value, which the gate multiplies"}
+# Structure -> what the same feature groups are called in it; the others are called as above.
+ROLE_NAMES = {
+    Structure.ATTENTION: _ATTENTION,
+    Structure.LATENT_ATTENTION: {"C": "query", "B": "key that is rotated", "V": "latent of keys and values"},
+    Structure.LINEAR_ATTENTION: _ATTENTION,
+    Structure.GATED_LINEAR: _ATTENTION,
+    Structure.DELTA_RULE: _ATTENTION,
+    Structure.CONVOLUTION: {"C": "gate behind the kernel", "B": "gate before the kernel", "V": "value"},
+    Structure.SELECTIVE_SCAN: _STATES,
+    Structure.STATE_SPACE: _STATES,
+    Structure.GATED_RECURRENCE: {"C": "gate of the output", "B": "gate of the input", "V": "value"},
+    Structure.MEMORYLESS: _UNIT,
+    Structure.ROUTED: _UNIT,
+}
+
+
+def role_name(structure: Structure, role: str) -> str:
+    """Return what a feature group is called in a structure."""
+    return ROLE_NAMES.get(structure, {}).get(role) or ROLES[role]
+
+
+def feature_gene_meaning(gene: str, role: str, value: int) -> str:
+    """Return what one integer of a featurizer genome means for a feature group."""
+    meanings = FEATURIZER_GENOME[gene]
+    clauses = meanings.get(value, meanings.get("n", "")).split("; ")
+    own = [one.removeprefix(f"for {role} ") for one in clauses if one.startswith(f"for {role} ")]
+    text = (own or [one for one in clauses if not one.startswith("for ")])[0]
+    if gene == "repeat" and value == 1 and not own:
+        return "the width is not divided"
+    if value in meanings:
+        return text
+    if own:
+        return f"{text}: {value}"
+    return text.replace("n d", "d") if value == 1 else re.sub(r"\bn\b", str(value), text)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from star.cli.console import count, print_json, stderr
+from star.cli.console import count, note, print_json, say
 from star.cli.results import Directory, Json
 
 if TYPE_CHECKING:
@@ -19,32 +19,33 @@ def replay(
     id: Annotated[
         str | None,
         typer.Argument(
-            help="An individual of it: train this one again, and compare what comes out. In a run with warm weights "
-            "its parents must still be there."
+            help="Train this individual again instead, and compare the results. A run with warm weights must still "
+            "hold the weights of its parents."
         ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Do a recorded search again without training, and tell whether it comes out as recorded, byte for byte.
+    """Repeat a recorded search without training, and check that every generation comes out byte for byte the same.
 
-    Nothing is written. Exit code 1 if something differs: the first difference is named.
+    Nothing is written. The exit code is 1 if something differs; the first difference is printed.
     """
-    from star.run import replay as again
     from star.storage.run_directory import RunDirectory
 
     directory = RunDirectory(run).open()
+    from star.run import replay as again  # which loads torch
+
     if id is not None:
-        _tell_retrained(again.retrain(directory, id, lambda note: stderr().print(f"note: {note}", markup=False)), json)
+        _tell_retrained(again.retrain(directory, id, lambda sentence: note(f"note: {sentence}")), json)
         return
     try:
         found = again.replay(directory)
     except again.Differs as difference:
         _end(json, {"run": str(run), "same": False, "difference": str(difference)}, f"{run} differs: {difference}")
-    asks, arrivals = count(found.asks, "ask"), count(found.arrivals, "arrival")
     if json:
         print_json({"run": str(run), "same": True} | asdict(found))
     else:
-        print(f"{asks}, {arrivals}: {count(found.generations, 'generation')} as recorded, byte for byte")
+        done = f"{count(found.generations, 'generation')} ({count(found.asks, 'proposal')})"
+        say(f"Replayed {done}: identical to the record.")
 
 
 def _tell_retrained(one: "Retrained", json: bool) -> None:
@@ -59,14 +60,17 @@ def _tell_retrained(one: "Retrained", json: bool) -> None:
     else:
         quality = ", ".join(f"{name} {value!r}" for name, value in one.recorded.objectives.items())
         points = count(len(one.recorded.loss_curve), "point")
-        print(f"individual {one.id} comes out as recorded: {one.recorded.status}, loss curve of {points}, {quality}")
+        say(
+            f"Trained individual {one.id} again: identical to the record "
+            f"({one.recorded.status}, loss curve of {points}, {quality})."
+        )
 
 
 def _end(json: bool, found: dict[str, Any], sentence: str) -> None:
     if json:
         print_json(found)
     else:
-        print(sentence)
+        say(sentence)
     raise typer.Exit(DIFFERENT)
 
 

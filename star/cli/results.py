@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
-from star.cli.console import print_json, si, stderr, stdout, table
+from star.cli.console import note, print_json, printable, say, si, stdout
+from star.cli.table import Table
 from star.errors import UserError
-from star.records import STORE, Generation, Status
+from star.records import STORE, Evaluation, Generation, Status
 from star.report.failures import describe_failures
 from star.report.front import FrontRow, front_rows
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from star.run.plan import RunPlan
 
 Directory = Annotated[Path, typer.Argument(help="The directory of a run.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON value on standard output.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON value on standard output.")]
 
 OWN = "~"  # before what tells apart the operators of one structure that are in no table
 # In the order of columns.
@@ -27,65 +27,92 @@ HEADS = {
     "memory_bytes": "memory",
     "flops_per_token": "FLOP/token",
 }
+SETTINGS = ("algorithm", "mode", "scale", "tokens", "rungs", "target", "context", "dtype", "batch")
 ALWAYS = ("params", "cache_bytes", "memory_bytes")  # of the costs at a target of its own
 BYTES = ("cache_bytes", "memory_bytes")
 
 
-def status(run: Directory, json: Json = False) -> None:
-    """Tell how far a run has come; also while it is running.
+# What `status` calls the keys of its JSON that do not say it themselves.
+LABELS = {
+    "stopped": "stopped early",
+    "reused": "taken from the store",
+    "repaired": "children repaired",
+    "turned_away": "rejected untrained",
+    "tokens": "tokens a proxy",
+    "workers": "workers at most",
+}
 
-    Training seconds are those of the whole run; the other times are of the last process that reached its end.
+
+def status(run: Directory, json: Json = False) -> None:
+    """Show the progress of a run, finished or not.
+
+    Training seconds are summed over the whole run; wall and overhead seconds are those of the last process that ended.
     """
-    from star.cost.limits import describe_limits
     from star.run.plan import read_plan
     from star.storage.run_directory import RunDirectory
 
     directory = RunDirectory(run).open()
     plan = read_plan(directory)
-    config, limits = plan.settings, dict(plan.limits)
-    generation, evaluations = directory.latest_generation(), directory.evaluations().values()
-    timing = directory.timing()
-    trained = [evaluation for evaluation in evaluations if evaluation.status is not Status.INFEASIBLE]
-    failures: dict[str, int] = {}
-    for evaluation in trained:
-        if evaluation.status not in (Status.OK, Status.STOPPED):
-            failures[evaluation.status] = failures.get(evaluation.status, 0) + 1
+    settings = plan.settings
+    generation, timing = directory.latest_generation(), directory.timing()
+    evaluations = list(directory.evaluations().values())
     found = {
         "run": str(run),
         "generation": generation.number if generation else None,
-        "generations": config.generations,
-        "finished": bool(generation) and generation.number >= config.generations,
-        "algorithm": config.algorithm,
-        "mode": config.mode,
-        "rungs": config.rungs,
-        "target": config.target,
-        "context": config.context,
-        "dtype": config.dtype,
-        "batch": config.batch,
-        "limits": limits,
-        "evaluations": len(trained),
-        "stopped": sum(evaluation.status is Status.STOPPED for evaluation in trained),
-        "reused": sum(evaluation.worker == STORE for evaluation in trained),
-        "training_tokens": sum(evaluation.tokens for evaluation in trained),
-        "failures": failures,
+        "generations": settings.generations,
+        "finished": bool(generation) and generation.number >= settings.generations,
+        **{name: getattr(settings, name) for name in SETTINGS},
+        "limits": dict(plan.limits),
+        "objectives": list(settings.objectives),
+        "corpus": list(settings.corpus),
+        **_count(evaluations),
         "duplicates_avoided": generation.duplicates_avoided if generation else 0,
         "repaired": generation.repaired if generation else 0,
         "turned_away": generation.turned_away if generation else 0,
         "hypervolume": generation.hypervolume if generation else None,
         "front_size": len(front_rows(generation)) if generation else 0,
+        "workers": timing.workers if timing else settings.workers or None,
         "wall_seconds": timing.wall_seconds if timing else None,
-        "training_seconds": sum(evaluation.train_seconds for evaluation in trained),
+        "training_seconds": sum(evaluation.train_seconds for evaluation in evaluations if _is_trained(evaluation)),
         "overhead_seconds": timing.overhead_seconds if timing else None,
         "worker_utilisation": timing.worker_utilisation if timing else None,
         "warnings": directory.warnings,
     }
     if json:
         print_json(found)
-        return
-    texts = {"failures": describe_failures(failures, len(trained)), "limits": describe_limits(limits)}
+    else:
+        _print_status(found)
+
+
+def _is_trained(evaluation: Evaluation) -> bool:
+    return evaluation.status is not Status.INFEASIBLE
+
+
+def _count(evaluations: list[Evaluation]) -> dict[str, Any]:
+    """How many proxies were trained, and how that ended."""
+    trained = [evaluation for evaluation in evaluations if _is_trained(evaluation)]
+    failed = [one.status for one in trained if one.status not in (Status.OK, Status.STOPPED)]
+    return {
+        "evaluations": len(trained),
+        "stopped": sum(evaluation.status is Status.STOPPED for evaluation in trained),
+        "reused": sum(evaluation.worker == STORE for evaluation in trained),
+        "training_tokens": sum(evaluation.tokens for evaluation in trained),
+        "failures": {str(status): failed.count(status) for status in dict.fromkeys(failed)},
+    }
+
+
+def _print_status(found: dict[str, Any]) -> None:
+    from star.cost.limits import describe_limits
+
+    texts = {
+        "failures": describe_failures(found["failures"], found["evaluations"]),
+        "limits": describe_limits(found["limits"]),
+        "objectives": ", ".join(found["objectives"]),
+        "corpus": ", ".join(found["corpus"]),
+    }
     for name, value in (found | texts).items():
         if value not in ([], None, ""):
-            print(f"{name.replace('_', ' '):20}{_plain(value)}")
+            say(f"{LABELS.get(name, name.replace('_', ' ')):22}{_plain(value)}")
 
 
 def _plain(value: Any) -> str:
@@ -97,7 +124,10 @@ def _plain(value: Any) -> str:
 
 
 def front(run: Directory, json: Json = False) -> None:
-    """List the Pareto front of a run, best quality first. ~ marks an operator of a genome's own; --json names it."""
+    """List the Pareto front of a run, best quality first.
+
+    ~ marks an operator outside the table of classes; --json spells it out.
+    """
     plan, rows = read_front(run)
     if json:
         print_json([row.as_json() for row in rows])
@@ -107,38 +137,44 @@ def front(run: Directory, json: Json = False) -> None:
 
 def report(
     run: Directory,
-    to: Annotated[Path | None, typer.Option("--to", help="A directory; that of the run by default.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Directory to write to.", show_default="that of the run")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Write report.html and front.png: the front in all pairs of objectives, the classes of every generation."""
-    from star.report.page import write_report
+    """Write report.html and front.png: charts of the Pareto front and of the operators of each generation."""
     from star.storage.run_directory import RunDirectory
 
+    directory = RunDirectory(run).open()
+    from star.report.page import write_report  # which loads torch
+
     out = to or run
-    write_report(RunDirectory(run).open(), out)
+    write_report(directory, out)
+    paths = out / "report.html", out / "front.png"
     if json:
-        print_json({"run": str(run), "report": str(out / "report.html"), "figure": str(out / "front.png")})
+        print_json({"run": str(run), "report": str(paths[0]), "figure": str(paths[1])})
     else:
-        print(f"{out / 'report.html'}\n{out / 'front.png'}")
+        say(*paths)
 
 
 def export(
     run: Directory,
-    to: Annotated[Path, typer.Option("--to", help="The directory to write to.")],
+    to: Annotated[Path, typer.Option("--to", help="Directory to write to.")],
     json: Json = False,
 ) -> None:
-    """Write the front as standalone models: for each one a Python file that needs only torch, and its weights."""
-    from star.export.front import export_front
+    """Export the Pareto front: a Python file that needs only torch for each model, and its weights."""
     from star.storage.run_directory import RunDirectory
 
-    notes = export_front(RunDirectory(run).open(), to)
-    for note in notes:
-        stderr().print(note, markup=False)
+    directory = RunDirectory(run).open()
+    from star.export.front import export_front  # which loads torch
+
+    notes = export_front(directory, to)
+    note(*notes)
     models = [str(to / str(row.id)) for row in front_rows(latest(run))]
     if json:
         print_json({"run": str(run), "to": str(to), "models": models, "notes": notes})
     else:
-        print(f"{len(models)} models in {to}; {to / 'README.md'} lists them")
+        say(f"{len(models)} models in {to}; {to / 'README.md'} lists them")
 
 
 def read_front(run: Path) -> tuple["RunPlan", list[FrontRow]]:
@@ -157,7 +193,7 @@ def latest(run: Path) -> Generation:
     directory = RunDirectory(run).open()
     generation = directory.latest_generation()
     for warning in directory.warnings:
-        stderr().print(f"note: {warning}", markup=False)
+        note(f"note: {warning}")
     if generation is None:
         raise UserError(f"{run} has no finished generation yet; `star status {run}` tells how far it is")
     return generation
@@ -169,13 +205,20 @@ def front_table(front: list[FrontRow], plan: "RunPlan") -> Table:
     measured = dict(front[0].objectives) if front else {}
     if front and (plan.is_priced_elsewhere or plan.limits):
         measured |= {name: value for name, value in front[0].costs.items() if name in ALWAYS}
-    columns = [*(column for column in HEADS if column in measured), *(measured.keys() - HEADS.keys())]
-    rows = table(">id", ">born", *(f">{HEADS.get(column, column)}" for column in columns), "operators, slot by slot")
+    columns = [
+        *(column for column in HEADS if column in measured),
+        *(column for column in measured if column not in HEADS),
+    ]
+    proxy = {"quality_bpb": f"bits/byte, proxy at {plan.settings.scale}"} if plan.is_priced_elsewhere else {}
+    heads = HEADS | proxy
+    rows = Table(
+        ">id", ">born", *(f">{printable(heads.get(column, column))}" for column in columns), "operators, slot by slot"
+    )
     for row in front:
         values = row.costs | row.objectives
         figures = [figure(column, values[column]) for column in columns]
         names = [name.partition(OWN)[0] + OWN * (OWN in name) for name in row.classes]
-        rows.add_row(str(row.id), str(row.generation), *figures, " ".join(names))
+        rows.add_row(row.id, row.generation, *figures, " ".join(names))
     return rows
 
 

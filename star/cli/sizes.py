@@ -10,20 +10,47 @@ MOST_TOKENS, MOST_SEQUENCES = 10**9, 10**6
 
 ScaleName = Annotated[
     str | None,
-    typer.Option("--scale", help="Sizes: nano, micro, 125m, 1b, a named model or a .toml file; by default its own."),
+    typer.Option(
+        "--scale",
+        help="Sizes to price at: nano, micro, 125m, 1b, a named model, or a .toml file with a table \\[scale].",
+        show_default="the architecture's own, or nano",
+    ),
 ]
 Context = Annotated[
     int | None,
-    typer.Option("--context", min=1, max=MOST_TOKENS, help="Tokens in the cache; the scale's length by default."),
+    typer.Option(
+        "--context",
+        min=1,
+        max=MOST_TOKENS,
+        help="Context length, in tokens, at which the cache, memory and FLOPs are priced.",
+        show_default="that of the scale",
+    ),
 ]
 Batch = Annotated[
-    int | None, typer.Option("--batch", min=1, max=MOST_SEQUENCES, help="Sequences decoded side by side; 1 by default.")
+    int | None,
+    typer.Option(
+        "--batch",
+        min=1,
+        max=MOST_SEQUENCES,
+        help="Batch size for decoding: sequences that each have a cache in memory.",
+        show_default="1, or that of the run",
+    ),
 ]
 Dtype = Annotated[
-    str | None, typer.Option("--dtype", help=f"Of weights and cache: {', '.join(DTYPE_BYTES)}; bf16 by default.")
+    str | None,
+    typer.Option(
+        "--dtype",
+        help=f"Number format of weights and cache: {', '.join(DTYPE_BYTES)}.",
+        show_default="bf16, or that of the run",
+    ),
 ]
 Window = Annotated[
     int | None,
-    typer.Option("--window", min=1, help="Tokens in the window of banded attention; the scale's by default."),
+    typer.Option(
+        "--window",
+        min=1,
+        help="Tokens that banded (sliding-window) attention looks at.",
+        show_default="that of the scale",
+    ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="One JSON value on standard output.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON value on standard output.")]

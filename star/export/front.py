@@ -48,7 +48,7 @@ def export_front(run: RunDirectory, out: Path) -> list[str]:
         _prepare(out, {str(one.id) for one in front})
         for individual in front:
             notes += _export(individual, run, plan, out / str(individual.id))
-        write_atomic(out / "README.md", _readme(run, front, columns, notes).encode())
+        write_atomic(out / "README.md", _readme(run, front, columns, notes).encode(errors="backslashreplace"))
     return notes
 
 

@@ -40,7 +40,7 @@ def export_model(spec: ModelSpec, weights: dict[str, np.ndarray], header: Export
 
     Each file appears whole or not at all. UserError if one cannot be written.
     """
-    write_atomic(out / "model.py", model_source(spec, header).encode())
+    write_atomic(out / "model.py", model_source(spec, header).encode(errors="backslashreplace"))
     stored = out / "model.safetensors"
     if weights:
         made_from = {"genome": to_text(header.genome), "hash": genome_hash(header.genome)}

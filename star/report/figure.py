@@ -59,11 +59,19 @@ def draw_front(history: History) -> bytes:
     return buffer.getvalue()
 
 
+def _drawable(text: str) -> str:
+    """Return a text with escapes in place of characters that the font lacks."""
+    from matplotlib import font_manager
+
+    font = font_manager.get_font(font_manager.findfont(font_manager.FontProperties()))
+    shown = (c if font.get_char_index(ord(c)) else c.encode("unicode_escape").decode() for c in visible(text))
+    return "".join(shown)
+
+
 def _title(history: History) -> str:
     count = len(history.front)
-    return (
-        f"{visible(history.name)}: front of generation {history.last.number}, {count} architecture{'s' * (count != 1)}"
-    )
+    number, name = history.last.number, _drawable(history.name)
+    return f"{name}: front of generation {number}, {count} architecture{'s' * (count != 1)}"
 
 
 def _draw(axes, panel: Panel) -> None:

@@ -270,7 +270,7 @@ WRONG = [  # a published model, what is changed in its file, what is said of tha
     ("mixtral-8x7b", '"softmax"', '"softmaks"', "scoring must be one of sigmoid, softmax, not 'softmaks'"),
     ("deepseek-v3-671b", "rope_head_dim = 64", "rope_head_dim = 63", "63 of 63 channels of a head would be rotated"),
     ("deepseek-v3-671b", "latent_dim = 512", "num_kv_heads = 8", "num_kv_heads means nothing to MLA"),
-    ("gemma-3-4b", "window = 1024", "window = -1", "window of [scale] must be a positive integer, or 0"),
+    ("gemma-3-4b", "window = 1024", "window = -1", "window of [scale] must be a positive integer, not -1"),
     ("gemma-3-4b", 'qk_norm = "head"', "window = -1", "window must be a number from 0 to 2,147,483,647, not -1"),
     ("gemma-3-4b", 'qk_norm = "head"', 'qk_norm = "heads"', "qk_norm must be one of head, all, not 'heads'"),
     ("mamba-2-2.7b", "d_state = 128", "num_groups = 7", "Mamba-2: num_groups 7 does not divide num_heads 80"),
@@ -303,7 +303,7 @@ def test_tables_that_need_sizes_say_so(tmp_path, table):
         catalogue.find_scale(_file(tmp_path, GOOD))
 
 
-SIZES = "[scale]\nslots = 2\nd_model = 64\nhead_dim = 16\nvocab_size = 100\nseq_len = 32\n"
+SIZES = "[scale]\nslots = 3\nd_model = 64\nhead_dim = 16\nvocab_size = 100\nseq_len = 32\n"
 
 
 def _at_its_scale(tmp_path, text, context=None):
@@ -348,7 +348,7 @@ def test_heads_of_a_state_space_fill_its_own_width(tmp_path):
 
 
 DECK = "12123,1211,1211,1211+11132,1241,1241+11142,1231,1231"
-OWN = f"{GOOD.replace('11111-91111-11111', f'{DECK}/11111-21111')}{SIZES}"
+OWN = f"{GOOD.replace('11111-91111-11111', f'{DECK}/11111-21111')}{SIZES.replace('slots = 3', 'slots = 2')}"
 
 
 def test_a_number_names_a_class_of_the_deck_of_the_file(tmp_path):
@@ -384,7 +384,7 @@ def test_a_window_longer_than_the_context_is_all_of_it(tmp_path):
     whole = _at_its_scale(tmp_path, text + "window = 32\n", 64)
     assert _at_its_scale(tmp_path, text + "window = 2_000\n", 64) == whole
     assert _at_its_scale(tmp_path, text + "[operators.SWA]\nwindow = 2_000\n", 64) == whole
-    assert _at_its_scale(tmp_path, text + "window = 0\n", 64).cache_bytes < whole.cache_bytes
+    assert _at_its_scale(tmp_path, text, 64).cache_bytes < whole.cache_bytes
 
 
 def test_slots_beyond_the_last_read_nothing():
@@ -458,7 +458,7 @@ def test_the_second_file_of_the_guide_has_the_price_that_it_says(tmp_path):
 def test_two_variants_of_one_class_are_those_of_siblings(tmp_path):
     shown = re.findall(r"```toml\n(.*?)```", GUIDE.read_text(), re.DOTALL)[2]
     genome, variants = shown.split("\n", 1)
-    texts = [GOOD.splitlines()[0], GOOD.splitlines()[1], genome, SIZES.replace("slots = 2", "slots = 8"), variants]
+    texts = [GOOD.splitlines()[0], GOOD.splitlines()[1], genome, SIZES.replace("slots = 3", "slots = 8"), variants]
     cost = _at_its_scale(tmp_path, "\n".join(texts))
     texts[2:] = [genome.replace("-4", "-3"), texts[3], variants.split("[operators.SA-4]")[0]]
     assert cost == _at_its_scale(tmp_path, "\n".join(texts))

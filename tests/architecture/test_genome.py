@@ -429,9 +429,9 @@ def test_mutations_of_a_class_reach_every_other_value_alike():
         (f"{GQA}/21111", "slot 1 .* class is 2, but must lie between 0 and 1"),
         ("/11111", "class 1 .* not five digits"),
         (f"{GQA}+/11111", "class 2 .* not five digits"),
-        (f"{GQA}+{SWIGLU},1/11111", "class 2 .* not five digits"),
-        (f"{GQA},1211,1211,1211,1211/11111", "class 1 .* not five digits"),
-        ("12123,1211,1214,12²4/11111", "class 1 .* not five digits"),
+        (f"{GQA}+{SWIGLU},1/11111", "class 2 .* not four digits"),
+        (f"{GQA},1211,1211,1211,1211/11111", "class 1 .* feature groups, but 6 are"),
+        ("12123,1211,1214,12²4/11111", "class 1 .* not four digits"),
         (f"3{GQA[1:]}/11111", "class 1 .* copies is 3, but must be one of 1, 2"),
         (
             f"{SWIGLU}+19123,1211,1211,1211/11111",
@@ -497,7 +497,7 @@ def test_repeated_slots_are_read_as_many_times():
     assert parse(f"{deck}/11111-3*(21111)") == parse(f"{deck}/11111-21111-21111-21111")
 
 
-@pytest.mark.parametrize("text", ["0*(11111)", "1000*(11111)", "2*11111", "2*(11111", "2*(2*(11111))", "2*()"])
+@pytest.mark.parametrize("text", ["0*(11111)", "1000*(11111)", "2*11111", "2*(11111", "2*()"])
 def test_wrong_repeats_are_refused(text):
-    with pytest.raises(UserError, match="times|five genes"):
+    with pytest.raises(UserError, match="times|slots that repeat|five genes"):
         parse(text)

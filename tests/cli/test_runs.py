@@ -85,13 +85,10 @@ def test_front_lists_the_front_best_quality_first(star, finished):
 def test_costs_have_readable_heads(finished):
     plan, (row, *_) = read_front(finished)
     row = replace(row, objectives={"quality_bpb": 2.0, "flops_per_token": 3e9, "cache_bytes": 5.0})
-    heads = [column.header for column in front_table([row], plan).columns]
+    heads = front_table([row], plan).heads
     assert heads[:-1] == ["id", "born", "bits/byte", "cache", "FLOP/token"]
-    heads = [
-        column.header
-        for column in front_table([row], plan_run(replace(plan.settings, target="1b", context=None))).columns
-    ]
-    assert heads[2:-1] == ["bits/byte", "params", "cache", "memory", "FLOP/token"]
+    heads = front_table([row], plan_run(replace(plan.settings, target="1b", context=None))).heads
+    assert heads[2:-1] == ["bits/byte, proxy at nano", "params", "cache", "memory", "FLOP/token"]
 
 
 def test_help_names_tables_of_files(star):
@@ -102,8 +99,8 @@ def test_the_share_of_failures_is_told_by_status(star, own):
     found = json.loads(star("status", own, "--json")[1])
     failed, trained = found["failures"]["diverged"], found["evaluations"]
     share = f"{failed / trained:.1%}"
-    line = f"failures            {failed} of {trained} ({share}): {failed} diverged ({share})"
-    assert line in star("status", own)[1].splitlines()
+    line = f"failures {failed} of {trained} ({share}): {failed} diverged ({share})"
+    assert line in [" ".join(line.split()) for line in star("status", own)[1].splitlines()]
 
 
 def test_operators_of_a_genomes_own_are_brief_in_the_table_and_whole_in_json(star, own):

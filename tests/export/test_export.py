@@ -272,6 +272,13 @@ def test_head_keeps_its_columns_and_tells_what_is_at_work():
     assert len({len(row) for row in rows}) == 1 and rows[0].index("attention") == top.index("class")
 
 
+def test_head_counts_slots_from_one():
+    genome = parse("11112-91111-11112")
+    head = model_source(ModelSpec(decode(genome), DIMS), header(genome)).split('"""')[1]
+    rows = [line.split() for line in head.splitlines() if re.match(r" +\d ", line)]
+    assert [(row[0], row[4:]) for row in rows] == [("1", []), ("2", []), ("3", ["1"])]
+
+
 def test_paths_cannot_break_the_head():
     genome = parse("91111")
     odd = ExportHeader(genome=genome, facts=(("corpus", 'C:\\new\\"""'),), context=1, dtype_bytes=2)

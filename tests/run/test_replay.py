@@ -48,7 +48,7 @@ def test_a_run_is_confirmed_and_nothing_is_written(star, recorded, config):
     arrivals = len(recorded.evaluations())
     same = {"run": str(recorded.path), "same": True, "asks": asks, "arrivals": arrivals, "generations": 3}
     assert json.loads(out) == same
-    line = f"{asks} asks, {arrivals} arrivals: 3 generations as recorded, byte for byte\n"
+    line = f"Replayed 3 generations ({asks} proposals): identical to the record.\n"
     assert star("replay", recorded.path) == (0, line, "")
     assert contents(recorded, *FOLDERS) == before
 
@@ -56,7 +56,7 @@ def test_a_run_is_confirmed_and_nothing_is_written(star, recorded, config):
 def test_a_run_that_is_going_on_is_confirmed_as_far_as_it_is(star, recorded):
     last = recorded.path / "generations" / "0002.parquet"
     last.unlink()
-    assert star("replay", recorded.path)[1].endswith("2 generations as recorded, byte for byte\n")
+    assert star("replay", recorded.path)[1].startswith("Replayed 2 generations (")
 
 
 @pytest.mark.parametrize("change", ["better", "lost", "torn"])
@@ -91,7 +91,9 @@ def test_one_proxy_comes_out_as_recorded(star, tmp_path, extra):
     for one in chosen:
         code, out, _ = star("replay", run.path, one.id, "--json")
         assert code == 0 and json.loads(out) == {"id": one.id, "hash": one.hash, "same": True}
-        assert f"quality_bpb {one.objectives['quality_bpb']!r}" in star("replay", run.path, one.id)[1]
+        told = star("replay", run.path, one.id)[1]
+        assert told.startswith(f"Trained individual {one.id} again: identical to the record (")
+        assert f"quality_bpb {one.objectives['quality_bpb']!r}" in told
     assert contents(run, *FOLDERS) == before
     value = one.objectives["quality_bpb"]
     rewrite(run, one.hash, objectives=run.evaluations()[one.hash].objectives | {"quality_bpb": value + 0.5})

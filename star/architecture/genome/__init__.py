@@ -1,7 +1,7 @@
 """Genomes: integers that spell an architecture, how they are written, decoded, repaired and varied."""
 
 from star.architecture.genome.alphabet import GENES, GENES_PER_SLOT, Gene
-from star.architecture.genome.codec import class_text, join, parse, split, to_text
+from star.architecture.genome.codec import class_text, fold_text, join, parse, split, to_text
 from star.architecture.genome.deck import CLASSES, DECK, DECKS, EMPTY, FEATURIZERS, PAPER, class_name
 from star.architecture.genome.decoding import canonical, decode, genome_hash
 from star.architecture.genome.operator import genes_of
@@ -26,6 +26,7 @@ __all__ = [
     "class_name",
     "class_text",
     "decode",
+    "fold_text",
     "genes_of",
     "genome_hash",
     "join",

@@ -7,8 +7,8 @@ A genome with a deck of its own begins with it and a slash: classes joined by pl
 is differential) and structure codes, then a word for each feature group. There the classes count from 1, as in
 `12123,1211,1211,1211+11142,1231,1231/11111-21111`.
 
-Slots in parentheses after a count and an asterisk, as in `3*(11111-91111)`, are read so many times; texts that are
-written do without.
+Slots in parentheses after a count and an asterisk, as in `3*(11111-91111)`, are read so many times, and what is in
+parentheses may hold such repeats; texts that are written do without.
 """
 
 import re
@@ -17,6 +17,7 @@ from functools import lru_cache
 
 from star.architecture.genome.alphabet import GENES, GENES_PER_SLOT
 from star.architecture.genome.operator import (
+    CODES,
     GENES_PER_CLASS,
     GENES_PER_GROUP,
     GENES_PER_OPERATOR,
@@ -29,12 +30,17 @@ from star.architecture.genome.operator import (
     is_differential,
     split_class,
 )
+from star.architecture.spec import MOST_SLOTS
+from star.architecture.structures import MEANINGS
 from star.errors import UserError
 from star.records import Genome
 
 MAX_CLASSES = 99
 MAX_REPEATS = 999
-REPEATED = re.compile(r"(\d{1,9})\*\(([^()*]*)\)")
+LONGEST_PATTERN = 64  # slots that are looked for as a repeat
+MOST_NESTED = 4  # repeats within repeats
+REPEATED = re.compile(r"(\d{1,9})\*\(([^()*]*)\)")  # the innermost of repeats
+COUNT_LAST = re.compile(r"\(([^()]*)\) ?[*x] ?(\d{1,9})")
 
 
 def split(genome: Genome) -> tuple[tuple[ClassGenes, ...], Genome]:
@@ -77,7 +83,7 @@ def parse(text: str) -> Genome:
     """The genome that a text spells. UserError names the slot or class, the gene, its value and its range."""
     deck, slash, backbone = text.strip().rpartition("/")
     classes = _parse_deck(deck) if slash else ()
-    words = REPEATED.sub(_repeat, backbone).split("-")
+    words = _expand(backbone).split("-")
     bounds = slot_bounds(len(words), len(classes))
     genome: list[int] = []
     for number, word in enumerate(words, start=1):
@@ -87,10 +93,44 @@ def parse(text: str) -> Genome:
     return join(classes, tuple(genome))
 
 
+def fold_text(text: str) -> str:
+    """The text of a genome, slots that repeat in parentheses after a count; `parse` reads both alike."""
+    deck, slash, backbone = text.rpartition("/")
+    words, parts, start = backbone.split("-"), [], 0
+    while start < len(words):
+        best = (0, 1, 1)  # slots saved, length, repeats
+        for length in range(1, min(LONGEST_PATTERN, (len(words) - start) // 2) + 1):
+            pattern, count = words[start : start + length], 1
+            while count < MAX_REPEATS and words[start + count * length :][:length] == pattern:
+                count += 1
+            best = max(best, ((count - 1) * length, -length, count))
+        saved, length, count = best[0], abs(best[1]), best[2]
+        slots = "-".join(words[start : start + length])
+        parts.append(f"{count}*({slots})" if saved else slots)
+        start += length * count
+    return f"{deck}{slash}{'-'.join(parts)}"
+
+
+def _expand(backbone: str) -> str:
+    """The words of all slots, without counts and parentheses."""
+    for _ in range(MOST_NESTED):
+        backbone = REPEATED.sub(_repeat, backbone)
+    if last := COUNT_LAST.search(backbone):
+        raise UserError(f"the genome has {last[0][:40]!r}: the count comes first, as in {last[2]}*({last[1][:40]})")
+    if REPEATED.search(backbone):
+        raise UserError(f"the genome nests more than {MOST_NESTED} repeats")
+    if odd := re.search(r"[()*]", backbone):
+        where = backbone[max(0, odd.start() - 20) : odd.start() + 20]
+        raise UserError(f"the genome has {odd[0]!r} in {where!r}: slots that repeat are written as in 3*(11111-91111)")
+    return backbone
+
+
 def _repeat(found: re.Match[str]) -> str:
-    count = int(found[1])
+    count, slots = int(found[1]), found[2].count("-") + 1
     if not 1 <= count <= MAX_REPEATS:
         raise UserError(f"the genome repeats {found[2][:40]!r} {count} times, not 1 to {MAX_REPEATS} times")
+    if count * slots > MOST_SLOTS:
+        raise UserError(f"the genome repeats {slots:,} slots {count} times, which is more than {MOST_SLOTS:,} slots")
     return "-".join([found[2]] * count)
 
 
@@ -117,8 +157,9 @@ def check_deck_size(num_classes: int) -> None:
 def _split_word(word: str, number: int) -> list[int]:
     parts = word.split(".") if "." in word else [word[:-4], *word[-4:]]
     if len(parts) != GENES_PER_SLOT or not _are_numbers(parts):
+        few = f" but {len(parts[0]) + 4}" if "." not in word and word.isdecimal() and len(word) < GENES_PER_SLOT else ""
         raise UserError(
-            f"slot {number} ({word[:40]!r}) of the genome is not five genes: write the digits of class, "
+            f"slot {number} ({word[:40]!r}) of the genome is not five genes{few}: write the digits of class, "
             "featurizer group, featurizer strategy, feature group and feature strategy, as in 21211"
         )
     return [_number(part) for part in parts]
@@ -140,15 +181,26 @@ def _parse_class(text: str, number: int) -> ClassGenes:
 @lru_cache(maxsize=65_536)
 def _read_class(text: str) -> ClassGenes:
     rows = [word.split(".") if "." in word else list(word) for word in text.split(",")]
-    lengths = [len(row) for row in rows]
     right = [GENES_PER_OPERATOR] + [GENES_PER_GROUP] * (len(rows) - 1)
-    if lengths != right or len(rows) > MAX_GROUPS + 1 or not all(map(_are_numbers, rows)):
-        raise UserError(
-            "it is not five digits (copies and structure codes) and four for each feature group, as in "
-            "12123,1211,1211,1211; a word with a number above 9 is written with dots, 7.2.16.0"
-        )
+    for i, (row, length) in enumerate(zip(rows, right, strict=True)):
+        if len(row) != length or not _are_numbers(row):
+            raise UserError(_explain_word(text.split(",")[i], row, is_first=i == 0))
+    if len(rows) > MAX_GROUPS + 1:
+        raise UserError(f"it has {len(rows) - 1} feature groups, but {MAX_GROUPS} are the most")
     (copies, *codes), *groups = [[_number(part) for part in row] for row in rows]
     return genes_of(build_liv("", codes, groups, is_differential(copies)))
+
+
+def _explain_word(word: str, genes: list[str], is_first: bool) -> str:
+    """Why a word of a class cannot be read, and how it is written."""
+    wanted = "five digits, the copies and four structure codes" if is_first else "four digits, those of a feature group"
+    if is_first and len(genes) == len(CODES) and _are_numbers(genes) and tuple(map(_number, genes)) in MEANINGS:
+        plain, differential = (("." if "." in word else "").join((copies, *genes)) for copies in "12")
+        return f"its first word {word!r} lacks the copies: write {plain}, or {differential} if it is differential"
+    return (
+        f"{word[:40]!r} is not {wanted}, as in 12123,1211,1211,1211; a word with a number above 9 is written with "
+        "dots, as in 7.2.16.0"
+    )
 
 
 def _are_numbers(parts: list[str]) -> bool:
