@@ -54,7 +54,7 @@ class _Share(NamedTuple):
     """
 
     params: int
-    idle: int
+    inactive: int
     flops: int
     elements: int
     next_elements: int
@@ -75,7 +75,7 @@ class _Row(NamedTuple):
 
     whole: _Share
     group_params: tuple[int, ...]
-    group_idle: tuple[int, ...]
+    group_inactive: tuple[int, ...]
     group_flops: tuple[int, ...]  # that sharing the feature saves
     entries: tuple[_Entry, ...]
 
@@ -89,7 +89,7 @@ def _row(liv: LivSpec, dims: Dimensions, tokens: int) -> _Row:
     copies = 2 if liv.differential else 1
     groups = {group.role: group for group in fitted.groups}
     made = [groups.get(group.role) for group in liv.groups]  # None: the scale does without it
-    kept = rules.keeps(fitted, dims)
+    kept = rules.cache_spec(fitted, dims)
     entries = [
         _Entry((g,), *[copies * kept_columns(group, dims)] * 2) for g, group in enumerate(made) if group is not None
     ]
@@ -97,17 +97,17 @@ def _row(liv: LivSpec, dims: Dimensions, tokens: int) -> _Row:
     entries += [_entry(one, roles, copies, dims, tokens) for one in kept if one.roles]
     own = [_entry(one, roles, copies, dims, tokens) for one in kept if not one.roles]
     params = tuple(copies * rules.group_params(fitted, group, dims) if group else 0 for group in made)
-    idle = tuple(copies * rules.idle_group_params(fitted, group, dims) if group else 0 for group in made)
+    inactive = tuple(copies * rules.inactive_group_params(fitted, group, dims) if group else 0 for group in made)
     flops = tuple(copies * rules.group_flops(fitted, group, dims, tokens) if group else 0 for group in made)
     saved = tuple(0 if role in rules.deferred else cost for role, cost in zip(roles, flops, strict=True))
     whole = _Share(
         params=sum(params) + copies * rules.params(fitted, dims) + norms,
-        idle=sum(idle) + copies * rules.idle_params(fitted, dims),
+        inactive=sum(inactive) + copies * rules.inactive_params(fitted, dims),
         flops=sum(flops) + copies * rules.flops(fitted, dims, tokens),
         elements=sum(one.elements for one in entries + own),
         next_elements=sum(one.next_elements for one in entries + own),
     )
-    return _Row(whole, params, idle, saved, tuple(entry for entry in entries if entry.next_elements))
+    return _Row(whole, params, inactive, saved, tuple(entry for entry in entries if entry.next_elements))
 
 
 def _entry(one: CacheEntry, roles: list[str], copies: int, dims: Dimensions, tokens: int) -> _Entry:
@@ -167,13 +167,13 @@ class _Pricer:
             if features.count(i) == weights.count(i) == len(features):
                 result.append(row.whole)
                 continue
-            params, idle, flops, elements, next_elements = row.whole
+            params, inactive, flops, elements, next_elements = row.whole
             for g, (producer, owner) in enumerate(zip(features, weights, strict=True)):
                 if producer != i:
                     flops -= row.group_flops[g]
                 if producer != i or owner != i:
                     params -= row.group_params[g]
-                    idle -= row.group_idle[g]
+                    inactive -= row.group_inactive[g]
             for number, entry in enumerate(row.entries):
                 makers = [features[g] for g in entry.groups]
                 key = (class_id, number, *makers)
@@ -182,7 +182,7 @@ class _Pricer:
                     elements -= entry.elements
                     next_elements -= entry.next_elements
                 kept.add(key)
-            result.append(_Share(params, idle, flops, elements, next_elements))
+            result.append(_Share(params, inactive, flops, elements, next_elements))
         return result
 
 
@@ -212,7 +212,7 @@ def price(slots: tuple[Slot, ...], dims: Dimensions, context: int | None = None,
     return Cost(
         params=params,
         embedding_params=outside.embedding_params,
-        active_params=params - total.idle,
+        active_params=params - total.inactive,
         cache_bytes=_bytes(total.elements, dtype_bytes),
         cache_bytes_per_token=_bytes(total.next_elements - total.elements, dtype_bytes),
         flops=flops,
@@ -230,7 +230,7 @@ def itemise(
             slot=i,
             name=slot.liv.name,
             params=share.params,
-            active_params=share.params - share.idle,
+            active_params=share.params - share.inactive,
             cache_bytes=_bytes(share.elements, dtype_bytes),
             flops_per_token=share.flops / tokens,
             shares_with=tuple(sorted({*slot.weights_from, *slot.features_from} - {i})),
@@ -271,7 +271,7 @@ def deploy(slots: tuple[Slot, ...], dims: Dimensions, context: int, batch: int, 
     for (_, liv, *_), share in zip(slots, _pricer(dims, context).layers(slots), strict=True):
         surplus, left = _decoding(liv, dims, context)
         flops += surplus
-        unread += share.idle * left ** (batch - 1)
+        unread += share.inactive * left ** (batch - 1)
     looked_up = cost.embedding_params - dims.vocab_size * dims.d_model
     cache = batch * cost.cache_bytes
     memory = memory_bytes(cost, batch, dtype_bytes)

@@ -18,7 +18,7 @@ from torch import nn
 from star.architecture.spec import Dimensions, ModelSpec, Style
 from star.model.operators.featurizer import linear
 from star.model.operators.liv import Differential, Liv
-from star.model.operators.memory import Memory
+from star.model.operators.memory import OperatorCache
 from star.model.ops.shapes import BS, BT, BTD, BTM
 
 
@@ -30,7 +30,7 @@ class Cache:
         position: how many it holds.
     """
 
-    def __init__(self, context: int, memories: list[tuple[Memory, ...]]) -> None:
+    def __init__(self, context: int, memories: list[tuple[OperatorCache, ...]]) -> None:
         self.context = context
         self.position = 0
         self.memories = memories
@@ -57,7 +57,7 @@ class Cache:
                 memory.begin(self.position)
         self.position += num_tokens
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         """Drop what only the pass that is over needed."""
         for slot in self.memories:
             for memory in slot:
@@ -98,13 +98,15 @@ class LanguageModel(nn.Module):
             self.norms.append(self.norms[first] if is_shared else Norm(style, dims.d_model))
         self.final_norm = Norm(style, dims.d_model) if style.final_norm else nn.Identity()
         self.layers = nn.ModuleList()
-        self.makers: list[dict[str, int]] = []  # per slot: role -> the slot that computes this feature
+        self.feature_slots: list[dict[str, int]] = []  # per slot: role -> the slot that computes this feature
         for i, slot in enumerate(spec.slots):
             make = Differential if slot.liv.differential else Liv
             owners = tuple(None if owner == i else self.layers[owner] for owner in slot.weights_from)
             self.layers.append(make(slot.liv, dims, owners, tuple(p != i for p in slot.features_from)))
-            self.makers.append({g.role: p for g, p in zip(slot.liv.groups, slot.features_from, strict=True)})
-        self.producers = {maker for i, makers in enumerate(self.makers) for maker in makers.values() if maker != i}
+            self.feature_slots.append({g.role: p for g, p in zip(slot.liv.groups, slot.features_from, strict=True)})
+        self.shared_slots = {
+            source for i, slots in enumerate(self.feature_slots) for source in slots.values() if source != i
+        }
         # N(1, 1) / sqrt(d): the mean gives every token a direction in common, which `look_back` reads.
         nn.init.normal_(self.embedding.weight, mean=dims.d_model**-0.5, std=dims.d_model**-0.5)
         self._add_options(dims)
@@ -133,19 +135,19 @@ class LanguageModel(nn.Module):
         x = self._embed(tokens, cache.position if cache else 0)
         if cache is not None:
             cache.advance(tokens.shape[1])
-        features, read, heard = {}, x, x
+        features, residual, layer_input = {}, x, x
         for i, layer in enumerate(self.layers):
             if self.rounds[i] == i:
-                read = x
+                residual = x
             if self.rounds[i] == i or not self.style.shared_norm:
-                heard = self._before(i, read)
-            shared = {role: features[maker][role] for role, maker in self.makers[i].items() if maker != i}
-            y, made = layer(heard, shared, cache.memories[i] if cache else None)
-            if i in self.producers:
-                features[i] = made
+                layer_input = self._before(i, residual)
+            shared = {role: features[source][role] for role, source in self.feature_slots[i].items() if source != i}
+            y, new_features = layer(layer_input, shared, cache.memories[i] if cache else None)
+            if i in self.shared_slots:
+                features[i] = new_features
             x = x + self._after(i, y)
         if cache is not None:
-            cache.settle()
+            cache.finish()
         return self._logits(self.final_norm(x))
 
     def _embed(self, tokens: BT, position: int) -> BTD:
@@ -187,12 +189,13 @@ class LanguageModel(nn.Module):
 
     def new_cache(self, context: int, batch_size: int = 1) -> Cache:
         """An empty cache for up to `context` tokens, of the parameters' type and device."""
-        first: dict[tuple[str, tuple[int, ...]], int] = {}  # (name, makers of its features) -> the slot that keeps it
-        memories: list[tuple[Memory, ...]] = []
+        # (name, slots that compute its features) -> the first slot with this tensor, which stores it
+        first: dict[tuple[str, tuple[int, ...]], int] = {}
+        memories: list[tuple[OperatorCache, ...]] = []
         for i, layer in enumerate(self.layers):
             keepers = {}
-            for name, one in layer.keeps(context).items():
-                key = name, tuple(self.makers[i][role] for role in one.roles)
+            for name, one in layer.cache_spec(context).items():
+                key = name, tuple(self.feature_slots[i][role] for role in one.roles)
                 if one.roles and first.setdefault(key, i) != i:
                     keepers[name] = memories[first[key]]
             memories.append(layer.new_memory(batch_size, context, keepers))

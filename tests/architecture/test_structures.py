@@ -176,9 +176,9 @@ def test_what_a_structure_tells_of_itself_is_sound(genes):
     rules, roles = rules_of(liv), {group.role for group in liv.groups}
     assert rules.shareable[0] in roles and len(rules.shareable) == 2
     assert rules.params(liv, DIMS) > 0
-    assert rules.idle_params(liv, DIMS) >= 0
+    assert rules.inactive_params(liv, DIMS) >= 0
     assert all(rules.group_params(liv, group, DIMS) > 0 for group in liv.groups)
-    for entry in rules.keeps(liv, DIMS):
+    for entry in rules.cache_spec(liv, DIMS):
         assert set(entry.roles) <= roles and entry.fixed + entry.growing > 0
         assert entry.growing or not entry.banded
 

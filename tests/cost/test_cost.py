@@ -133,9 +133,9 @@ def test_a_window_bounds_the_cache(class_id):
 
 def test_parameters_of_one_token_leave_the_other_experts_out():
     """MoE: 2 of 4 experts of three d x d; MoE-shared: 2 of 8 of half that; all else serves every token."""
-    for class_id, idle in ((33, 2 * 3 * 64**2), (34, 6 * 3 * 64 * 32)):
+    for class_id, inactive in ((33, 2 * 3 * 64**2), (34, 6 * 3 * 64 * 32)):
         cost = price(decode((class_id, 1, 1, 1, 1) * 3), SMALL)
-        assert cost.params - cost.active_params == 3 * idle
+        assert cost.params - cost.active_params == 3 * inactive
     for class_id in set(DECK) - {33, 34}:
         cost = price(decode((class_id, 1, 1, 1, 1)), SMALL)
         assert cost.active_params == cost.params
@@ -143,13 +143,13 @@ def test_parameters_of_one_token_leave_the_other_experts_out():
 
 def test_experts_that_slots_share_are_left_out_once():
     """Feature maps are shared, the experts' own output maps are not."""
-    for text, idle in (
+    for text, inactive in (
         ("331211-331211-331211-331211", 2 * 2 * 64**2 + 4 * 2 * 64**2),
         ("341214-341214-341214", 6 * 2 * 64 * 32 + 3 * 6 * 64 * 32),
         ("331112-331112", 2 * 3 * 64**2 + 2 * 2 * 64**2),
     ):
         cost = price(decode(parse(text)), SMALL)
-        assert cost.params - cost.active_params == idle
+        assert cost.params - cost.active_params == inactive
 
 
 def test_nothing_costs_the_embedding():

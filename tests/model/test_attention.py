@@ -197,8 +197,8 @@ def test_variants_start_by_looking_back_too(name):
     x = torch.full((1, 20, DIMS.d_model), 0.5**0.5)
     c, b = (feature(x, None) for feature in made.values())
     heads = c[:, :, : dims.num_heads * mixer.total].unflatten(2, (-1, mixer.total))
-    q = mixer.positions.turn(heads[..., mixer.total - mixer.turned :], 0)[0, -1]
-    k = mixer.prepare("B", b, 0).unflatten(2, (-1, mixer.turned))[0]
+    q = mixer.positions.turn(heads[..., mixer.total - mixer.rope_dim :], 0)[0, -1]
+    k = mixer.prepare("B", b, 0).unflatten(2, (-1, mixer.rope_dim))[0]
     k = k.repeat_interleave(len(q) // k.shape[1], dim=1)
     scores = mixer.scale * torch.einsum("hk,jhk->hj", q, k)
     assert scores.argmax(dim=1).tolist() == [19, 18, 17, 16]
@@ -409,7 +409,7 @@ def test_is_the_public_attention(name, dtype, atol):
 def expected_shapes(liv, dims, context):
     """What the rules say that decoding keeps, without the batch."""
     shapes = {}
-    for one in rules_of(liv).keeps(liv, dims):
+    for one in rules_of(liv).cache_spec(liv, dims):
         shapes[one.roles] = (min(context, dims.band) if one.banded else context, one.growing)
     for group in liv.groups:
         if kept_columns(group, dims):

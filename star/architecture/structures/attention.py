@@ -85,7 +85,7 @@ class AttentionRules(StructureRules):
         gains += dims.num_heads * value_head_dim(liv, dims) if liv.variant.out_norm else 0
         return self.out_params(liv, dims.num_heads * value_head_dim(liv, dims), dims) + relative + sinks + gains
 
-    def keeps(self, liv: LivSpec, dims: Dimensions) -> tuple[CacheEntry, ...]:
+    def cache_spec(self, liv: LivSpec, dims: Dimensions) -> tuple[CacheEntry, ...]:
         banded = liv.sparsity is Sparsity.BANDED
         return tuple(CacheEntry(role, growing=liv.group(role).width(dims), banded=banded) for role in "BV")
 
@@ -188,7 +188,7 @@ class LinearAttentionRules(AttentionRules):
     def params(self, liv: LivSpec, dims: Dimensions) -> int:
         return self.out_params(liv, dims.num_heads * dims.head_dim, dims)
 
-    def keeps(self, liv: LivSpec, dims: Dimensions) -> tuple[CacheEntry, ...]:
+    def cache_spec(self, liv: LivSpec, dims: Dimensions) -> tuple[CacheEntry, ...]:
         return (CacheEntry("BV", fixed=liv.group("V").width(dims) * (dims.head_dim + 1)),)
 
     def flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:

@@ -36,7 +36,7 @@ class ConvolutionRules(StructureRules):
     def params(self, liv: LivSpec, dims: Dimensions) -> int:
         return self.out_params(liv, liv.group("V").width(dims), dims)
 
-    def keeps(self, liv: LivSpec, dims: Dimensions) -> tuple[CacheEntry, ...]:
+    def cache_spec(self, liv: LivSpec, dims: Dimensions) -> tuple[CacheEntry, ...]:
         kernel = liv.group("K")
         if kernel.token_mixing is FeatureTokenMixing.IMPLICIT_TOEPLITZ:
             return (CacheEntry("BV", growing=liv.group("V").width(dims)),)

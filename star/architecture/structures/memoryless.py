@@ -135,11 +135,11 @@ class RoutedRules(MemorylessRules):
         bias = experts if liv.variant.selection_bias else 0
         return experts * self.out_params(liv, liv.group("C").width(dims), dims) + shared + gate + bias
 
-    def idle_group_params(self, liv: LivSpec, group: FeatureGroup, dims: Dimensions) -> int:
+    def inactive_group_params(self, liv: LivSpec, group: FeatureGroup, dims: Dimensions) -> int:
         router = liv.group("R")
         return (router.expansion - router.repeat) * feature_params(group, dims) if group.role in "CV" else 0
 
-    def idle_params(self, liv: LivSpec, dims: Dimensions) -> int:
+    def inactive_params(self, liv: LivSpec, dims: Dimensions) -> int:
         router = liv.group("R")
         return (router.expansion - router.repeat) * self.out_params(liv, liv.group("C").width(dims), dims)
 

@@ -70,7 +70,7 @@ class SelectiveScanRules(StructureRules):
         own = width * liv.group("B").width(dims) + 2 * width  # rates; skip, step bias
         return own + self.out_params(liv, width, dims)
 
-    def keeps(self, liv: LivSpec, dims: Dimensions) -> tuple[CacheEntry, ...]:
+    def cache_spec(self, liv: LivSpec, dims: Dimensions) -> tuple[CacheEntry, ...]:
         return (CacheEntry("", fixed=liv.group("V").width(dims) * liv.group("B").width(dims)),)
 
     def flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:
@@ -118,7 +118,7 @@ class StateSpaceRules(SelectiveScanRules):
         own = 3 * liv.group("A").width(dims) + gain  # rate, step bias, skip of each head
         return own + self.out_params(liv, width, dims)
 
-    def keeps(self, liv: LivSpec, dims: Dimensions) -> tuple[CacheEntry, ...]:
+    def cache_spec(self, liv: LivSpec, dims: Dimensions) -> tuple[CacheEntry, ...]:
         states = liv.group("B").width(dims) // (liv.variant.num_groups or 1)
         return (CacheEntry("", fixed=liv.group("V").width(dims) * states),)
 
@@ -159,7 +159,7 @@ class GatedLinearRules(StructureRules):
         own = liv.group("A").width(dims) + value_head_dim(liv, dims)  # bias of the decay; gain of the norm
         return own + self.out_params(liv, liv.group("V").width(dims), dims)
 
-    def keeps(self, liv: LivSpec, dims: Dimensions) -> tuple[CacheEntry, ...]:
+    def cache_spec(self, liv: LivSpec, dims: Dimensions) -> tuple[CacheEntry, ...]:
         return (CacheEntry("", fixed=liv.group("V").width(dims) * dims.head_dim),)
 
     def flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:
@@ -236,7 +236,7 @@ class GatedRecurrenceRules(StructureRules):
         width = liv.group("V").width(dims)
         return 3 * width + self.out_params(liv, width, dims)  # rate, biases of the two gates; output
 
-    def keeps(self, liv: LivSpec, dims: Dimensions) -> tuple[CacheEntry, ...]:
+    def cache_spec(self, liv: LivSpec, dims: Dimensions) -> tuple[CacheEntry, ...]:
         return (CacheEntry("", fixed=liv.group("V").width(dims)),)
 
     def flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:

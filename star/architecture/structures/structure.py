@@ -145,15 +145,15 @@ class StructureRules:
         """Parameters of the structure itself and of the map back to the residual stream."""
         raise NotImplementedError
 
-    def idle_group_params(self, liv: LivSpec, group: FeatureGroup, dims: Dimensions) -> int:
+    def inactive_group_params(self, liv: LivSpec, group: FeatureGroup, dims: Dimensions) -> int:
         """Of the parameters that make a feature group, those that one token does not go through."""
         return 0
 
-    def idle_params(self, liv: LivSpec, dims: Dimensions) -> int:
+    def inactive_params(self, liv: LivSpec, dims: Dimensions) -> int:
         """Of the others, those that one token does not go through."""
         return 0
 
-    def keeps(self, liv: LivSpec, dims: Dimensions) -> tuple[CacheEntry, ...]:
+    def cache_spec(self, liv: LivSpec, dims: Dimensions) -> tuple[CacheEntry, ...]:
         """What the structure keeps between two tokens, short kernels of features apart."""
         return ()
 

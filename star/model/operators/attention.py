@@ -22,7 +22,7 @@ from torch import nn
 from star.architecture.codes import FeatureChannelMixing, Sparsity
 from star.architecture.spec import Dimensions, LivSpec, Style
 from star.architecture.structures.attention import gate_width, value_head_dim
-from star.model.operators.memory import Kept, Memory
+from star.model.operators.memory import CacheTensor, OperatorCache
 from star.model.operators.mixer import Mixer
 from star.model.operators.positions import added_scores_naive, make_positions, score_scale
 from star.model.ops.positions import distances
@@ -48,7 +48,7 @@ class Attention(Mixer):
     """Softmax attention over features C (B, T, H K), B (B, T, G K) and V (B, T, G V).
 
     Attributes:
-        turned: channels of a head that tell positions.
+        rope_dim: channels of a head that tell positions.
         total: channels of a head that are scored.
     """
 
@@ -58,9 +58,9 @@ class Attention(Mixer):
         self.value_head_dim = value_head_dim(liv, dims)
         self.queries = dims.num_heads * dims.head_dim
         self.width = dims.num_heads * self.value_head_dim
-        self.turned, self.total = self.count_channels(liv, dims)
+        self.rope_dim, self.total = self.count_channels(liv, dims)
         self.scale = score_scale(liv, self.total)
-        self.positions = make_positions(liv, dims, self.turned, self.scale)
+        self.positions = make_positions(liv, dims, self.rope_dim, self.scale)
         gate = gate_width(liv, dims)
         self.gate_repeat = self.width // gate if gate else 0  # channels that each number of the gate serves
         self.norm = nn.RMSNorm(self.width, eps=dims.style.norm_eps) if liv.variant.out_norm else None
@@ -76,10 +76,10 @@ class Attention(Mixer):
         """Channels of a head that tell positions, and that are scored."""
         return dims.head_dim, dims.head_dim
 
-    def start(self, made: dict[str, nn.Module]) -> None:
+    def start(self, features: dict[str, nn.Module]) -> None:
         for role, stride in (("C", 1), ("B", 0)):
-            if role in made and role in self.looks_back:
-                heads = made[role].channels.weight.detach()[: self.queries].unflatten(0, (-1, self.head_dim))
+            if role in features and role in self.looks_back:
+                heads = features[role].channels.weight.detach()[: self.queries].unflatten(0, (-1, self.head_dim))
                 self.look_back(heads, stride)
 
     def look_back(self, maps: torch.Tensor, stride: int) -> None:
@@ -93,13 +93,13 @@ class Attention(Mixer):
     def prepare(self, role: str, feature: BTE, position: int) -> BTE:
         if role != "B":
             return feature
-        return self.positions.turn(feature.unflatten(2, (-1, self.turned)), position).flatten(2)
+        return self.positions.turn(feature.unflatten(2, (-1, self.rope_dim)), position).flatten(2)
 
-    def keeps(self, context: int) -> dict[str, Kept]:
+    def cache_spec(self, context: int) -> dict[str, CacheTensor]:
         length = min(context, self.window or context)
-        return {role: Kept((length, width), role) for role, width in self.kept_widths.items()}
+        return {role: CacheTensor((length, width), role) for role, width in self.kept_widths.items()}
 
-    def forward(self, *, c: BTD, b: torch.Tensor, v: torch.Tensor, memory: Memory | None = None) -> BTE:
+    def forward(self, *, c: BTD, b: torch.Tensor, v: torch.Tensor, memory: OperatorCache | None = None) -> BTE:
         if memory is not None:
             b, v = memory.extend("B", b), memory.extend("V", v)
         q = c[:, :, : self.queries].unflatten(2, (-1, self.head_dim))  # (B, T, heads, K)
@@ -209,7 +209,7 @@ def look_back(maps: torch.Tensor, stride: int, stretch: float = 1.0, theta: floa
     looks h tokens back before training. Scores are divided by `stretch` sqrt(K).
 
     The channels of a token have a mean in common (that of the embedding). Its image is (1, .., 1, 0, .., 0) in every
-    key and the same turned by -h positions in the queries of head h, so that rotation makes their product
+    key and the same rotated by -h positions in the queries of head h, so that rotation makes their product
     FOCUS sum_k cos((i - j - h) rate_k) / (K / 2), largest at distance h. Attention that has to find positions by
     itself learns nothing but unigrams for most of a short proxy.
     """

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from star.architecture.codes import FeatureTokenMixing, Nonlinearity
 from star.architecture.spec import Dimensions, LivSpec
-from star.model.operators.memory import Kept, Memory, count_columns
+from star.model.operators.memory import CacheTensor, OperatorCache, count_columns
 from star.model.operators.mixer import Mixer
 from star.model.ops.convolution import convolution_naive, long_convolution, short_convolution
 from star.model.ops.shapes import BTD, WD
@@ -31,14 +31,14 @@ class GatedConvolution(Mixer):
         if kernel.token_mixing is FeatureTokenMixing.TOEPLITZ:
             self.taps, self.columns = kernel.expansion, count_columns(kernel.expansion, liv.variant.kept_taps)
 
-    def keeps(self, context: int) -> dict[str, Kept]:
-        return {"gated input": Kept((self.columns or context, self.width), "BV")}
+    def cache_spec(self, context: int) -> dict[str, CacheTensor]:
+        return {"gated input": CacheTensor((self.columns or context, self.width), "BV")}
 
-    def forward(self, *, c: BTD, b: BTD, v: BTD, k: WD, memory: Memory | None = None) -> BTD:
+    def forward(self, *, c: BTD, b: BTD, v: BTD, k: WD, memory: OperatorCache | None = None) -> BTD:
         y = self.convolve(b * v, k, memory)
         return (c if self.gate is None else self.gate(c)) * y
 
-    def convolve(self, u: BTD, kernel: WD, memory: Memory | None) -> BTD:
+    def convolve(self, u: BTD, kernel: WD, memory: OperatorCache | None) -> BTD:
         """The convolution of the present tokens, with what is remembered before them."""
         num_tokens = u.shape[1]
         if self.taps:

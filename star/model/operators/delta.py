@@ -17,7 +17,7 @@ from torch import nn
 
 from star.architecture.spec import Dimensions, LivSpec
 from star.model.operators.featurizer import NORM_EPS
-from star.model.operators.memory import Kept, Memory, start_state
+from star.model.operators.memory import CacheTensor, OperatorCache, start_state
 from star.model.operators.mixer import Mixer
 from star.model.operators.recurrence import STEP_RANGE
 from star.model.operators.state_space import RATE_RANGE
@@ -42,11 +42,11 @@ class DeltaRule(Mixer):
         self.step_bias = nn.Parameter(steps + torch.log(-torch.expm1(-steps)))  # softplus of it is `steps`
         self.norm = nn.RMSNorm(self.value_head_dim, eps=dims.style.norm_eps)
 
-    def keeps(self, context: int) -> dict[str, Kept]:
-        return {"state": Kept((self.num_heads, self.head_dim, self.value_head_dim))}
+    def cache_spec(self, context: int) -> dict[str, CacheTensor]:
+        return {"state": CacheTensor((self.num_heads, self.head_dim, self.value_head_dim))}
 
     def forward(
-        self, *, c: BTE, b: BTE, v: BTD, a: BTH, w: BTH, z: BTD | None = None, memory: Memory | None = None
+        self, *, c: BTE, b: BTE, v: BTD, a: BTH, w: BTH, z: BTD | None = None, memory: OperatorCache | None = None
     ) -> BTD:
         q, k = (x.unflatten(2, (-1, self.head_dim)) for x in (c, b))
         v = v.unflatten(2, (self.num_heads, -1))

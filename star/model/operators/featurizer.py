@@ -26,7 +26,7 @@ from star.architecture.codes import (
 from star.architecture.spec import Dimensions, FeatureGroup, LivSpec
 from star.architecture.structures.feature import map_rank
 from star.errors import UserError
-from star.model.operators.memory import Kept, Memory, count_columns
+from star.model.operators.memory import CacheTensor, OperatorCache, count_columns
 from star.model.ops.convolution import short_convolution
 from star.model.ops.shapes import BTD, BTE
 
@@ -55,11 +55,11 @@ class Feature(nn.Module):
             self.kernel_bias = nn.Parameter(torch.zeros(width))
         self.is_activated = group.token_mixing is FeatureTokenMixing.ACTIVATED_TOEPLITZ
 
-    def keeps(self) -> dict[str, Kept]:
+    def cache_spec(self) -> dict[str, CacheTensor]:
         """The columns of its kernel."""
-        return {} if self.kernel is None else {self.name: Kept((self.columns, self.kernel.shape[1]))}
+        return {} if self.kernel is None else {self.name: CacheTensor((self.columns, self.kernel.shape[1]))}
 
-    def forward(self, x: BTD, memory: Memory | None) -> BTE:
+    def forward(self, x: BTD, memory: OperatorCache | None) -> BTE:
         y = self.channels(x)
         if self.kernel is not None:
             columns = y if memory is None else memory.slide(self.name, y, len(self.kernel))
@@ -94,11 +94,11 @@ class ExpertFeature(nn.Module):
         self.weight = nn.Parameter(torch.randn(shape) * dims.d_model**-0.5)
         self.bias = nn.Parameter(torch.zeros(shape[:2])) if group.bias else None
 
-    def keeps(self) -> dict[str, Kept]:
+    def cache_spec(self) -> dict[str, CacheTensor]:
         """Nothing."""
         return {}
 
-    def forward(self, x: BTD, memory: Memory | None) -> DeferredFeature:
+    def forward(self, x: BTD, memory: OperatorCache | None) -> DeferredFeature:
         return DeferredFeature(x, self.weight, self.bias)
 
 
@@ -109,11 +109,11 @@ class ExplicitKernel(nn.Module):
         super().__init__()
         self.kernel = short_kernel(group.expansion, group.channels or dims.d_model)
 
-    def keeps(self) -> dict[str, Kept]:
+    def cache_spec(self) -> dict[str, CacheTensor]:
         """Nothing."""
         return {}
 
-    def forward(self, x: BTD, memory: Memory | None) -> torch.Tensor:
+    def forward(self, x: BTD, memory: OperatorCache | None) -> torch.Tensor:
         return self.kernel
 
 
@@ -131,11 +131,11 @@ class ImplicitKernel(nn.Module):
         self.hidden = linear(2 * IMPLICIT_FREQUENCIES + 1, IMPLICIT_HIDDEN, bias=True)
         self.out = linear(IMPLICIT_HIDDEN, group.channels or dims.d_model, bias=True)
 
-    def keeps(self) -> dict[str, Kept]:
+    def cache_spec(self) -> dict[str, CacheTensor]:
         """Nothing."""
         return {}
 
-    def forward(self, x: BTD, memory: Memory | None) -> torch.Tensor:
+    def forward(self, x: BTD, memory: OperatorCache | None) -> torch.Tensor:
         num_tokens = x.shape[1] + (memory.position if memory else 0)
         # Half precision cannot tell positions apart.
         dtype = self.out.weight.dtype

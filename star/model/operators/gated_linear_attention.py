@@ -12,7 +12,7 @@ from torch import nn
 
 from star.architecture.spec import Dimensions, LivSpec
 from star.model.operators.featurizer import NORM_EPS
-from star.model.operators.memory import Kept, Memory, start_state
+from star.model.operators.memory import CacheTensor, OperatorCache, start_state
 from star.model.operators.mixer import Mixer
 from star.model.ops.linear_attention import linear_attention, linear_attention_naive
 from star.model.ops.shapes import BTD, BTE, E, V
@@ -32,10 +32,12 @@ class GatedLinearAttention(Mixer):
         self.decay_bias = nn.Parameter(torch.zeros(liv.group("A").width(dims)))
         self.norm = nn.RMSNorm(self.value_head_dim, eps=dims.style.norm_eps)
 
-    def keeps(self, context: int) -> dict[str, Kept]:
-        return {"state": Kept((self.num_heads, self.head_dim, self.value_head_dim))}
+    def cache_spec(self, context: int) -> dict[str, CacheTensor]:
+        return {"state": CacheTensor((self.num_heads, self.head_dim, self.value_head_dim))}
 
-    def forward(self, *, c: BTE, b: BTE, v: BTD, a: BTE, z: BTD | None = None, memory: Memory | None = None) -> BTD:
+    def forward(
+        self, *, c: BTE, b: BTE, v: BTD, a: BTE, z: BTD | None = None, memory: OperatorCache | None = None
+    ) -> BTD:
         log_decay = F.logsigmoid(a + self.decay_bias) / TEMPERATURE
         q, k, v, log_decay = (x.unflatten(2, (self.num_heads, -1)) for x in (c, b, v, log_decay))
         start = start_state(memory, v, self.num_heads, self.head_dim, self.value_head_dim)

@@ -13,7 +13,7 @@ from torch import nn
 
 from star.architecture.spec import Dimensions, LivSpec
 from star.model.operators.convolution import GATES
-from star.model.operators.memory import Kept, Memory
+from star.model.operators.memory import CacheTensor, OperatorCache
 from star.model.operators.mixer import Mixer
 from star.model.ops.gated_recurrence import RATE_SCALE, gated_recurrence, gated_recurrence_naive
 from star.model.ops.shapes import BTD, D
@@ -33,10 +33,10 @@ class GatedRecurrence(Mixer):
         self.input_bias = nn.Parameter(torch.zeros(self.width))
         self.decay_bias = nn.Parameter(torch.zeros(self.width))
 
-    def keeps(self, context: int) -> dict[str, Kept]:
-        return {"state": Kept((self.width,))}
+    def cache_spec(self, context: int) -> dict[str, CacheTensor]:
+        return {"state": CacheTensor((self.width,))}
 
-    def forward(self, *, c: BTD, b: BTD, v: BTD, a: BTD, memory: Memory | None = None) -> BTD:
+    def forward(self, *, c: BTD, b: BTD, v: BTD, a: BTD, memory: OperatorCache | None = None) -> BTD:
         start = memory.state("state") if memory is not None and memory.position else None
         h, last = gated_recurrence(v, b + self.input_bias, a + self.decay_bias, self.rate, start)
         if memory is not None:

@@ -16,7 +16,7 @@ from star.architecture.spec import Dimensions, LivSpec
 from star.architecture.structures.attention import rope_head_dim
 from star.model.operators.attention import Attention, attend
 from star.model.operators.featurizer import linear
-from star.model.operators.memory import Memory
+from star.model.operators.memory import OperatorCache
 from star.model.operators.positions import added_scores_naive
 from star.model.ops.shapes import BTE, BTHK
 
@@ -30,43 +30,43 @@ class LatentAttention(Attention):
         self.up_value = linear(self.kept_widths["V"], self.width)
 
     def count_channels(self, liv: LivSpec, dims: Dimensions) -> tuple[int, int]:
-        turned = rope_head_dim(liv, dims)
-        return turned, dims.head_dim + turned
+        rope_dim = rope_head_dim(liv, dims)
+        return rope_dim, dims.head_dim + rope_dim
 
-    def start(self, made: dict[str, nn.Module]) -> None:
+    def start(self, features: dict[str, nn.Module]) -> None:
         """Let the rotary part of each head look back, as ordinary attention does."""
-        if "C" in made and "C" in self.looks_back:
-            heads = made["C"].channels.weight.detach().unflatten(0, (-1, self.total))
+        if "C" in features and "C" in self.looks_back:
+            heads = features["C"].channels.weight.detach().unflatten(0, (-1, self.total))
             self.look_back(heads[:, self.head_dim :], 1)
-        if "B" in made and "B" in self.looks_back:
-            self.look_back(made["B"].channels.weight.detach()[None], 0)
+        if "B" in features and "B" in self.looks_back:
+            self.look_back(features["B"].channels.weight.detach()[None], 0)
 
-    def forward(self, *, c: BTE, b: torch.Tensor, v: torch.Tensor, memory: Memory | None = None) -> torch.Tensor:
-        plain, turned = c.unflatten(2, (-1, self.total)).split((self.head_dim, self.turned), dim=3)
-        turned = self.positions.turn(turned, memory.position if memory else 0)  # (B, T, H, P)
+    def forward(self, *, c: BTE, b: torch.Tensor, v: torch.Tensor, memory: OperatorCache | None = None) -> torch.Tensor:
+        plain, q_rope = c.unflatten(2, (-1, self.total)).split((self.head_dim, self.rope_dim), dim=3)
+        q_rope = self.positions.turn(q_rope, memory.position if memory else 0)  # (B, T, H, P)
         if memory is not None:
             b, v = memory.extend("B", b), memory.extend("V", v)
         attend_latent = self.expanded if memory is None or c.shape[1] > 1 else self.absorbed
-        return attend_latent(plain, turned, b, v).flatten(2)
+        return attend_latent(plain, q_rope, b, v).flatten(2)
 
-    def expanded(self, plain: BTHK, turned: torch.Tensor, b: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    def expanded(self, plain: BTHK, q_rope: torch.Tensor, b: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """Attention with the keys and values of every head."""
         keys = self.up_key(v).unflatten(2, (-1, self.head_dim))
         values = self.up_value(v).unflatten(2, (-1, self.value_head_dim))
         k = torch.cat((keys, b[:, :, None].expand(-1, -1, keys.shape[2], -1)), dim=3)
-        q = torch.cat((plain, turned), dim=3)
+        q = torch.cat((plain, q_rope), dim=3)
         return attend(q, k, values, self.scoring())
 
-    def absorbed(self, plain: BTHK, turned: torch.Tensor, b: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    def absorbed(self, plain: BTHK, q_rope: torch.Tensor, b: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """The same for one query. As Q . W_K V = (W_K^T Q) . V, and W_V may stand before the sum, the latents serve as
         keys and values, and what is remembered need not be expanded anew for every token."""
         if self.window:
             b, v = b[:, -self.window :], v[:, -self.window :]
         w_key = self.up_key.weight.unflatten(0, (-1, self.head_dim))
         w_value = self.up_value.weight.unflatten(0, (-1, self.value_head_dim))
-        q = torch.cat((torch.einsum("bthk,hkr->bthr", plain, w_key), turned), dim=3)
+        q = torch.cat((torch.einsum("bthk,hkr->bthr", plain, w_key), q_rope), dim=3)
         k = torch.cat((v, b), dim=2)
-        added = self.positions.scores(turned, k.shape[1])
+        added = self.positions.scores(q_rope, k.shape[1])
         # The heads of the one token take the place of the queries of one head, so that no head has keys of its own.
         mask = None if added is None else added.transpose(-3, -2)
         mixed = F.scaled_dot_product_attention(q, k[:, None], v[:, None], attn_mask=mask, scale=self.scale)
@@ -75,16 +75,16 @@ class LatentAttention(Attention):
 
 def latent_attention_naive(mixer: LatentAttention, c: BTE, b: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     """The same from unrotated B, one query after another."""
-    plain, turned = c.unflatten(2, (-1, mixer.total)).split((mixer.head_dim, mixer.turned), dim=3)
-    turned, b = mixer.positions.turn(turned, 0), mixer.positions.turn(b[:, :, None], 0)[:, :, 0]
+    plain, q_rope = c.unflatten(2, (-1, mixer.total)).split((mixer.head_dim, mixer.rope_dim), dim=3)
+    q_rope, b = mixer.positions.turn(q_rope, 0), mixer.positions.turn(b[:, :, None], 0)[:, :, 0]
     y = []
     for i in range(c.shape[1]):
         near = slice(max(0, i + 1 - (mixer.window or i + 1)), i + 1)
         keys = (v[:, near] @ mixer.up_key.weight.T).unflatten(2, (-1, mixer.head_dim))
         values = (v[:, near] @ mixer.up_value.weight.T).unflatten(2, (-1, mixer.value_head_dim))
         scores = torch.einsum("bhk,bjhk->bhj", plain[:, i], keys)
-        scores = mixer.scale * (scores + torch.einsum("bhk,bjk->bhj", turned[:, i], b[:, near]))
+        scores = mixer.scale * (scores + torch.einsum("bhk,bjk->bhj", q_rope[:, i], b[:, near]))
         for head in range(scores.shape[1]):
-            scores[:, head] += added_scores_naive(mixer.positions, turned[:, i], head, scores.shape[2])
+            scores[:, head] += added_scores_naive(mixer.positions, q_rope[:, i], head, scores.shape[2])
         y.append(torch.einsum("bhj,bjhk->bhk", scores.softmax(dim=2), values).flatten(1))
     return torch.stack(y, dim=1)

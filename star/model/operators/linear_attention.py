@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from star.architecture.spec import Dimensions, LivSpec
-from star.model.operators.memory import Kept, Memory, start_state
+from star.model.operators.memory import CacheTensor, OperatorCache, start_state
 from star.model.operators.mixer import Mixer
 from star.model.ops.linear_attention import linear_attention
 from star.model.ops.shapes import BTD, BTE
@@ -26,10 +26,10 @@ class LinearAttention(Mixer):
         self.width = dims.num_heads * dims.head_dim
         self.num_kept = liv.group("V").width(dims) // dims.head_dim
 
-    def keeps(self, context: int) -> dict[str, Kept]:
-        return {"state": Kept((self.num_kept, self.head_dim, self.head_dim + 1), "BV")}
+    def cache_spec(self, context: int) -> dict[str, CacheTensor]:
+        return {"state": CacheTensor((self.num_kept, self.head_dim, self.head_dim + 1), "BV")}
 
-    def forward(self, *, c: BTD, b: BTE, v: BTE, memory: Memory | None = None) -> BTD:
+    def forward(self, *, c: BTD, b: BTE, v: BTE, memory: OperatorCache | None = None) -> BTD:
         q, k, v = (x.unflatten(2, (-1, self.head_dim)) for x in (c, b, v))
         repeat = q.shape[2] // self.num_kept
         v = F.pad(v, (0, 1), value=1.0)  # the last column sums the weights

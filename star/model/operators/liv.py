@@ -22,7 +22,7 @@ from star.model.operators.gated_recurrence import GatedRecurrence
 from star.model.operators.late_norm import LateNormAttention
 from star.model.operators.latent_attention import LatentAttention
 from star.model.operators.linear_attention import LinearAttention
-from star.model.operators.memory import Kept, Memory
+from star.model.operators.memory import CacheTensor, OperatorCache
 from star.model.operators.memoryless import Memoryless, TunedMemoryless
 from star.model.operators.recurrence import Recurrence
 from star.model.operators.routed import Routed, TunedRouted
@@ -55,7 +55,7 @@ class Liv(nn.Module):
         liv: its codes.
         dims: its sizes.
         owners: per feature group, the operator whose weights make it (featurizer sharing), itself if None.
-        reused: per feature group, whether the feature comes ready-made from an earlier slot (feature sharing).
+        reused: per feature group, whether the feature comes ready-new_features from an earlier slot (feature sharing).
     """
 
     def __init__(
@@ -64,22 +64,22 @@ class Liv(nn.Module):
         super().__init__()
         dims = dims.of(liv)
         self.sources = {group.role: group.source for group in liv.groups if group.source}
-        # What is made from a feature comes after it.
+        # A feature computed from another one comes after it.
         self.order = sorted((group.role for group in liv.groups), key=lambda role: role in self.sources)
         self.featurizer = nn.ModuleDict()
-        made = {}
+        new_features = {}
         for group, owner, ready in zip(liv.groups, owners, reused, strict=True):
             if owner and not ready:
                 self.featurizer[group.role] = owner.featurizer[group.role]
             elif not ready:
-                self.featurizer[group.role] = made[group.role] = make_feature(group, dims, liv)
+                self.featurizer[group.role] = new_features[group.role] = make_feature(group, dims, liv)
         keys = (liv.structure, liv.nonlinearity), liv.variant.qk_norm_place, liv.structure
         self.mixer = next(MIXERS[key] for key in keys if key in MIXERS)(liv, dims)
-        self.mixer.start(made)
+        self.mixer.start(new_features)
         self.out = self.mixer.make_out(dims, liv.variant.out_bias)
 
     def forward(
-        self, x: BTD, shared: dict[str, Any], memory: tuple[Memory, ...] | None = None
+        self, x: BTD, shared: dict[str, Any], memory: tuple[OperatorCache, ...] | None = None
     ) -> tuple[BTD, dict[str, Any]]:
         """Output, and the features for later slots to reuse; `shared` holds those that this one reuses. With a
         memory, x continues the tokens that it remembers."""
@@ -89,27 +89,29 @@ class Liv(nn.Module):
             features[role] = shared[role] if role in shared else self._make(role, x, features, own)
         return self.out(self.mixer(**{role.lower(): one for role, one in features.items()}, memory=own)), features
 
-    def _make(self, role: str, x: BTD, features: dict[str, Any], memory: Memory | None) -> Any:
+    def _make(self, role: str, x: BTD, features: dict[str, Any], memory: OperatorCache | None) -> Any:
         source = self.sources.get(role)
         feature = self.featurizer[role](features[source] if source else x, memory)
         return self.mixer.prepare(role, feature, memory.position if memory else 0)
 
-    def keeps(self, context: int) -> dict[str, Kept]:
+    def cache_spec(self, context: int) -> dict[str, CacheTensor]:
         """What decoding up to `context` tokens keeps, by name."""
-        kept = self.mixer.keeps(context)
+        kept = self.mixer.cache_spec(context)
         for feature in self.featurizer.values():
-            kept |= feature.keeps()
+            kept |= feature.cache_spec()
         return kept
 
-    def new_memory(self, batch_size: int, context: int, keepers: dict[str, tuple[Memory, ...]]) -> tuple[Memory, ...]:
+    def new_memory(
+        self, batch_size: int, context: int, keepers: dict[str, tuple[OperatorCache, ...]]
+    ) -> tuple[OperatorCache, ...]:
         """An empty memory, without the tensors that earlier slots keep: `keepers` has their memories."""
         weight = next(self.parameters())
         tensors = {
             name: torch.zeros(batch_size, *one.shape, device=weight.device, dtype=weight.dtype)
-            for name, one in self.keeps(context).items()
+            for name, one in self.cache_spec(context).items()
             if name not in keepers
         }
-        return (Memory(tensors, {name: memory[0] for name, memory in keepers.items()}),)
+        return (OperatorCache(tensors, {name: memory[0] for name, memory in keepers.items()}),)
 
 
 class Differential(nn.Module):
@@ -127,7 +129,7 @@ class Differential(nn.Module):
         self.b = Liv(liv, dims, tuple(owner and owner.b for owner in owners), reused)
 
     def forward(
-        self, x: BTD, shared: dict[str, Any], memory: tuple[Memory, ...] | None = None
+        self, x: BTD, shared: dict[str, Any], memory: tuple[OperatorCache, ...] | None = None
     ) -> tuple[BTD, dict[str, Any]]:
         """As for one operator; every shared feature is a pair."""
         first, second = (memory[:1], memory[1:]) if memory else (None, None)
@@ -135,11 +137,13 @@ class Differential(nn.Module):
         y_b, features_b = self.b(x, {role: pair[1] for role, pair in shared.items()}, second)
         return y_a - y_b, {role: (features_a[role], features_b[role]) for role in features_a}
 
-    def keeps(self, context: int) -> dict[str, Kept]:
+    def cache_spec(self, context: int) -> dict[str, CacheTensor]:
         """What each copy keeps."""
-        return self.a.keeps(context)
+        return self.a.cache_spec(context)
 
-    def new_memory(self, batch_size: int, context: int, keepers: dict[str, tuple[Memory, ...]]) -> tuple[Memory, ...]:
+    def new_memory(
+        self, batch_size: int, context: int, keepers: dict[str, tuple[OperatorCache, ...]]
+    ) -> tuple[OperatorCache, ...]:
         """The memories of both copies."""
         first = {name: memory[:1] for name, memory in keepers.items()}
         second = {name: memory[1:] for name, memory in keepers.items()}

@@ -12,7 +12,7 @@ from star.errors import UserError
 from star.model.ops.shapes import BTD
 
 
-class Kept(NamedTuple):
+class CacheTensor(NamedTuple):
     """One tensor to keep: its shape without the batch, and the roles whose features alone determine it ("" if it is
     the operator's own affair)."""
 
@@ -29,7 +29,7 @@ def count_columns(taps: int, kept_taps: int) -> int:
     return kept_taps or taps
 
 
-class Memory:
+class OperatorCache:
     """The tensors that one operator keeps, by name, each (B, ...); zero before the first token.
 
     Args:
@@ -37,7 +37,7 @@ class Memory:
         keepers: name -> the memory of an earlier slot that keeps this one in our place.
     """
 
-    def __init__(self, tensors: dict[str, torch.Tensor], keepers: dict[str, "Memory"]) -> None:
+    def __init__(self, tensors: dict[str, torch.Tensor], keepers: dict[str, "OperatorCache"]) -> None:
         self.tensors = tensors
         self.keepers = keepers
         for name, keeper in keepers.items():
@@ -94,6 +94,6 @@ class Memory:
         return found
 
 
-def start_state(memory: Memory | None, like: torch.Tensor, *shape: int) -> torch.Tensor:
+def start_state(memory: OperatorCache | None, like: torch.Tensor, *shape: int) -> torch.Tensor:
     """The state (B, *shape) before the present tokens: what is remembered, or zeros of the type of `like` (B, ...)."""
     return like.new_zeros(like.shape[0], *shape) if memory is None else memory.state("state")

@@ -19,7 +19,7 @@ from torch import nn
 
 from star.architecture.codes import Nonlinearity
 from star.architecture.spec import Dimensions, LivSpec, Variant
-from star.model.operators.memory import Memory
+from star.model.operators.memory import OperatorCache
 from star.model.operators.mixer import Mixer
 from star.model.ops.shapes import BTD
 
@@ -85,7 +85,7 @@ class Memoryless(Mixer):
         self.activation = ACTIVATIONS[liv.nonlinearity]
         self.norm = nn.RMSNorm(self.width, eps=dims.style.norm_eps) if liv.variant.out_norm else None
 
-    def forward(self, *, c: BTD, v: BTD | None = None, memory: Memory | None = None) -> BTD:
+    def forward(self, *, c: BTD, v: BTD | None = None, memory: OperatorCache | None = None) -> BTD:
         y = self.unit(c, v)
         return y if self.norm is None else self.norm(y)
 

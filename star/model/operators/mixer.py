@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from star.architecture.spec import Dimensions
-from star.model.operators.memory import Kept
+from star.model.operators.memory import CacheTensor
 
 
 class Mixer(nn.Module):
@@ -13,14 +13,14 @@ class Mixer(nn.Module):
 
     width: int
 
-    def start(self, made: dict[str, nn.Module]) -> None:
+    def start(self, features: dict[str, nn.Module]) -> None:
         """Adjust the initial weights of the features just made for it, by role. Most structures keep them."""
 
     def prepare(self, role: str, feature: torch.Tensor, position: int) -> torch.Tensor:
         """A feature as it is used, kept and shared; its first token stands at `position`. Most are used as made."""
         return feature
 
-    def keeps(self, context: int) -> dict[str, Kept]:
+    def cache_spec(self, context: int) -> dict[str, CacheTensor]:
         """What decoding up to `context` tokens keeps, by name."""
         return {}
 

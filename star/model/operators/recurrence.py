@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from star.architecture.spec import Dimensions, LivSpec
-from star.model.operators.memory import Kept, Memory, start_state
+from star.model.operators.memory import CacheTensor, OperatorCache, start_state
 from star.model.operators.mixer import Mixer
 from star.model.ops.scan import selective_scan, selective_scan_naive
 from star.model.ops.shapes import BTD, BTN, DN, D
@@ -37,10 +37,12 @@ class Recurrence(Mixer):
         self.step_bias = nn.Parameter(steps + torch.log(-torch.expm1(-steps)))  # softplus of it is `steps`
         self.skip = nn.Parameter(torch.ones(self.width))
 
-    def keeps(self, context: int) -> dict[str, Kept]:
-        return {"state": Kept((self.width, self.num_states))}
+    def cache_spec(self, context: int) -> dict[str, CacheTensor]:
+        return {"state": CacheTensor((self.width, self.num_states))}
 
-    def forward(self, *, c: BTN, b: BTN, v: BTD, a: BTD, z: BTD | None = None, memory: Memory | None = None) -> BTD:
+    def forward(
+        self, *, c: BTN, b: BTN, v: BTD, a: BTD, z: BTD | None = None, memory: OperatorCache | None = None
+    ) -> BTD:
         step, rate = F.softplus(a + self.step_bias), self.log_rate.exp()
         state = start_state(memory, v, *rate.shape)
         outputs = []

@@ -24,7 +24,7 @@ from torch import nn
 from star.architecture.spec import Dimensions, LivSpec
 from star.architecture.structures.memoryless import scoring_of
 from star.model.operators.featurizer import DeferredFeature
-from star.model.operators.memory import Memory
+from star.model.operators.memory import OperatorCache
 from star.model.operators.memoryless import ACTIVATIONS
 from star.model.operators.mixer import Mixer
 from star.model.ops.shapes import BTD
@@ -91,7 +91,7 @@ class Routed(Mixer):
         v: DeferredFeature | None = None,
         s: torch.Tensor | None = None,
         u: torch.Tensor | None = None,
-        memory: Memory | None = None,
+        memory: OperatorCache | None = None,
     ) -> BTD:
         batch_size, num_tokens, num_experts = r.shape
         logits = r.flatten(0, 1).to(self.selection_bias.dtype)

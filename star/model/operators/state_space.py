@@ -15,7 +15,7 @@ from torch import nn
 
 from star.architecture.spec import Dimensions, LivSpec
 from star.model.operators.featurizer import NORM_EPS
-from star.model.operators.memory import Kept, Memory, start_state
+from star.model.operators.memory import CacheTensor, OperatorCache, start_state
 from star.model.operators.mixer import Mixer
 from star.model.operators.recurrence import STEP_RANGE
 from star.model.ops.linear_attention import linear_attention, linear_attention_naive
@@ -58,10 +58,12 @@ class StateSpace(Mixer):
             apart, eps = liv.variant.norm_groups, dims.style.norm_eps
             self.norm = GroupedNorm(apart, self.width, eps) if apart > 1 else nn.RMSNorm(self.width, eps=eps)
 
-    def keeps(self, context: int) -> dict[str, Kept]:
-        return {"state": Kept((self.num_heads, self.num_states, self.width // self.num_heads))}
+    def cache_spec(self, context: int) -> dict[str, CacheTensor]:
+        return {"state": CacheTensor((self.num_heads, self.num_states, self.width // self.num_heads))}
 
-    def forward(self, *, c: BTE, b: BTE, v: BTD, a: BTH, z: BTD | None = None, memory: Memory | None = None) -> BTD:
+    def forward(
+        self, *, c: BTE, b: BTE, v: BTD, a: BTH, z: BTD | None = None, memory: OperatorCache | None = None
+    ) -> BTD:
         c, b = (x.unflatten(2, (self.num_groups, -1)) for x in (c, b))
         heads = v.unflatten(2, (self.num_heads, -1))
         step = F.softplus(a + self.step_bias)

@@ -39,11 +39,11 @@ def rotate(x: BTHK, position: int = 0, theta: float = ROTARY_THETA, channels: in
 def rotate_naive(x: BTHK, theta: float = ROTARY_THETA, channels: int | None = None) -> BTHK:
     """The same by complex multiplication in a loop over positions and pairs."""
     out = x.clone()
-    turned = x.shape[3] if channels is None else channels
-    half = turned // 2
+    rope_dim = x.shape[3] if channels is None else channels
+    half = rope_dim // 2
     for t in range(x.shape[1]):
         for k in range(half):
-            angle = torch.tensor(t * theta ** (-2 * k / turned), dtype=torch.float64)
+            angle = torch.tensor(t * theta ** (-2 * k / rope_dim), dtype=torch.float64)
             pair = torch.complex(x[:, t, :, k].double(), x[:, t, :, k + half].double()) * torch.exp(1j * angle)
             out[:, t, :, k], out[:, t, :, k + half] = pair.real.to(x.dtype), pair.imag.to(x.dtype)
     return out
