@@ -49,10 +49,13 @@ def make_panels(history: History) -> list[Panel]:
 
 
 def _panel(history: History, x: str, y: str) -> Panel:
+    def value(one: Individual | Evaluation, column: str) -> float:
+        if column == BIRTH:
+            return float(one.generation if isinstance(one, Individual) else history.births[one.hash])
+        return one.objectives[column]
+
     def values_of(one: Individual | Evaluation) -> Place:
-        birth = one.generation if isinstance(one, Individual) else history.births[one.hash]
-        row = one.objectives | {BIRTH: float(birth)}
-        return row[x], row[y]
+        return value(one, x), value(one, y)
 
     front = [(one.id, values_of(one)) for one in history.last.front]
     population = [(one.id, values_of(one)) for one in history.rest]
