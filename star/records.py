@@ -12,7 +12,7 @@ Arrays = dict[str, np.ndarray]  # by name: trained weights, or the state of a tr
 
 
 class Status(StrEnum):
-    """How an evaluation ended. Only OK can enter a front."""
+    """The outcome of an evaluation. Only OK can enter a front."""
 
     OK = "ok"
     DIVERGED = "diverged"  # the loss became NaN or infinite
@@ -87,8 +87,9 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """When the search saw an evaluation. Without generations what the search does follows from these numbers; with
-    generations only the first is set."""
+    """The position of an evaluation in the order that the search saw. The course of a steady run follows from these
+    numbers; with generations only the first is set.
+    """
 
     generation: int = 0  # that asked for it first, or that was open when the search was told of it
     arrival: int = 0  # as which the search was told of it, counted from 1; 0: in no order, or not told yet
@@ -162,7 +163,7 @@ class Generation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """How one process that drove a run spent its time.
+    """The times of one process that drove a run.
 
     `wall_seconds` begin when the workers are ready; `overhead_seconds` are those of them in which no worker was
     at a job; `training_seconds` add up over workers; `workers` are the most there were; `worker_utilisation` is the

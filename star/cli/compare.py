@@ -87,7 +87,7 @@ def _settings_differ(entries: list[Entry]) -> bool:
 
 
 def _side_by_side(entries: list[Entry]) -> Table:
-    """Where architectures are priced is told in columns if that differs."""
+    """Return the table of costs; the setting of each architecture has columns of its own if settings differ."""
     differ = _settings_differ(entries)
     costs = (">params", ">active", ">embedding", ">cache", ">B/token", ">memory", ">FLOP/token", ">bits/byte")
     own = ("scale", ">context", ">batch", "dtype") if differ else ()

@@ -1,4 +1,4 @@
-"""What the commands print: results on stdout, everything else on stderr, every name made printable.
+"""Print results on stdout and everything else on stderr, with every name made printable.
 
 A terminal gets lines of its width, broken between words; a pipe or a file gets each line whole.
 """

@@ -92,7 +92,7 @@ def _summary(made: Design) -> list[str]:
 
 
 def _verdict(made: Design) -> list[str]:
-    """What a person has to know who takes the result for what was asked for."""
+    """Return the sentence that warns of a result that is far from what was asked for."""
     lines = []
     if abs(made.error) > FAR_OFF:
         lines.append(

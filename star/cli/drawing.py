@@ -101,7 +101,7 @@ def explain(slot: Slot) -> list[str]:
 
 
 def _relative(i: int, slot: Slot, last: int) -> tuple[int, ...]:
-    """What slots of the same class that share the same, counted from themselves, have in common."""
+    """Return the mark of slots of one class that share with the same earlier slots, counted from themselves."""
     return slot.class_id, last - i, *(i - j for j in slot.weights_from), *(i - j for j in slot.features_from)
 
 

@@ -1,5 +1,6 @@
-"""From what a person types to a genome and the sizes it is priced at: a catalogue name, a .toml file, a genome text, or
-RUN:ID."""
+"""Resolve what a person types, a catalogue name, a .toml file, a genome text or RUN:ID, to a genome and the sizes at
+which it is priced.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -27,7 +28,9 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """Where architectures are priced, as far as a person says; what is None follows from each of them."""
+    """The sizes at which architectures are priced, as given on the command line; None follows from
+    each architecture.
+    """
 
     scale: str | None = None
     context: int | None = None
@@ -58,12 +61,12 @@ class Found:
 
     @property
     def objectives(self) -> dict[str, float] | None:
-        """Those that its run stored, if it was trained in one."""
+        """The objectives that its run stored, if it was trained in one."""
         return (self.individual.objectives or None) if self.individual else None
 
     @property
     def proxy(self) -> str:
-        """What a quality is called beside costs at another size than that of the model that was trained."""
+        """The words that mark a quality measured at another size than that of the costs beside it."""
         return f"proxy at {self.trained_at}" if self.trained_at and not self.is_as_trained else ""
 
     @property

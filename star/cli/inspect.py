@@ -75,7 +75,7 @@ def _texts(genes: Genome) -> dict[str, str]:
 
 
 def _layer_table(slots: tuple[Slot, ...], costs: list[LayerCost], every: bool, width: int | None) -> Table:
-    """What slots share is drawn, or told in words where the drawing is too wide."""
+    """Return the table of layers, with sharing as a drawing, or in words where the drawing is too wide."""
     folds = [Fold(i, 1, 1) for i in range(len(slots))] if every else fold(slots)
     shown = [i for one in folds for i in range(one.first, one.first + one.length)]
     drawn = _rows(draw(slots, shown), folds, costs)

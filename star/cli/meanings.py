@@ -1,5 +1,6 @@
-"""What the codes of the lower two levels of a genome mean, in words: the tables behind `star genes`. The words for a
-token mixing, or for a channel mixing that only one structure has, stand in the descriptions of structures."""
+"""The meanings of the codes of operator and featurizer genomes, in words: the tables behind `star genes`. The words for
+a token mixing, or for a channel mixing that only one structure has, stand in the descriptions of structures.
+"""
 
 import re
 

@@ -89,7 +89,7 @@ def _is_trained(evaluation: Evaluation) -> bool:
 
 
 def _count(evaluations: list[Evaluation]) -> dict[str, Any]:
-    """How many proxies were trained, and how that ended."""
+    """Return how many proxies were trained, and how they ended."""
     trained = [evaluation for evaluation in evaluations if _is_trained(evaluation)]
     failed = [one.status for one in trained if one.status not in (Status.OK, Status.STOPPED)]
     return {

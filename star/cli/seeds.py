@@ -1,4 +1,4 @@
-"""What the seed genomes of a run came to, as a table."""
+"""The results of a run's seed genomes, as a table."""
 
 from pathlib import Path
 

@@ -79,7 +79,7 @@ class Table:
             yield from ((indent + line, i == 0) for line in lines)
 
     def _side_by_side(self, width: int) -> Iterator[tuple[str, bool]]:
-        """As many rows at a time as fit, each as a column, behind the headings."""
+        """Print the rows as columns behind the headings, as many at a time as fit."""
         heads, *rest = self._rows
         left = max(map(cell_len, heads))
         while rest:

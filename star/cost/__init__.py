@@ -1,1 +1,1 @@
-"""What architectures cost: parameters, cache, memory and FLOPs, without building a model."""
+"""The cost of architectures: parameters, cache, memory and FLOPs, without building a model."""

@@ -1,1 +1,1 @@
-"""What models are trained on: text as arrays of bytes, and synthetic tasks."""
+"""Training data: text as arrays of bytes, and synthetic tasks."""

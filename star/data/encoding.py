@@ -1,4 +1,4 @@
-"""How bytes that are not UTF-8 may be encoded."""
+"""Guess the encoding of bytes that are not UTF-8."""
 
 import codecs
 

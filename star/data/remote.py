@@ -60,7 +60,9 @@ def called(uri: str) -> str:
 
 
 def find(uri: str) -> Path | Source:
-    """What lies at a URI; a path if that is this machine. UserError if nothing does or it may not be seen."""
+    """Return the file or directory at a URI, or a path if that is this machine. Raise UserError if there is none or it
+    cannot be read.
+    """
     name = called(uri)
     scheme = uri.partition("://")[0]
     if scheme not in SCHEMES:

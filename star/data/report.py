@@ -1,4 +1,4 @@
-"""What a corpus was made of, and what was left out of it."""
+"""The files that a corpus was made of, and those that were left out of it."""
 
 from collections import Counter
 from dataclasses import dataclass

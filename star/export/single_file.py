@@ -23,7 +23,7 @@ PACKAGE = Path(star.__file__).parent.parent
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportHeader:
-    """What the head of an exported file tells besides its costs.
+    """The facts in the header of an exported file besides its costs.
 
     `facts` are lines of a label and a text: lineage, measured objectives, corpus, recipe. The cache is priced
     at `context` tokens of `dtype_bytes` bytes an element.

@@ -18,7 +18,7 @@ from star.storage.run_directory import RunDirectory
 
 
 class Kind(NamedTuple):
-    """What a chart counts a slot as: its class, or "other STRUCTURE" for operators outside the table."""
+    """The label under which a chart counts a slot: its class, or "other STRUCTURE" for operators outside the table."""
 
     name: str
     token_mixing: TokenMixing

@@ -1,4 +1,4 @@
-"""What a search knows of its proxies, and the generations that follow from it. Neither file, pool nor clock."""
+"""The state of a search and its generations. No files, no pool, no clock."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

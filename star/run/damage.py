@@ -1,4 +1,4 @@
-"""What a run has lost of its record, from damage to its files, and whether nothing is left to do for it."""
+"""Find what a run has lost to damaged files, and whether a finished run is complete."""
 
 from collections import Counter
 

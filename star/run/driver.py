@@ -17,7 +17,7 @@ UNTOLD = (Status.STOPPED, Status.INFEASIBLE)  # of which people are not told whe
 
 
 class Record(Protocol):
-    """What a driver writes, and reads back: what `RunDirectory` keeps on disk."""
+    """The record that a driver writes and reads back; `RunDirectory` keeps it on disk."""
 
     def new_warnings(self) -> list[str]: ...
     def append_evaluation(self, task: Task, evaluation: Evaluation, order: Order) -> None: ...

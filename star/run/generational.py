@@ -28,22 +28,22 @@ class Generational:
         self._steps = self._run()
 
     def next(self, has_room: bool) -> Step | None:
-        """See Schedule."""
+        """Return the next step of the open generation."""
         return next(self._steps, None) if has_room else Wait()
 
     def report(self, task: Task, evaluation: Evaluation) -> Recorded:
-        """See Schedule."""
+        """Return the row to record of a proxy."""
         row = Recorded(task, evaluation, Order(generation=self.core.number))
         self._under_way.discard(task.hash)
         self.core.know(row)
         return row
 
     def incomplete(self) -> set[str]:
-        """See Schedule."""
+        """Return the hashes of proxies whose training is paused."""
         return set()
 
     def with_weights(self) -> set[str]:
-        """See Schedule."""
+        """Return the hashes of the front; with warm weights also of the population and of what has landed."""
         return self.core.with_weights()
 
     def _run(self) -> Iterator[Step]:

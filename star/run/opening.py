@@ -1,4 +1,4 @@
-"""Where a run stands: its driver, made from its record."""
+"""Make the driver of a run from its record."""
 
 from collections.abc import Sequence
 

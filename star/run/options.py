@@ -1,4 +1,4 @@
-"""How a setting is declared: its default, its help, its bounds and choices, and how a text is read as its value."""
+"""Declare a setting: its default, its help, its bounds and choices, and how a text is read as its value."""
 
 from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields
@@ -14,7 +14,7 @@ OPTION = "option"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """What is known of a setting besides its type and its default value."""
+    """The properties of a setting besides its type and its default value."""
 
     help: str
     group: str

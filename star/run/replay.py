@@ -28,7 +28,7 @@ class Differs(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """How much a replay went through and found to be as recorded."""
+    """The number of steps that a replay repeated and found equal to the record."""
 
     asks: int  # proposals, up to the last generation
     arrivals: int  # results that the search was told
@@ -44,8 +44,9 @@ class Retrained:
     again: Evaluation
 
     def differences(self) -> dict[str, tuple[Any, Any]]:
-        """What differs, by name: recorded and again. What a clock measured is not compared, nor costs that were not
-        recorded."""
+        """Return the recorded and the repeated value of everything that differs, by name. Times are not compared, nor
+        costs that were not recorded.
+        """
         then, now = self.recorded, self.again
         if then.status is now.status is Status.DIVERGED:
             return {}  # what is recorded besides is of the rungs before, at which this training did not stop

@@ -1,4 +1,4 @@
-"""What a run takes from the store and gives to it: at any point of a race no more than training would have given."""
+"""Take evaluations from the store and give them to it: at any rung no more than training would have given."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -36,7 +36,7 @@ class Reuse:
         self._store = Store(settings.store, context, note) if has_store else None
 
     def find(self, task: Task, rung: int | None) -> Evaluation | None:
-        """What training that proxy up to a rung gives, or to the end if that is None; None if it has to be trained.
+        """Return what training a proxy up to a rung gives, or to the end if that is None; None if it has to be trained.
 
         The costs are those at this run's target. It is the evaluation that a worker would give, but for its name and
         for the seconds, which are those that somebody's training took.
@@ -82,7 +82,7 @@ class Reuse:
         return self._store is not None and self._store.take_weights(task, target)
 
     def _paused(self, task: Task, known: Evaluation, rung: int) -> Evaluation:
-        """As the training stood at a rung."""
+        """Return the evaluation of the training as it stood at a rung."""
         stop = self._stops[rung]
         tokens = stop * self._step_tokens
         share = min(1.0, tokens / known.tokens)
@@ -122,5 +122,5 @@ def describe_training(plan: RunPlan, digest: str, origin: str) -> str:
 
 
 def curve_length(steps: int, stop: int) -> int:
-    """How many points the loss curve of a training of `steps` steps has after `stop` of them."""
+    """Return the number of points of the loss curve of a training of `steps` steps after `stop` of them."""
     return sum(mark <= stop for mark in curve_marks(steps))

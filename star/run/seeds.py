@@ -92,7 +92,7 @@ def lineage(individual: Individual, seeds: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedResult:
-    """What a seed genome came to in a run: its costs, and a quality unless it failed."""
+    """The result of a seed genome in a run: its costs, and a quality unless it failed."""
 
     name: str
     id: int
@@ -163,7 +163,9 @@ def _place(genome: Genome, space: Space, name: str) -> Genome:
 
 
 def _own_deck(genome: Genome, space: Space, name: str) -> tuple[tuple[Genome, ...], Genome]:
-    """Its classes written out, as many as genomes of the space have, and its backbone that counts them."""
+    """Return the classes of a genome written out, as many as genomes of the space have, and the backbone that counts
+    them.
+    """
     _, backbone = split(genome)
     slots = decode(genome)
     classes = list(dict.fromkeys(genes_of(slot.liv) for slot in slots))

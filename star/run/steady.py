@@ -55,7 +55,7 @@ class Steady:
         self._waiting = deque(sorted((one.task for one in self._open.values()), key=self._turn))
 
     def next(self, has_room: bool) -> Step | None:
-        """See Schedule."""
+        """Return the next step."""
         if self._steps:
             return self._steps.popleft()
         if self.core.is_finished:
@@ -73,8 +73,9 @@ class Steady:
         return Wait()
 
     def report(self, task: Task, evaluation: Evaluation) -> Recorded:
-        """See Schedule. At a rung a proxy is judged at once, among those that have reached it: so the judgement is
-        recorded with the result, as an arrival if it stops there, and without one if it is promoted."""
+        """Return the row to record of a proxy. A proxy at a rung is compared at once with those that have reached it,
+        so the row holds the decision: an arrival if the proxy stops there, none if it is promoted.
+        """
         ask = self._open[task.hash]
         self._reach(ask, evaluation)
         self._entries += 1
@@ -93,12 +94,13 @@ class Steady:
         return row
 
     def incomplete(self) -> set[str]:
-        """See Schedule."""
+        """Return the hashes of proxies of which the search was not told yet."""
         return {hash for hash, one in self.core.known.items() if not one.order.arrival}
 
     def with_weights(self) -> set[str]:
-        """See Schedule. With warm weights those of the parents are kept of which something descends that is under way,
-        or was when the latest view was written."""
+        """Return the hashes of the front; with warm weights also of the parents of proxies in flight, now or when the
+        latest generation was written.
+        """
         keep = self.core.with_weights()
         if self.core.plan.settings.warm_weights:
             children = [*self._open, *(one.hash for one in self.core.told_since)]

@@ -1,4 +1,4 @@
-"""What a schedule asks of whoever drives it, and the calls by which it is driven."""
+"""The steps that a schedule asks of its driver, and the calls by which it is driven."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol

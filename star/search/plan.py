@@ -1,4 +1,4 @@
-"""What a search is told and what it says: its plan, the limits on genomes, and a genome that it wants evaluated."""
+"""The inputs and outputs of a search: its plan, the limits on genomes, and a genome to evaluate."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,7 +11,7 @@ ALGORITHM_NAMES = ("nsga2", "nsga3", "random", "regularised", "ga")  # the rows 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What kind of search: how many survive, among which genomes, by how many objectives, from which seed.
+    """The kind of a search: how many individuals survive, among which genomes, by how many objectives, from which seed.
 
     `algorithm` is a row of `star.search.ALGORITHMS`; `adaptive` lets the rates of its operators follow what they
     achieved (`star.search.rates`).
@@ -40,7 +40,7 @@ class Constraints(Protocol):
     limits: dict[str, float]
 
     def violations(self, genome: Genome) -> tuple[float, ...] | None:
-        """How far beyond each limit a genome is, positive if it is; None if it has no meaning at all."""
+        """Return how far a genome is beyond each limit, positive if it is; None if it cannot be built."""
 
 
 class Unlimited:

@@ -25,7 +25,7 @@ State = dict[str, dict[str, list[float]]]
 
 
 class Setting(NamedTuple):
-    """How children are made: a place in FACTORS, and whether two parents are crossed."""
+    """The way offspring are made: an index into FACTORS, and whether two parents are crossed."""
 
     factor: int
     crossed: bool

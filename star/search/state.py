@@ -1,5 +1,6 @@
-"""What a search remembers besides its survivors: the generator, the seeds not yet proposed, and what some algorithms
-and rates keep. As JSON it is part of a generation."""
+"""The state of a search besides its survivors: the generator, the seeds not yet proposed, and what some algorithms
+remember.
+"""
 
 import json
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""What a run is on disk: sealed Parquet files, weights, and the store that runs share."""
+"""The files of a run: sealed Parquet files, weights, and the store that runs share."""

@@ -1,4 +1,4 @@
-"""Where the time of a process went, as a sealed JSON file, and back."""
+"""Pack the times of a process as a sealed JSON file, and unpack them."""
 
 from dataclasses import fields
 

@@ -1,4 +1,4 @@
-"""Where jobs run: pools of workers, and what becomes of a job whose worker dies."""
+"""Pools of workers that evaluate jobs, and the handling of workers that die."""
 
 import os
 

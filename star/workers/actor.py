@@ -20,7 +20,7 @@ from star.workers.pool import Evaluate
 
 
 class WorkerInfo(NamedTuple):
-    """Where a worker runs: Ray's name of the node, the process there, and the path of its crash log."""
+    """The place of a worker: Ray's name of the node, the process there, and the path of its crash log."""
 
     node: str
     host: str

@@ -1,4 +1,4 @@
-"""Where the head of a Ray cluster is, and whether it answers."""
+"""Find the head of a Ray cluster, and check that it answers."""
 
 import os
 import socket

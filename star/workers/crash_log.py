@@ -1,4 +1,4 @@
-"""What a worker leaves on its machine for whoever finds it dead or late.
+"""The log that a worker leaves on its machine, read if it is found dead or late.
 
 Only the standard library and psutil are imported here: `inspect_worker` runs in processes that need nothing else.
 """

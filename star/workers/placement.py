@@ -1,4 +1,4 @@
-"""Where the workers of a run are, and how much of a machine each may take."""
+"""The placement of the workers of a run, and the share of a machine that each may take."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ ROUNDING = 1e-9  # three workers with a third of a GPU each fill one
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """How many workers there are, where, and within which bounds."""
+    """The number of workers, where they run, and their bounds."""
 
     workers: int = 0  # 0: one for each core that there is, while machines come and go
     address: str = ""  # of a running Ray cluster; empty: a private one on this machine, ended with the pool

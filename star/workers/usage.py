@@ -1,4 +1,4 @@
-"""How many workers a pool had, and when they were at a job."""
+"""Measure how many workers a pool had, and when they were at a job."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Hashable, Iterable, Sequence
