@@ -60,19 +60,20 @@ def print_json(value: Any) -> None:
 
 
 def wrap(text: str, width: int | None) -> list[str]:
-    """Return a text as lines of at most `width` columns, broken between words. Only a longer word is longer; lines
-    after the first are indented as the first."""
+    """Return a text as lines of at most `width` columns, broken between words, and a longer word as the text of a
+    genome is; lines after the first are indented as the first."""
     if width is None:
         return [text]
     indent = " " * (len(text) - len(text.lstrip()))
-    return textwrap.wrap(
+    lines = textwrap.wrap(
         text.lstrip(),
         max(width, 1),
         initial_indent=indent,
         subsequent_indent=indent,
         break_long_words=False,
         break_on_hyphens=False,
-    ) or [""]
+    )
+    return [part for line in lines for part in (wrap_code(line, width) if len(line) > width else [line])] or [""]
 
 
 def wrap_code(text: str, width: int | None) -> list[str]:

@@ -203,6 +203,7 @@ def test_tables_fit_a_terminal_and_hold_the_words_of_the_pipe(star, terminal, tm
         ["front", run.path.name],
         ["compare", "llama-3-8b", "qwen3-next-80b-a3b", "mamba", "gconv", "mixtral-8x22b-v0.1"],
         ["compare", "mamba", "gconv", "--scale", "1b"],
+        ["compare", "mamba", "-".join(["31243-91111-71111"] * 8), "-".join(["11111-91111"] * 12)],
         ["inspect", "deepseek-v3-671b"],
         ["inspect", "21211-31112-21221-32112-31114-31114-21211-91212-91212"],
         ["genes", "SA-3"],

@@ -212,7 +212,8 @@ def test_names_show_what_they_hold(history):
 
 
 def test_a_name_that_is_no_text_has_a_report(tmp_path):
-    run = write_run(tmp_path / "\udcff", replace(CONFIG, generations=0))
+    made = write_run(tmp_path / "run", replace(CONFIG, generations=0))
+    run = RunDirectory(made.path.rename(tmp_path / "\udcff")).open()
     page, _ = write_report(run, tmp_path)
     assert "\\udcff" in Page(page.read_text()).words
 
