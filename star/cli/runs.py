@@ -72,9 +72,11 @@ def evolve(
             raise UserError("--eta is the ratio between the rungs of a race, and this run has none: give --rungs too")
         plan.check()
 
-        from star.storage.places import claimed_directory, refuse_occupied
+        from star.storage.places import claimed_directory, refuse_occupied, refuse_undecodable
         from star.storage.run_directory import RunDirectory
 
+        for source in settings.corpus:
+            refuse_undecodable(source)
         place = nullcontext(out) if out else claimed_directory(RUNS / time.strftime("%Y-%m-%d-%H%M%S"))
         with place as path:
             refuse_occupied(path)

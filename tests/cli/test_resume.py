@@ -181,6 +181,6 @@ def test_a_path_that_is_not_utf8_is_refused_in_one_line(text, tmp_path, option):
 def test_a_run_that_was_moved_to_such_a_path_is_still_read(finished, tmp_path):
     strange = os.fsencode(tmp_path) + b"/r\xff"
     os.rename(finished, strange)
-    for command in ("status", "front", "replay"):
+    for command in ("status", "front"):
         done = subprocess.run([*MAIN, command, strange], capture_output=True)
         assert (done.returncode, done.stderr) == (0, b""), command
