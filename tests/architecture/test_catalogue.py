@@ -478,7 +478,7 @@ def test_the_guide_lists_every_key():
 
 def test_the_guide_says_which_structure_knows_which_key():
     for key, (_, known) in _rows("[operators.NAME]").items():
-        structures = {str(rules.structure) for rules in ALL if key in rules.knows}
+        structures = {str(rules.structure) for rules in ALL if key in rules.supported}
         assert known == "all" if key in COMMON else set(known.split(", ")) == structures, key
 
 

@@ -50,7 +50,7 @@ def variants(draw, rules, roles):
     """Any variant that a structure knows, each of its fields left to the genes half of the time."""
     found = {}
     for field in fields(Variant):
-        if field.name in (*COMMON, *rules.knows) and draw(st.booleans()):
+        if field.name in (*COMMON, *rules.supported) and draw(st.booleans()):
             if field.name == "bias":
                 found["bias"] = "".join(role for role in roles if draw(st.booleans()))
             else:

@@ -121,7 +121,7 @@ def styles():
 @st.composite
 def variants(draw, liv, dims):
     """What a scale may say of an operator: some of what its structure knows, nothing if it does not fit."""
-    known = sorted({*rules_of(liv).knows, *COMMON} & set(SIZES))
+    known = sorted({*rules_of(liv).supported, *COMMON} & set(SIZES))
     names = draw(st.lists(st.sampled_from(known), max_size=5, unique=True))
     roles = "".join(draw(st.lists(st.sampled_from([group.role for group in liv.groups]), unique=True)))
     variant = Variant(bias=roles.replace("K", ""), **{name: draw(st.sampled_from(SIZES[name])) for name in names})

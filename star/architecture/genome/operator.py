@@ -90,7 +90,7 @@ def repair_rows(rules: StructureRules, codes: Codes, rows: Sequence[Sequence[int
     found: dict[str, list[int]] = {}
     for choice, row in zip(choices_of(rules, codes[2]), rows, strict=False):
         found[choice.role] = list(map(_nearest, row, choice.allowed()))
-    rules.settle(found)
+    rules.canonicalise(found)
     return tuple(tuple(row) for row in found.values())
 
 
@@ -113,7 +113,7 @@ def build_liv(name: str, codes: Sequence[int], rows: Iterable[Sequence[int]], di
             if gene not in allowed:
                 raise UserError(f"{name_of} of {choice.role} is {gene}, but {_one_of(allowed)}")
             if gene != wanted:
-                raise UserError(f"{name_of} of {choice.role} is {gene}, but {rules.demand(choice.role, wanted)}")
+                raise UserError(f"{name_of} of {choice.role} is {gene}, but {rules.explain(choice.role, wanted)}")
     return LivSpec(
         name=name,
         structure=rules.structure,

@@ -71,11 +71,11 @@ def fit(liv: LivSpec, dims: Dimensions) -> LivSpec:
     variant, rules = variant or liv.variant, rules_of(liv)
     if variant.norm_place and dims.style.shared_norm:
         raise UserError(f"{liv.name}: norm_place of a class goes with norms of its own, but shared_norm is true")
-    if "positions" in rules.knows and not variant.positions:
+    if "positions" in rules.supported and not variant.positions:
         variant = replace(variant, positions=dims.style.positions)
     varied = replace(liv, variant=variant)
     try:
-        groups = rules.vary(varied, dims.of(varied))
+        groups = rules.apply_overrides(varied, dims.of(varied))
     except UserError as error:
         text = str(error)
         raise UserError(text if text.startswith(liv.name) else f"{liv.name}: {text}") from error

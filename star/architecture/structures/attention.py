@@ -43,8 +43,8 @@ class AttentionRules(StructureRules):
     relative_time = 4.0
     kept_per_flop = 0.0  # the scores are computed again
     repeats_heads = True
-    knows = ("num_heads", "num_kv_heads", "head_dim", "value_head_dim", "window", "qk_norm", *POSITIONED)
-    knows += ("qk_norm_gain", "qk_norm_place", "gate", "gate_dim", "score_cap", "sinks", "out_norm")
+    supported = ("num_heads", "num_kv_heads", "head_dim", "value_head_dim", "window", "qk_norm", *POSITIONED)
+    supported += ("qk_norm_gain", "qk_norm_place", "gate", "gate_dim", "score_cap", "sinks", "out_norm")
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
         return (
@@ -58,8 +58,8 @@ class AttentionRules(StructureRules):
         queries = dims.num_heads * head_dim
         return {"C": queries + gate_width(liv, dims), "B": served * head_dim, "V": served * value_head_dim(liv, dims)}
 
-    def vary(self, liv: LivSpec, dims: Dimensions) -> tuple[FeatureGroup, ...]:
-        groups = super().vary(liv, dims)
+    def apply_overrides(self, liv: LivSpec, dims: Dimensions) -> tuple[FeatureGroup, ...]:
+        groups = super().apply_overrides(liv, dims)
         if liv.variant.qk_norm:
             qk_map = QK_MAPS[liv.variant.qk_norm]
             groups = tuple(replace(one, channel_mixing=qk_map) if one.role in "CB" else one for one in groups)
@@ -119,8 +119,17 @@ class LatentAttentionRules(AttentionRules):
     ties = ()
     relative_time = 5.0
     repeats_heads = False
-    knows = ("num_heads", "head_dim", "rope_head_dim", "value_head_dim", "latent_dim", "window", "rank", "inner_norm")
-    knows += POSITIONED
+    supported = (
+        "num_heads",
+        "head_dim",
+        "rope_head_dim",
+        "value_head_dim",
+        "latent_dim",
+        "window",
+        "rank",
+        "inner_norm",
+    )
+    supported += POSITIONED
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
         return (
@@ -134,12 +143,12 @@ class LatentAttentionRules(AttentionRules):
         latent = liv.variant.latent_dim or liv.group("V").width(dims)
         return {"C": dims.num_heads * (dims.head_dim + turned), "B": turned, "V": latent}
 
-    def vary(self, liv: LivSpec, dims: Dimensions) -> tuple[FeatureGroup, ...]:
+    def apply_overrides(self, liv: LivSpec, dims: Dimensions) -> tuple[FeatureGroup, ...]:
         if liv.variant.rank:
             thin = FeatureChannelMixing.LATENT
             groups = tuple(replace(one, channel_mixing=thin) if one.role == "C" else one for one in liv.groups)
             liv = replace(liv, groups=groups)
-        return super().vary(liv, dims)
+        return super().apply_overrides(liv, dims)
 
     def check_fits(self, liv: LivSpec, dims: Dimensions) -> None:
         StructureRules.check_fits(self, liv, dims)
@@ -180,7 +189,7 @@ class LinearAttentionRules(AttentionRules):
     nonlinearities = (Nonlinearity.NONE,)
     sparsities = (Sparsity.NONE,)
     kept_per_flop = StructureRules.kept_per_flop
-    knows = ("num_heads", "num_kv_heads", "head_dim", "qk_norm", "qk_norm_gain")
+    supported = ("num_heads", "num_kv_heads", "head_dim", "qk_norm", "qk_norm_gain")
 
     def check_fits(self, liv: LivSpec, dims: Dimensions) -> None:
         StructureRules.check_fits(self, liv, dims)

@@ -19,14 +19,14 @@ class ConvolutionRules(StructureRules):
     hue = 28
     channel_mixing = ChannelMixing.DIAGONAL
     nonlinearities = tuple(GATED_C)
-    knows = ("d_inner",)
+    supported = ("d_inner",)
     conditions = MappingProxyType({"K": "an implicit kernel has no taps to count, so its expansion is 3"})
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
         gates = tuple(Choices(role, (1, 3, 7), (2, 3, 4)) for role in "CBV")
         return (*gates, Choices("K", (3, 6), (1,), (3, 4, 7)))
 
-    def settle(self, rows: dict[str, list[int]]) -> None:
+    def canonicalise(self, rows: dict[str, list[int]]) -> None:
         if rows["K"][0] == FeatureTokenMixing.IMPLICIT_TOEPLITZ:
             rows["K"][2] = 3
 

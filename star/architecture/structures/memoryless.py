@@ -38,7 +38,7 @@ class MemorylessRules(StructureRules):
     shareable = "CV"
     ties = (Tie("V", "C", (2,)),)
     kept_per_flop = 0.0
-    knows = ("d_ff", "gate", "out_norm", *CLIPPING)
+    supported = ("d_ff", "gate", "out_norm", *CLIPPING)
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
         gate = Choices("C", (1, 3, 7), (2, 4), RATIOS)
@@ -48,7 +48,7 @@ class MemorylessRules(StructureRules):
     def widths(self, liv: LivSpec, dims: Dimensions) -> dict[str, int]:
         return dict.fromkeys("CV", liv.variant.d_ff or liv.group("C").width(dims))
 
-    def left_out(self, variant: Variant) -> str:
+    def dropped_roles(self, variant: Variant) -> str:
         return "V" if variant.gate is False else ""
 
     def params(self, liv: LivSpec, dims: Dimensions) -> int:
@@ -82,8 +82,8 @@ class RoutedRules(MemorylessRules):
     )
     deferred = "CV"
     relative_time = 3.0
-    knows = ("d_ff", "num_experts", "experts_per_token", "gate", "scoring", "normalised", "routed_scale")
-    knows += ("selection_bias", *CLIPPING)
+    supported = ("d_ff", "num_experts", "experts_per_token", "gate", "scoring", "normalised", "routed_scale")
+    supported += ("selection_bias", *CLIPPING)
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
         gated = nonlinearity not in UNGATED
@@ -94,17 +94,17 @@ class RoutedRules(MemorylessRules):
             found += [Choices(role, (1,), (2,), **width) for role in ("SU" if gated else "S")]
         return tuple(found)
 
-    def settle(self, rows: dict[str, list[int]]) -> None:
+    def canonicalise(self, rows: dict[str, list[int]]) -> None:
         for role in "CS":
             if role in rows and rows[role][2] != GATED_RATIO:  # 4 / 8 is 1 / 2
                 common = math.gcd(*rows[role][2:])
                 rows[role][2:] = (gene // common for gene in rows[role][2:])
-        super().settle(rows)
+        super().canonicalise(rows)
         router = rows["R"]
         router[3] = min(router[3], router[2])
 
-    def demand(self, role: str, wanted: int) -> str:
-        return super().demand(role, wanted).replace("must be", "must be at most" if role == "R" else "must be")
+    def explain(self, role: str, wanted: int) -> str:
+        return super().explain(role, wanted).replace("must be", "must be at most" if role == "R" else "must be")
 
     def group_params(self, liv: LivSpec, group: FeatureGroup, dims: Dimensions) -> int:
         experts = liv.group("R").expansion if group.role in "CV" else 1
@@ -116,11 +116,11 @@ class RoutedRules(MemorylessRules):
             widths |= dict.fromkeys("SU", liv.variant.d_shared or liv.group("S").width(dims))
         return widths
 
-    def left_out(self, variant: Variant) -> str:
+    def dropped_roles(self, variant: Variant) -> str:
         return "VU" if variant.gate is False else ""
 
-    def vary_group(self, variant: Variant, group: FeatureGroup, widths: dict[str, int]) -> FeatureGroup:
-        group = super().vary_group(variant, group, widths)
+    def override_group(self, variant: Variant, group: FeatureGroup, widths: dict[str, int]) -> FeatureGroup:
+        group = super().override_group(variant, group, widths)
         if group.role != "R":
             return group
         experts, chosen = variant.num_experts or group.expansion, variant.experts_per_token or group.repeat
@@ -167,7 +167,7 @@ class RoutedSharedRules(RoutedRules):
 
     channel_mixing = ChannelMixing.ROUTED_SHARED
     channel_meaning = "routed, beside experts that serve every token"
-    knows = (*RoutedRules.knows, "d_shared", "shared_gate")
+    supported = (*RoutedRules.supported, "d_shared", "shared_gate")
 
 
 STRUCTURES = (MemorylessRules(), RoutedRules(), RoutedSharedRules())

@@ -43,7 +43,7 @@ class SelectiveScanRules(StructureRules):
     relative_time = 16.0
     kept_per_flop = 0.4  # all states
     passing_per_channel = 128.0
-    knows = ("d_inner", "d_state", "rank", "chained", "inner_norm")
+    supported = ("d_inner", "d_state", "rank", "chained", "inner_norm")
     chains = "CBA"
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
@@ -60,8 +60,8 @@ class SelectiveScanRules(StructureRules):
         states = liv.variant.d_state or liv.group("B").width(dims)
         return dict.fromkeys("VAZ", inner) | dict.fromkeys("CB", states)
 
-    def vary_group(self, variant: Variant, group: FeatureGroup, widths: dict[str, int]) -> FeatureGroup:
-        group = super().vary_group(variant, group, widths)
+    def override_group(self, variant: Variant, group: FeatureGroup, widths: dict[str, int]) -> FeatureGroup:
+        group = super().override_group(variant, group, widths)
         is_normed = variant.inner_norm and group.role in "CB"
         return replace(group, channel_mixing=FeatureChannelMixing.COMPRESSED) if is_normed else group
 
@@ -91,7 +91,7 @@ class StateSpaceRules(SelectiveScanRules):
     relative_time = 6.0
     kept_per_flop = StructureRules.kept_per_flop
     passing_per_channel = StructureRules.passing_per_channel
-    knows = ("d_inner", "d_state", "num_heads", "head_dim", "num_groups", "out_norm", "norm_groups")
+    supported = ("d_inner", "d_state", "num_heads", "head_dim", "num_groups", "out_norm", "norm_groups")
     chains = ""
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
@@ -145,7 +145,7 @@ class GatedLinearRules(StructureRules):
     channel_mixing = ChannelMixing.GROUPED
     nonlinearities = GATES
     relative_time = 6.0
-    knows = ("num_heads", "head_dim", "value_head_dim")
+    supported = ("num_heads", "head_dim", "value_head_dim")
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
         maps = tuple(Choices(role, MIXED, (2, 3, 4)) for role in "CBV")
@@ -179,7 +179,7 @@ class DeltaRuleRules(GatedLinearRules):
     token_meaning = "semi-separable, erasing along a key before it writes: the delta rule"
     hue = 345
     relative_time = 9.0
-    knows = ("num_heads", "num_key_heads", "head_dim", "value_head_dim")
+    supported = ("num_heads", "num_key_heads", "head_dim", "value_head_dim")
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
         maps = tuple(Choices(role, MIXED, (2, 3, 4)) for role in "CBV")
@@ -219,7 +219,7 @@ class GatedRecurrenceRules(StructureRules):
     channel_mixing = ChannelMixing.DIAGONAL
     nonlinearities = tuple(GATED_C)
     relative_time = 3.0
-    knows = ("d_inner", "num_heads", "chained")
+    supported = ("d_inner", "num_heads", "chained")
     chains = "BA"
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:

@@ -69,10 +69,10 @@ class StructureRules:
     sparsities: tuple[Sparsity, ...] = (Sparsity.NONE,)
     shareable: str = "BV"  # the roles that feature sharing can name: first, second
     ties: tuple[Tie, ...] = ()
-    conditions: Mapping[str, str] = MappingProxyType({})  # role -> what `settle` asks of its genes beyond ties
+    conditions: Mapping[str, str] = MappingProxyType({})  # role -> what `canonicalise` asks of its genes beyond ties
     deferred: str = ""  # roles whose features each slot computes anew, even where it shares them
     repeats_heads: bool = False  # a repeat counts query heads that one key/value head serves
-    knows: tuple[str, ...] = ()  # what of star.architecture.spec.Variant it can be built with, beyond COMMON
+    supported: tuple[str, ...] = ()  # what of star.architecture.spec.Variant it can be built with, beyond COMMON
     chains: str = ""  # roles that a chained variant makes from V
     relative_time: float = 1.0  # of a training step to a memoryless unit's: docs/benchmarks.md, nano, 128 tokens
     kept_per_flop: float = 0.06  # elements that training keeps for each FLOP of mixing: a form in chunks
@@ -82,15 +82,15 @@ class StructureRules:
         """The feature groups in their order, each with the values its genes may take."""
         raise NotImplementedError
 
-    def settle(self, rows: dict[str, list[int]]) -> None:
+    def canonicalise(self, rows: dict[str, list[int]]) -> None:
         """Bring genes that depend on each other into agreement, in place. Each is allowed already."""
         for role, leader, genes in self.ties:
             if role in rows and leader in rows:
                 for gene in genes:
                     rows[role][gene] = rows[leader][gene]
 
-    def demand(self, role: str, wanted: int) -> str:
-        """What a gene of that role that `settle` changes to `wanted` must be, as the end of a sentence."""
+    def explain(self, role: str, wanted: int) -> str:
+        """What a gene of that role that `canonicalise` changes to `wanted` must be, as the end of a sentence."""
         if role in self.conditions:
             return f"must be {wanted}: {self.conditions[role]}"
         leader = next(tie.leader for tie in self.ties if tie.role == role)
@@ -100,25 +100,25 @@ class StructureRules:
         """Channels of the feature groups of a varied operator, those of role R apart. UserError if they do not fit."""
         raise NotImplementedError
 
-    def left_out(self, variant: Variant) -> str:
+    def dropped_roles(self, variant: Variant) -> str:
         """Roles that a variant does without."""
         return ""
 
-    def vary(self, liv: LivSpec, dims: Dimensions) -> tuple[FeatureGroup, ...]:
+    def apply_overrides(self, liv: LivSpec, dims: Dimensions) -> tuple[FeatureGroup, ...]:
         """The feature groups as `liv.variant` makes them, at the operator's own sizes. UserError if they do not fit."""
         widths = self.widths(liv, dims)
         for role, width in widths.items():
             if width < 1:
                 raise UserError(f"{liv.name}: {role} would have {width} channels")
-        left_out = self.left_out(liv.variant)
-        groups = [self.vary_group(liv.variant, one, widths) for one in liv.groups if one.role not in left_out]
+        dropped_roles = self.dropped_roles(liv.variant)
+        groups = [self.override_group(liv.variant, one, widths) for one in liv.groups if one.role not in dropped_roles]
         for group in groups:
             if group.channel_mixing is FeatureChannelMixing.GROUPED:
                 check_divides(liv.name, "num_heads", dims.num_heads, "d_model", group.fan_in or dims.d_model)
                 check_divides(liv.name, "num_heads", dims.num_heads, f"the width of {group.role},", group.channels)
         return tuple(groups)
 
-    def vary_group(self, variant: Variant, group: FeatureGroup, widths: dict[str, int]) -> FeatureGroup:
+    def override_group(self, variant: Variant, group: FeatureGroup, widths: dict[str, int]) -> FeatureGroup:
         """One feature group as a variant makes it."""
         group = replace(group, channels=widths.get(group.role, 0), bias=group.role in variant.bias)
         if variant.chained and group.role in self.chains:
@@ -178,7 +178,7 @@ class StructureRules:
     def check_fits(self, liv: LivSpec, dims: Dimensions) -> None:
         """Raise UserError if an operator cannot be built at `dims`."""
         for group in liv.groups:
-            if group.channels:  # made by `vary`, which refuses what does not fit
+            if group.channels:  # made by `apply_overrides`, which refuses what does not fit
                 continue
             if group.role in "CBV" and group.repeat in (2, 4, 8) and self.repeats_heads:
                 check_heads(liv.name, group, dims)
@@ -200,7 +200,7 @@ COMMON = (
 
 def check_known(rules: StructureRules, name: str, variant: Variant) -> None:
     """Raise UserError if a variant says what means nothing to a structure."""
-    known = (*COMMON, *rules.knows)
+    known = (*COMMON, *rules.supported)
     for field in fields(Variant):
         if field.name not in known and getattr(variant, field.name) != field.default:
             raise UserError(f"{field.name} means nothing to {name} ({rules.structure}){nearest(field.name, known)}")
@@ -222,7 +222,7 @@ def check_features(rules: StructureRules, liv: LivSpec, variant: Variant) -> Non
 
 def check_bias(rules: StructureRules, liv: LivSpec, variant: Variant) -> None:
     """Raise UserError if a variant gives a bias to what is no map of the operator's input, or two."""
-    lacking = rules.left_out(variant) + "K"
+    lacking = rules.dropped_roles(variant) + "K"
     mapped = [group.role for group in liv.groups if group.role not in lacking]
     for role in variant.bias:
         if role not in mapped:
