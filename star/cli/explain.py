@@ -33,7 +33,6 @@ from star.cli.meanings import (
     OPERATOR_GENOME,
     WEIGHT_STRATEGIES,
     feature_gene_meaning,
-    role_name,
 )
 from star.cli.page import show_page
 from star.errors import UserError
@@ -91,7 +90,7 @@ def class_record(number: int | None, liv: LivSpec) -> dict[str, Any]:
         "features": [
             {
                 "group": group.role,
-                "name": role_name(liv.structure, group.role),
+                "name": rules_of(liv).role_name(group.role),
                 "equation": equations[group.role],
                 "genes": [
                     {"gene": gene, "code": int(code), "meaning": feature_gene_meaning(gene, group.role, int(code))}

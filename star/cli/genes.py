@@ -9,7 +9,8 @@ from star.architecture.spec import LivSpec
 from star.architecture.structures import MEANINGS, Codes, StructureRules
 from star.architecture.structures.equations import operator_equation
 from star.architecture.structures.structure import GENES as GROUP_GENES
-from star.cli.meanings import COPIES, FEATURIZER_GENOME, OPERATOR_GENOME, ROLES
+from star.architecture.structures.structure import ROLES
+from star.cli.meanings import COPIES, FEATURIZER_GENOME, OPERATOR_GENOME
 
 HEAD = """\
 # Genes

@@ -14,7 +14,6 @@ from star.architecture.codes import (
     FeatureTokenMixing,
     Nonlinearity,
     Sparsity,
-    Structure,
 )
 from star.architecture.structures import FAMILIES, MEANINGS
 
@@ -80,43 +79,6 @@ FEATURE_STRATEGIES = {
     3: "the second shareable feature group, or the only one",
     4: "all shareable feature groups",
 }
-
-# Feature group -> what it is to the operators that have it.
-ROLES = {
-    "C": "what reads: query, gate",
-    "B": "what is matched or written under: key, input gate",
-    "V": "what is read: value",
-    "A": "decay or step",
-    "W": "how strongly the delta rule writes",
-    "Z": "gate of the output",
-    "K": "kernel of a convolution",
-    "R": "router",
-    "S": "C of the experts that serve every token",
-    "U": "V of the experts that serve every token",
-}
-
-_ATTENTION = {"C": "query", "B": "key", "V": "value"}
-_STATES = {"C": "reads the state", "B": "writes into the state", "V": "value: what is written"}
-_UNIT = {"C": "gate", "V": "value, which the gate multiplies"}
-# Structure -> what the same feature groups are called in it; the others are called as above.
-ROLE_NAMES = {
-    Structure.ATTENTION: _ATTENTION,
-    Structure.LATENT_ATTENTION: {"C": "query", "B": "key that is rotated", "V": "latent of keys and values"},
-    Structure.LINEAR_ATTENTION: _ATTENTION,
-    Structure.GATED_LINEAR: _ATTENTION,
-    Structure.DELTA_RULE: _ATTENTION,
-    Structure.CONVOLUTION: {"C": "gate behind the kernel", "B": "gate before the kernel", "V": "value"},
-    Structure.SELECTIVE_SCAN: _STATES,
-    Structure.STATE_SPACE: _STATES,
-    Structure.GATED_RECURRENCE: {"C": "gate of the output", "B": "gate of the input", "V": "value"},
-    Structure.MEMORYLESS: _UNIT,
-    Structure.ROUTED: _UNIT,
-}
-
-
-def role_name(structure: Structure, role: str) -> str:
-    """Return what a feature group is called in a structure."""
-    return ROLE_NAMES.get(structure, {}).get(role) or ROLES[role]
 
 
 def feature_gene_meaning(gene: str, role: str, value: int) -> str:

@@ -10,9 +10,10 @@ from support.strategies import any_genomes
 
 from star.architecture import catalogue
 from star.architecture.genome import CLASSES, DECK, GENES_PER_SLOT, class_text, decode, genes_of, parse, split, to_text
+from star.architecture.structures import rules_of
 from star.architecture.structures.equations import feature_equations, operator_equation
 from star.cli.explain import genome_record
-from star.cli.meanings import feature_gene_meaning, role_name
+from star.cli.meanings import feature_gene_meaning
 from star.run.settings import Settings
 
 
@@ -61,7 +62,7 @@ def test_the_symbols_of_attention_are_query_key_and_value(star):
 
 def test_every_role_of_every_structure_has_a_name():
     for liv in DECK.values():
-        names = [role_name(liv.structure, group.role) for group in liv.groups]
+        names = [rules_of(liv).role_name(group.role) for group in liv.groups]
         assert all(names) and len(set(names)) == len(names)
 
 

@@ -292,7 +292,7 @@ def test_what_the_commands_tell_of_a_target(star, finished):
         cost = target.count(members[row["id"]].genome).columns()
         assert {name: row[name] for name in cost} == cost and row["memory_bytes"] <= config.max_memory
     assert "memory" in star("front", finished)[1].splitlines()[0]
-    assert "turned away" in star("status", finished)[1]
+    assert "rejected untrained" in star("status", finished)[1]
     code, _, err = star("report", finished)
     assert code == 0 and "limits" in (finished / "report.html").read_text(), err
     code, _, err = star("export", finished, "--to", finished / "models")

@@ -13,7 +13,14 @@ from star.architecture.codes import (
 )
 from star.architecture.spec import Dimensions, FeatureGroup, LivSpec, Variant
 from star.architecture.structures.feature import norm_width
-from star.architecture.structures.structure import CacheEntry, Choices, StructureRules, Tie, check_divides
+from star.architecture.structures.structure import (
+    ATTENTION_ROLES,
+    CacheEntry,
+    Choices,
+    StructureRules,
+    Tie,
+    check_divides,
+)
 from star.errors import UserError
 
 HEADS = (1, 2, 4, 9)
@@ -33,6 +40,7 @@ class AttentionRules(StructureRules):
     """Softmax attention; fewer key/value heads than query heads serve repeatedly."""
 
     structure = Structure.ATTENTION
+    role_names = ATTENTION_ROLES
     token_mixing = TokenMixing.LOW_RANK
     token_meaning = "low rank: products of queries and keys"
     hue = 214
@@ -114,6 +122,7 @@ class LatentAttentionRules(AttentionRules):
     """Softmax attention that reads keys and values of all heads from one latent V, with one rotary key B."""
 
     structure = Structure.LATENT_ATTENTION
+    role_names = {"C": "query", "B": "key that is rotated", "V": "latent of keys and values"}
     channel_mixing = ChannelMixing.LATENT
     channel_meaning = "heads that read keys and values from one latent vector"
     ties = ()
@@ -186,6 +195,7 @@ class LinearAttentionRules(AttentionRules):
     """Attention without the softmax: a state of one matrix a head, normalised by the sum of the keys."""
 
     structure = Structure.LINEAR_ATTENTION
+    role_names = ATTENTION_ROLES
     nonlinearities = (Nonlinearity.NONE,)
     sparsities = (Sparsity.NONE,)
     kept_per_flop = StructureRules.kept_per_flop

@@ -14,6 +14,7 @@ class ConvolutionRules(StructureRules):
     """A convolution of B V with the kernel K, gated by C."""
 
     structure = Structure.CONVOLUTION
+    role_names = {"C": "gate behind the kernel", "B": "gate before the kernel", "V": "value"}
     token_mixing = TokenMixing.TOEPLITZ
     token_meaning = "scaled Toeplitz: a convolution between two gates"
     hue = 28

@@ -30,6 +30,7 @@ class MemorylessRules(StructureRules):
     """y = W (sigma(C) V), or W sigma(C) with the squared ReLU and xIELU, which need no gate."""
 
     structure = Structure.MEMORYLESS
+    role_names = {"C": "gate", "V": "value, which the gate multiplies"}
     token_mixing = TokenMixing.DIAGONAL
     token_meaning = "diagonal: every token on its own"
     hue = 285

@@ -13,7 +13,14 @@ from star.architecture.codes import (
 from star.architecture.spec import Dimensions, FeatureGroup, LivSpec, Variant
 from star.architecture.structures.attention import value_head_dim
 from star.architecture.structures.convolution import GATED_C
-from star.architecture.structures.structure import CacheEntry, Choices, StructureRules, Tie, check_divides
+from star.architecture.structures.structure import (
+    ATTENTION_ROLES,
+    CacheEntry,
+    Choices,
+    StructureRules,
+    Tie,
+    check_divides,
+)
 
 MIXED = (1, 3, 7)
 STATES = (1, 2, 4, 8, 16, 32, 64)
@@ -34,6 +41,7 @@ class SelectiveScanRules(StructureRules):
     """Mamba's S6: N states a channel, B and C serve all channels."""
 
     structure = Structure.SELECTIVE_SCAN
+    role_names = {"C": "reads the state", "B": "writes into the state", "V": "value: what is written"}
     token_mixing = TokenMixing.SEMI_SEPARABLE
     token_meaning = "semi-separable: a linear recurrence that decays"
     hue = 160
@@ -139,6 +147,7 @@ class GatedLinearRules(StructureRules):
     """Gated linear attention: a decay for each key channel."""
 
     structure = Structure.GATED_LINEAR
+    role_names = ATTENTION_ROLES
     token_mixing = TokenMixing.KEY_DECAY
     token_meaning = "semi-separable, with a decay for each key channel"
     hue = 115
@@ -213,6 +222,7 @@ class GatedRecurrenceRules(StructureRules):
     """RG-LRU: one state a channel, its input scaled by what the decay leaves free."""
 
     structure = Structure.GATED_RECURRENCE
+    role_names = {"C": "gate of the output", "B": "gate of the input", "V": "value"}
     token_mixing = TokenMixing.NORM_PRESERVING
     token_meaning = "semi-separable, the input scaled by what the decay leaves free"
     hue = 70

@@ -41,6 +41,22 @@ class Tie(NamedTuple):
     genes: tuple[int, ...]
 
 
+# Role of a feature group -> its name in the structures that have no other name for it.
+ROLES = {
+    "C": "what reads: query, gate",
+    "B": "what is matched or written under: key, input gate",
+    "V": "what is read: value",
+    "A": "decay or step",
+    "W": "how strongly the delta rule writes",
+    "Z": "gate of the output",
+    "K": "kernel of a convolution",
+    "R": "router",
+    "S": "C of the experts that serve every token",
+    "U": "V of the experts that serve every token",
+}
+ATTENTION_ROLES = {"C": "query", "B": "key", "V": "value"}
+
+
 @dataclass(frozen=True, slots=True)
 class Choices:
     """The values that the four genes of one feature group may take in a structure."""
@@ -65,6 +81,7 @@ class StructureRules:
     hue: int  # of its token mixing in reports, in degrees: its classes are shades of it
     channel_mixing: ChannelMixing
     channel_meaning: str = ""  # of its channel mixing, if no other structure has that
+    role_names: Mapping[str, str] = MappingProxyType({})  # role -> its name here, where ROLES has a more general one
     nonlinearities: tuple[Nonlinearity, ...] = (Nonlinearity.NONE,)
     sparsities: tuple[Sparsity, ...] = (Sparsity.NONE,)
     shareable: str = "BV"  # the roles that feature sharing can name: first, second
@@ -88,6 +105,10 @@ class StructureRules:
             if role in rows and leader in rows:
                 for gene in genes:
                     rows[role][gene] = rows[leader][gene]
+
+    def role_name(self, role: str) -> str:
+        """Return the name of a feature group in this structure."""
+        return self.role_names.get(role) or ROLES[role]
 
     def explain(self, role: str, wanted: int) -> str:
         """What a gene of that role that `canonicalise` changes to `wanted` must be, as the end of a sentence."""
