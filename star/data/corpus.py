@@ -91,7 +91,7 @@ def _cut(side: Side) -> tuple[Side, Side]:
 
 
 def _read(files: list[File], limit: int, wanted: Callable[[int], bool] = lambda i: True) -> Side:
-    """The first `limit` bytes of the pieces whose numbers are wanted."""
+    """Return the first `limit` bytes of the pieces with the wanted numbers."""
     opened, skipped, numbers = 0, Counter[str](), count()
 
     def pieces() -> Iterator[bytes]:
@@ -109,7 +109,7 @@ def _read(files: list[File], limit: int, wanted: Callable[[int], bool] = lambda 
 
 
 def _fill(pieces: Iterable[bytes], limit: int) -> np.ndarray:
-    """The first `limit` bytes of the pieces; what comes after is never read."""
+    """Return the first `limit` bytes of the pieces; later pieces are never read."""
     held = bytearray()
     for piece in pieces:
         held += piece[: limit - len(held)]

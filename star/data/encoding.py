@@ -15,7 +15,9 @@ NEAR = 64  # bytes looked at on both sides of what is not UTF-8
 
 
 def find_wide_encoding(data: bytes) -> str:
-    """UTF-16 or UTF-32 if a text that begins with these bytes is in it, by its mark or by where its NUL bytes are."""
+    """Return UTF-16 or UTF-32 if a text with these first bytes is in it, judged by its byte order mark or its NUL
+    bytes.
+    """
     for mark, name in MARKS.items():
         if data.startswith(mark):
             return name
@@ -31,6 +33,6 @@ def find_wide_encoding(data: bytes) -> str:
 
 
 def may_be_latin(data: bytes, place: int) -> bool:
-    """Whether the bytes around one that is not UTF-8 are letters and blanks in Latin-1."""
+    """Return whether the bytes around one that is not UTF-8 are letters and blanks in Latin-1."""
     near = data[max(0, place - NEAR) : place + NEAR].decode("latin-1")
     return all(letter.isprintable() or letter in "\t\n\r\f\xa0\xad" for letter in near)

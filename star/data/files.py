@@ -37,7 +37,7 @@ class File(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A regular file of a directory: its name relative to that, its bytes, and the file that a reader makes of it."""
+    """Regular file of a directory: its name relative to the directory, its size, and the file for a given reader."""
 
     key: str
     num_bytes: int | None
@@ -48,7 +48,7 @@ Found = tuple[list[File], Counter[str]]  # what to read, and how much was left o
 
 
 def find_files(sources: tuple[str, ...]) -> Found:
-    """Every file of the sources once, in an order that mixes folders: by the hash of the relative path."""
+    """Find every file of the sources once, in the order of the hash of the relative path, which mixes folders."""
     assert sources, "a corpus needs a source"
     files: dict[str, File] = {}
     left_out = Counter[str]()
@@ -66,7 +66,7 @@ def find_files(sources: tuple[str, ...]) -> Found:
 
 
 def called(source: str) -> str:
-    """The source as sentences name it: of a URI neither the password nor the query, which may hold another."""
+    """Return the name of a source for messages: a URI without its password and query, which may be secret."""
     return remote.called(source) if remote.is_uri(source) else source
 
 
@@ -78,7 +78,9 @@ def _source_files(source: str) -> Found:
 
 
 def _choose(entries: list[Entry], left_out: Counter[str], source: str) -> Found:
-    """The files of a directory that hold data, and how much else there is. UserError if there are none."""
+    """Return the data files of a directory and the number of its other files by reason. Raise UserError if there are
+    none.
+    """
     whole = [entry for entry in entries if entry.num_bytes != 0]
     left_out["empty"] = len(entries) - len(whole)
     data = [entry for entry in whole if not _is_about(entry.key)]
@@ -175,7 +177,7 @@ def _reader(file: str, source: str) -> Reader:
 
 
 def _walk(root: Path, left_out: Counter[str], skip: frozenset[str] = frozenset()) -> Iterator[Path]:
-    """Regular files below `root`, without folders named in `skip`; `left_out` counts what else there is."""
+    """Yield the regular files below `root`, without folders named in `skip`; `left_out` counts everything else."""
 
     def deny(error: OSError) -> None:
         left_out["unreadable as a folder"] += 1
@@ -192,7 +194,7 @@ def _walk(root: Path, left_out: Counter[str], skip: frozenset[str] = frozenset()
 
 
 def _missing(source: Path) -> str:
-    """Names the first part of the path that is not there, and the name beside it that is most like it."""
+    """Describe the first part of a path that does not exist, and the most similar name beside it."""
     part = source
     while not part.parent.exists():
         part = part.parent

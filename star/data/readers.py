@@ -1,4 +1,4 @@
-"""Reading one file: each reader yields pieces of text, and ends every document with a newline.
+"""Readers of one file: each yields pieces of text, and ends every document with a newline.
 
 A reader is given what opens the file and the name to call it by, reads in a stream, and raises UserError if the file
 is not what its suffix claims. It yields None for a document whose text is null. A mark of the byte order before a file
@@ -27,7 +27,7 @@ Reader = Callable[[Open, str], Iterator[bytes | None]]
 
 
 def read_library_module(open: Open, name: str) -> Iterator[bytes]:
-    """A module that cannot be read as text is no mistake of the person who runs us: it is left out."""
+    """Read a module of the standard library; skip it if it cannot be read as text, which is not the user's mistake."""
     try:
         yield b"".join(filter(None, read_text(open, name)))
     except (UserError, OSError):
@@ -106,7 +106,9 @@ def _parquet_documents(table: pq.ParquetFile, file: str) -> Iterator[bytes | Non
 
 
 def _as_binary(texts: pa.Array) -> pa.Array:
-    """Any kind of text as one that Python gets as bytes, because Parquet does not promise that strings are UTF-8."""
+    """Return any kind of text as one that Python gets as bytes, because Parquet does not promise that strings are
+    UTF-8.
+    """
     if types.is_dictionary(texts.type):
         values = texts.dictionary.cast(pa.large_binary())  # not all kinds of text can be looked up by index
         return pa.DictionaryArray.from_arrays(texts.indices, values).dictionary_decode()
@@ -141,7 +143,7 @@ def _document(text: bytes, place: str) -> bytes:
 
 
 def _check_start(data: bytes, name: str) -> None:
-    """Refuse a file by how it begins."""
+    """Raise UserError if the first bytes show that the file is a pointer or is not in UTF-8."""
     if data.startswith(POINTER):
         raise UserError(f"{name} is not the data but a pointer to it by Git LFS; `git lfs pull` fetches the data")
     if find_wide_encoding(data):
@@ -158,7 +160,7 @@ def _check_text(data: bytes, decoder: codecs.IncrementalDecoder, place: str, fin
 
 
 def _not_text(data: bytes, place: str, error: UnicodeDecodeError | None = None) -> UserError:
-    """A sentence that names the encoding of the bytes if it can be guessed."""
+    """Return an error that names the encoding of the bytes if it can be guessed."""
     if wide := find_wide_encoding(data):
         return UserError(f"{place} is not text in UTF-8: it is {wide}; convert it to UTF-8")
     if b"\0" in data or error is None:

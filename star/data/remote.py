@@ -1,4 +1,4 @@
-"""Files on a filesystem that pyarrow reaches by a URI: what is there, and a stream that outlives a broken connection.
+"""Files on a filesystem that pyarrow reaches by a URI: their list, and a stream that survives lost connections.
 
 Credentials and endpoints are pyarrow's affair: they come from the environment or from the URI itself.
 """
@@ -21,7 +21,7 @@ WAITS = (0.1, 0.5, 2.5)  # seconds before each further attempt at a read that fa
 
 @dataclass(frozen=True)
 class Source:
-    """A file or folder: `path` is how its filesystem calls it, `name` how sentences do, `identity` tells it apart."""
+    """File or folder: `path` is its name on its filesystem, `name` its name in messages, `identity` is unique."""
 
     name: str
     identity: str
@@ -34,7 +34,7 @@ class Source:
         return self.info.type == FileType.Directory
 
     def files(self) -> list[FileInfo]:
-        """Every file of the folder and of the folders in it, or the one file."""
+        """Return every file of the folder and its subfolders, or the one file."""
         if not self.is_folder:
             return [self.info]
         try:
@@ -44,7 +44,7 @@ class Source:
         return [info for info in found if info.type == FileType.File]
 
     def key(self, path: str) -> str:
-        """The path of a listed file relative to this folder."""
+        """Return the path of a listed file relative to this folder."""
         assert path.startswith(self.path), (path, self.path)
         return path[len(self.path) :].strip("/")
 
@@ -54,7 +54,7 @@ def is_uri(source: str) -> bool:
 
 
 def called(uri: str) -> str:
-    """The URI without what may be secret: its query, and what follows the colon before an @."""
+    """Return the URI without possible secrets: its query, and the text between the colon and an @."""
     # A key may hold a slash that should have been escaped; digits up to a slash are a port.
     return re.sub(r"://([^/@:]*):(?!\d+(?:/|$)).*?@", r"://\1@", uri.partition("?")[0])
 
@@ -83,7 +83,7 @@ def find(uri: str) -> Path | Source:
 
 
 def _unreadable(name: str, error: Exception, uri: str = "", attempts: int = 1) -> UserError:
-    """pyarrow's first line, without the secrets that it may repeat."""
+    """Return an error with the first line of pyarrow's message, without secrets that it may repeat."""
     said = (str(error) or type(error).__name__).splitlines()[0]
     if uri:
         said = said.replace(uri, name)
@@ -92,7 +92,7 @@ def _unreadable(name: str, error: Exception, uri: str = "", attempts: int = 1) -
 
 
 class Stream(RawIOBase):
-    """A remote file, read in pieces. A piece that fails is asked for again on a new connection, at the same place.
+    """Remote file, read in pieces. A piece that fails is requested again on a new connection, at the same position.
 
     Each read makes at most 1 + len(WAITS) attempts, then raises UserError, as does a file that cannot be opened.
     """

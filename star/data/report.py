@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Side(NamedTuple):
-    """Text to train on or to validate on, from how many files, and how many documents were skipped for each reason."""
+    """Text for training or validation: the number of its files, and of skipped documents by reason."""
 
     text: np.ndarray
     files: int
@@ -17,21 +17,21 @@ class Side(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CorpusReport:
-    """Files and bytes of both sides, and how much was left out for each reason."""
+    """Files and bytes of both sides, and the number left out for each reason."""
 
     train: tuple[int, int] = (0, 0)
     valid: tuple[int, int] = (0, 0)
     left_out: tuple[tuple[str, int], ...] = ()
 
     def lines(self) -> list[str]:
-        """One sentence on what was read, and one on what was left out if anything was."""
+        """Return one sentence on the text that was read, and one on anything left out."""
         train, valid = (f"{size:,} bytes of {_count_files(files)}" for files, size in (self.train, self.valid))
         read = f"the corpus has {train} to train on and {valid} to validate on"
         return [read, f"left out of the corpus: {describe(Counter(dict(self.left_out)))}"] if self.left_out else [read]
 
 
 def describe(left_out: Counter[str]) -> str:
-    """Each reason with its number, the largest first."""
+    """Return each reason with its number, the largest first."""
     return ", ".join(f"{count:,} {reason}" for reason, count in left_out.most_common())
 
 

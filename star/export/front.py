@@ -122,7 +122,7 @@ def _brief(genome: Genome) -> str:
 
 
 def format_number(value: float) -> str:
-    """A count in full, anything else to four decimals."""
+    """Return a whole number in full, any other with four decimals."""
     return f"{value:,.0f}" if value == int(value) else f"{value:,.4f}"
 
 

@@ -1,4 +1,4 @@
-"""Python text for records: a model's specification written out, and tables cut to what it uses."""
+"""Python source for records: the specification of a model, and tables reduced to the rows that it uses."""
 
 import ast
 import json
@@ -16,13 +16,14 @@ TAB = "    "
 
 
 class Name(str):
-    """A value that is spelled by a name defined elsewhere."""
+    """Value written as a name that is defined elsewhere."""
 
 
 def format_value(value: object, indent: int = 0, used: int = 0) -> str:
-    """Python text that evaluates to `value`: records by keyword (leading names and codes by position), enum
-    members by name, one element a line where a line would be too long. `indent` counts levels, `used` the
-    columns that the line needs besides."""
+    """Return Python source that evaluates to `value`: records by keyword (leading names and codes by position), enum
+    members by name, one element per line where a line would be too long. `indent` counts levels, `used` the other
+    columns of the line.
+    """
     if isinstance(value, Enum):
         return f"{type(value).__name__}.{value.name}"
     if isinstance(value, str):
@@ -42,8 +43,9 @@ def format_value(value: object, indent: int = 0, used: int = 0) -> str:
 
 
 def _label(record: object) -> list[tuple[str, object]]:
-    """Each value that is not the default of a dataclass with its keyword, or with nothing as long as the values speak
-    for themselves."""
+    """Return each value that differs from the default of its field, with its keyword; leading names and codes have an
+    empty keyword.
+    """
     known = {field.name: field for field in fields(record)} if is_dataclass(record) else {}
     parts, speaking = [], True
     for name, value in fields_of(record).items():
@@ -57,14 +59,14 @@ def _label(record: object) -> list[tuple[str, object]]:
 
 
 def fields_of(value: object) -> dict[str, object]:
-    """Name -> value of a dataclass or named tuple; empty for anything else."""
+    """Return the values of a dataclass or named tuple by name; an empty dictionary for anything else."""
     if is_dataclass(value):
         return {field.name: getattr(value, field.name) for field in fields(value)}
     return dict(zip(value._fields, value, strict=True)) if hasattr(value, "_fields") else {}
 
 
 def format_spec(spec: ModelSpec) -> str:
-    """Assignments that build `spec` as SPEC, each operator class first, under a name of its own, below a comment."""
+    """Return assignments that build `spec` as SPEC, after one assignment and one comment per operator class."""
     livs = {_constant(slot.liv): slot.liv for slot in spec.slots}
     assert all(livs[_constant(slot.liv)] == slot.liv for slot in spec.slots), "two operators of one name"
     named = replace(spec, slots=tuple(slot._replace(liv=Name(_constant(slot.liv))) for slot in spec.slots))
@@ -78,7 +80,7 @@ def _constant(liv: LivSpec) -> str:
 
 
 def codes_in(value: object) -> set[frozenset[str]]:
-    """For each record at any depth, the text of the enum members and words that it holds itself."""
+    """Return, for each record at any depth, the source of the enum members and words that it holds itself."""
     record = fields_of(value)
     parts = tuple(record.values()) if record else value
     if not isinstance(parts, tuple):
@@ -88,8 +90,9 @@ def codes_in(value: object) -> set[frozenset[str]]:
 
 
 def keep_rows(definition: Definition, codes: set[frozenset[str]]) -> Definition:
-    """A literal table `{Enum.MEMBER: ..., }` without the rows that no record asks for; any other definition
-    as it is. A key is one member or word, or a tuple of members that must occur together in one record."""
+    """Return a literal table `{Enum.MEMBER: ..., }` without the rows that no record needs, and any other definition
+    unchanged. A key is one member or word, or a tuple of members that must occur together in one record.
+    """
     table = getattr(definition.node, "value", None)
     if not definition.is_assignment or not isinstance(table, ast.Dict) or None in table.keys:
         return definition
@@ -116,14 +119,14 @@ def _is_wanted(key: ast.expr, codes: set[frozenset[str]]) -> bool:
 
 
 def _code(key: ast.expr) -> str:
-    """A member or a word as `codes_in` writes it; empty for anything else."""
+    """Return a member or a word as `codes_in` writes it; an empty text for anything else."""
     if isinstance(key, ast.Constant) and key.value in WORDS:
         return format_value(key.value)
     return ast.unparse(key) if isinstance(key, ast.Attribute) else ""
 
 
 def drop_checks(definition: Definition) -> Definition:
-    """A record without its `__post_init__`, which checks what a person says; any other definition as it is."""
+    """Return a record without its `__post_init__`, which checks user input, and any other definition unchanged."""
     body = getattr(definition.node, "body", [])
     checks = [part for part in body if isinstance(part, ast.FunctionDef) and part.name == "__post_init__"]
     if not checks:
@@ -134,7 +137,7 @@ def drop_checks(definition: Definition) -> Definition:
 
 
 def drop_fields(found: Collection, names: tuple[str, ...]) -> Collection:
-    """Records of these names without the fields that nothing else in the collection mentions."""
+    """Return the collection with these records reduced to the fields that the rest of the collection mentions."""
     fields_by_name = {
         name: _fields(one) for _, part in found.sections for one in part for name in one.names if name in names
     }
@@ -156,13 +159,13 @@ def drop_fields(found: Collection, names: tuple[str, ...]) -> Collection:
 
 
 def _fields(definition: Definition) -> dict[int, str]:
-    """Line -> the field of a record that stands on it."""
+    """Return the field of a record on each line, by line number."""
     body = getattr(definition.node, "body", [])
     return {part.lineno: part.target.id for part in body if isinstance(part, ast.AnnAssign)}
 
 
 def plain_shape(definition: Definition) -> Definition:
-    """An alias `BTD = Float[Tensor, "B T D"]` as `BTD = Tensor  # float (B, T, D)`; others as they are."""
+    """Rewrite an alias `BTD = Float[Tensor, "B T D"]` as `BTD = Tensor  # float (B, T, D)`; return others unchanged."""
     value = getattr(definition.node, "value", None)
     if not definition.is_assignment or not isinstance(value, ast.Subscript):
         return definition

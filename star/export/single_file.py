@@ -52,7 +52,7 @@ def export_model(spec: ModelSpec, weights: dict[str, np.ndarray], header: Export
 
 
 def model_source(spec: ModelSpec, header: ExportHeader) -> str:
-    """The text of `model.py`: the definitions that this model reaches, as they stand here, and its SPEC."""
+    """Return the text of `model.py`: the definitions that this model uses, unchanged, and its SPEC."""
     codes = codes_in(spec)
 
     def rewrite(definition: Definition) -> Definition:
@@ -105,5 +105,5 @@ def _head(spec: ModelSpec, header: ExportHeader) -> str:
 
 
 def _escape(text: str) -> str:
-    """Safe inside a triple-quoted string, whatever a path holds."""
+    """Escape a text so that it is safe inside a triple-quoted string."""
     return text.replace("\\", "\\\\").replace('"""', "'''")

@@ -1,4 +1,4 @@
-"""Gathers definitions scattered over the modules of a package into one flat, readable source text.
+"""Collects definitions from the modules of a package into one flat, readable source text.
 
 Starting from a root name, the closure of everything it mentions is followed through the package's own
 imports; each definition is copied as it was written, with its decorators, the comment above it and its
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 
 class Reference(NamedTuple):
-    """A name in a module: `name` of `from module import name`, or the module itself if `name` is empty."""
+    """Name in a module: `name` of `from module import name`, or the module itself if `name` is empty."""
 
     module: str
     name: str
@@ -24,7 +24,7 @@ class Reference(NamedTuple):
 
 @dataclass(frozen=True)
 class Definition:
-    """One top-level statement that binds names: its text, comment above included, and its parsed form."""
+    """Top-level statement that binds names: its text, including the comment above it, and its parsed form."""
 
     module: str
     names: tuple[str, ...]
@@ -37,7 +37,7 @@ class Definition:
 
     @cached_property
     def mentioned(self) -> set[str]:
-        """Every name that the text reads; a local variable of that name does no harm."""
+        """Return every name that the text reads; local variables of these names are included."""
         nodes = ast.walk(ast.parse(self.source))
         return {node.id for node in nodes if isinstance(node, ast.Name)} - set(self.names)
 
@@ -51,7 +51,7 @@ Rewrite = Callable[[Definition], Definition]
 
 @dataclass(frozen=True)
 class Module:
-    """One parsed file: its docstring, its definitions in order, and where its imported names come from."""
+    """Parsed file: its docstring, its definitions in order, and the origins of its imported names."""
 
     name: str
     docstring: str
@@ -98,7 +98,7 @@ def _bound(node: ast.stmt) -> tuple[str, ...]:
 
 
 def _first_line(node: ast.stmt, lines: list[str]) -> int:
-    """Index of the line where a statement begins, its decorators and the comment that touches it included."""
+    """Return the index of the first line of a statement, including its decorators and the comment directly above."""
     start = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))]) - 1
     while start and lines[start - 1].startswith("#"):
         start -= 1
@@ -107,19 +107,19 @@ def _first_line(node: ast.stmt, lines: list[str]) -> int:
 
 @dataclass(frozen=True)
 class Collection:
-    """Definitions that belong together, by module in an order that runs, and the imports they need."""
+    """Definitions by module, in an order that runs, and the imports that they need."""
 
     sections: list[tuple[Module, list[Definition]]]
     imports: dict[str, Reference]
 
     def text(self) -> str:
-        """The imports, then each module's definitions under its docstring, turned into a comment."""
+        """Return the imports, then each module's definitions below its docstring as a comment."""
         sections = (_section(module, definitions) for module, definitions in self.sections)
         return format_imports(self.imports) + "\n\n" + "\n\n\n".join(sections) + "\n"
 
 
 def collect(roots: Iterable[Reference], folder: Path, rewrite: Rewrite) -> Collection:
-    """All that `roots` reach within their top-level package.
+    """Collect all definitions that `roots` use within their top-level package.
 
     Args:
         roots: the names to start from; their first module's top-level package is the one that is flattened.
@@ -199,7 +199,7 @@ def _distinct(module: Module) -> list[Definition]:
 
 
 def format_imports(imports: dict[str, Reference]) -> str:
-    """Import statements for `imports` (local name -> origin), sorted: standard library first, torch last."""
+    """Return import statements for `imports` (local name -> origin), sorted: standard library first, torch last."""
     blocks: dict[bool, list[tuple[int, str, str]]] = {False: [], True: []}
     members: dict[str, list[str]] = {}
     for name, (module, member) in imports.items():
@@ -220,7 +220,7 @@ def _is_torch(module: str) -> bool:
 
 
 def _import_order(name: str) -> tuple[int, str]:
-    """Constants, then classes, then the rest, as linters sort the members of an import."""
+    """Return the sort key of an imported name: constants, then classes, then the rest, as linters sort."""
     return (0 if name.isupper() and len(name) > 1 else 1 if name[0].isupper() else 2, name)
 
 

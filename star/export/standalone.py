@@ -1,4 +1,4 @@
-"""Using the model: reading its weights, generating text."""
+"""Use of the model: loading its weights and generating text."""
 
 import argparse
 import json
@@ -19,8 +19,9 @@ DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
 def read_safetensors(path: str | Path) -> dict[str, torch.Tensor]:
-    """The tensors of a safetensors file: eight little-endian bytes with the length of a JSON header, that
-    header (name -> dtype, shape, first and last byte), one buffer. ValueError if the file is anything else."""
+    """Read the tensors of a safetensors file: eight little-endian bytes with the length of a JSON header, the header
+    (name -> dtype, shape, first and last byte), one buffer. Raise ValueError if the file is anything else.
+    """
     raw = bytearray(Path(path).read_bytes())
     start = 8 + int.from_bytes(raw[:8], "little")
     try:
@@ -39,7 +40,7 @@ def read_safetensors(path: str | Path) -> dict[str, torch.Tensor]:
 
 
 def load(path: str | Path = WEIGHTS) -> LanguageModel:
-    """The trained model. ValueError if the file's tensors are not this model's."""
+    """Load the trained model. Raise ValueError if the file's tensors are not those of this model."""
     model = LanguageModel(SPEC)
     own = model.weights()
     stored = read_safetensors(path)
@@ -52,7 +53,9 @@ def load(path: str | Path = WEIGHTS) -> LanguageModel:
 
 
 def generate(model: LanguageModel, prompt: bytes, num_bytes: int, temperature: float, seed: int = 0) -> bytes:
-    """`prompt` and `num_bytes` more, each drawn from softmax(logits / temperature); the likeliest at 0."""
+    """Return `prompt` and `num_bytes` more, sampled from softmax(logits / temperature), or the most likely ones at
+    temperature 0.
+    """
     chance = torch.Generator().manual_seed(seed)
     tokens = torch.tensor([list(prompt or b"\n")])
     text = model.generate(tokens, num_bytes, temperature, chance)[0].tolist()

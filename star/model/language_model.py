@@ -23,7 +23,7 @@ from star.model.ops.shapes import BS, BT, BTD, BTM
 
 
 class Cache:
-    """What decoding keeps of the tokens so far: the memory of every slot.
+    """State of decoding after the tokens so far: the caches of every slot.
 
     Attributes:
         context: how many tokens it can hold.
@@ -36,18 +36,18 @@ class Cache:
         self.memories = memories
 
     def tensors(self) -> Iterator[torch.Tensor]:
-        """Every tensor it keeps, each once."""
+        """Yield every stored tensor once."""
         for slot in self.memories:
             for memory in slot:
                 yield from memory.tensors.values()
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of all its tensors."""
+        """Return the size of all stored tensors in bytes."""
         return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors())
 
     def advance(self, num_tokens: int) -> None:
-        """Make ready for `num_tokens` more. ValueError if it cannot hold them."""
+        """Prepare for `num_tokens` more tokens. Raise ValueError if they do not fit."""
         if self.position + num_tokens > self.context:
             raise ValueError(
                 f"a cache for {self.context} tokens holds {self.position}: there is no room for {num_tokens} more"
@@ -58,14 +58,14 @@ class Cache:
         self.position += num_tokens
 
     def finish(self) -> None:
-        """Drop what only the pass that is over needed."""
+        """Release tensors that only the finished pass needed."""
         for slot in self.memories:
             for memory in slot:
                 memory.end()
 
 
 class Norm(nn.Module):
-    """x over its root mean square, or less its mean over its standard deviation; perhaps with gain and bias."""
+    """Layer norm or RMS norm, each with an optional gain and bias."""
 
     def __init__(self, style: Style, width: int) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class LanguageModel(nn.Module):
         self._add_options(dims)
 
     def _add_options(self, dims: Dimensions) -> None:
-        """What only some styles have."""
+        """Add the modules and parameters that only some styles have."""
         style = dims.style
         if "both" in self.norm_places:
             self.post_norms = nn.ModuleList(
@@ -128,8 +128,9 @@ class LanguageModel(nn.Module):
         self.head_bias = nn.Parameter(torch.zeros(dims.vocab_size)) if style.head_bias else None
 
     def forward(self, tokens: BT, cache: Cache | None = None) -> BTM:
-        """Logits of the next token at every position. With a cache the tokens continue those that it holds, and are
-        added to it. ValueError if there are none or they do not fit."""
+        """Return the logits of the next token at every position. With a cache, the tokens continue the cached ones and
+        are added to the cache. Raise ValueError if there are no tokens or they do not fit.
+        """
         if not tokens.numel():
             raise ValueError(f"there are no tokens in a batch of shape {tuple(tokens.shape)}")
         x = self._embed(tokens, cache.position if cache else 0)
@@ -162,11 +163,11 @@ class LanguageModel(nn.Module):
         return self.embedding_norm(x) if style.embedding_norm else x
 
     def _before(self, i: int, x: BTD) -> BTD:
-        """What a slot reads."""
+        """Return the input of a slot, normalised where its norm stands before it."""
         return x if self.norm_places[i] == "after" else self.norms[i](x)
 
     def _after(self, i: int, y: BTD) -> BTD:
-        """What a slot adds."""
+        """Return the term that a slot adds to the residual stream."""
         match self.norm_places[i]:
             case "after":
                 y = self.norms[i](y)
@@ -182,13 +183,13 @@ class LanguageModel(nn.Module):
         return cap * torch.tanh(logits / cap) if cap else logits
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """All that training leaves, by name: parameters and lasting buffers, what slots share once."""
+        """Return all trained tensors by name: parameters and persistent buffers, shared ones once."""
         lasting = self.state_dict().keys()
         buffers = {name: buffer for name, buffer in self.named_buffers() if name in lasting}
         return {name: tensor.detach() for name, tensor in self.named_parameters()} | buffers
 
     def new_cache(self, context: int, batch_size: int = 1) -> Cache:
-        """An empty cache for up to `context` tokens, of the parameters' type and device."""
+        """Return an empty cache for up to `context` tokens, with the parameters' type and device."""
         # (name, slots that compute its features) -> the first slot with this tensor, which stores it
         first: dict[tuple[str, tuple[int, ...]], int] = {}
         memories: list[tuple[OperatorCache, ...]] = []
@@ -205,8 +206,9 @@ class LanguageModel(nn.Module):
     def generate(
         self, tokens: BT, num_tokens: int, temperature: float = 0.0, generator: torch.Generator | None = None
     ) -> BS:
-        """`tokens`, each row continued by `num_tokens` drawn from softmax(logits / temperature); the likeliest at 0.
-        ValueError if there are no tokens, or a number is below 0."""
+        """Return `tokens` with `num_tokens` more in each row, sampled from softmax(logits / temperature), or the most
+        likely ones at temperature 0. Raise ValueError if there are no tokens or a number is below 0.
+        """
         if num_tokens < 0:
             raise ValueError(f"the number of tokens to add must be 0 or more, not {num_tokens}")
         if not temperature >= 0:

@@ -7,7 +7,7 @@ from star.data.synthetic.task import Examples, Setting
 
 
 def selective_copying(setting: Setting, rng: np.random.Generator, count: int) -> Examples:
-    """n tokens of [0, V - 2) among blanks V - 2, then the copy token V - 1, then n blanks: places for the answers.
+    """Generate n tokens of [0, V - 2) among blanks V - 2, then the copy token V - 1, then n blanks for the answers.
 
     The targets are the tokens in their order, at those places, in training too. Each blank among the tokens stands
     before one of them, any with the same probability, so that none follows the last. Both are (count, L).
@@ -26,7 +26,7 @@ def selective_copying(setting: Setting, rng: np.random.Generator, count: int) ->
 
 
 def compression(setting: Setting, rng: np.random.Generator, count: int) -> Examples:
-    """L - 1 tokens of [0, V - 1) and the token V - 1; the targets are the inputs, that last token included.
+    """Generate L - 1 tokens of [0, V - 1) and the token V - 1; the targets are the inputs, including that last token.
 
     Every target is to be decoded from the last position, given only which place is asked for. Both are (count, L).
     """

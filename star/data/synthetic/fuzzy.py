@@ -70,12 +70,12 @@ def _block(setting: Setting, rng: np.random.Generator, count: int, shortest: int
 
 
 def _motifs(rng: np.random.Generator, low: int, high: int, shape: tuple[int, int], shortest: int) -> _Motifs:
-    """Lengths from `shortest` to LONGEST alike, then motifs of that length alike."""
+    """Draw lengths uniformly from `shortest` to LONGEST, then motifs of that length uniformly."""
     return _Motifs(distinct(rng, low, high, (*shape, LONGEST)), rng.integers(shortest, LONGEST + 1, shape))
 
 
 def _first_places(keys: _Motifs) -> np.ndarray:
-    """(count, places): the first place in each row with the same motif."""
+    """Return the first place in each row with the same motif, (count, places)."""
     digits = np.where(keys.written, keys.tokens + 1, 0)
     codes = digits @ (digits.max() + 1) ** np.arange(LONGEST)
     order = codes.argsort(axis=1, kind="stable")
@@ -88,7 +88,7 @@ def _first_places(keys: _Motifs) -> np.ndarray:
 
 
 def _padded(tokens: np.ndarray, written: np.ndarray, setting: Setting, filler: int) -> np.ndarray:
-    """(count, L + 1): the written tokens (count, pairs, 2 LONGEST) in a row, after as much filler as that takes."""
+    """Return the written tokens (count, pairs, 2 LONGEST) in a row after as much filler as needed, (count, L + 1)."""
     width = setting.seq_len + 1
     sequences = np.full((len(tokens), width), filler)
     sequences[np.arange(width) >= width - written.sum(axis=(1, 2))[:, None]] = tokens[written]

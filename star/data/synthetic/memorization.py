@@ -27,7 +27,9 @@ def fixed_map(vocab_size: int) -> np.ndarray:
 
 
 def memorization(setting: Setting, rng: np.random.Generator, count: int) -> Examples:
-    """Keys at even places, each followed by the token V - 1, where the target is its value. Both are (count, L)."""
+    """Generate keys at even places, each followed by the token V - 1, where the target is its value. Both are (count,
+    L).
+    """
     assert setting.seq_len % 2 == 0
     mapped = fixed_map(setting.vocab_size)
     keys = rng.integers(0, mapped.size, (count, setting.seq_len // 2))

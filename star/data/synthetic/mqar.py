@@ -10,7 +10,7 @@ NOTHING = 0  # the token wherever there is neither pair nor query
 
 
 def mqar(setting: Setting, rng: np.random.Generator, count: int) -> Examples:
-    """k pairs of a key of [1, V/2) and a value of [V/2, V), all different; later each key once, as a query.
+    """Generate k pairs of a key of [1, V/2) and a value of [V/2, V), all different; later each key once, as a query.
 
     After the pairs, every other place is a slot for a query; slot i = 1, 2, ..., (L - 2k)/2 has the weight
     a i^(a - 1), and the keys take slots in turn, in proportion to the weights of those still free. The target at a

@@ -53,7 +53,9 @@ def _noisy(setting: Setting, rng: np.random.Generator, shape: tuple[int, int]) -
 
 
 def _first_places(keys: np.ndarray, noisy: np.ndarray, num_keys: int) -> np.ndarray:
-    """(count, num_keys): the first pair with that key before the last pair, or the number of pairs if there is none."""
+    """Return the first pair with that key before the last pair, or the number of pairs if there is none, (count,
+    num_keys).
+    """
     count, places = keys.shape
     first = np.full((count, num_keys), places)
     place = np.where(noisy, places, np.arange(places))

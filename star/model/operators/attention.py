@@ -35,7 +35,9 @@ LOOKS_BACK = (FeatureChannelMixing.DENSE, FeatureChannelMixing.NORMALISED)  # ma
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
-    """Describe the scores of keys in the window: cap tanh(scale C . B / cap) + added; beside them the sinks (H,)."""
+    """Parameters of attention scores: cap tanh(scale C . B / cap) + added for keys in the window, and the logits of the
+    sinks, (H,).
+    """
 
     window: int | None  # None: all of the context
     scale: float
@@ -73,7 +75,7 @@ class Attention(Mixer):
             self.looks_back = []
 
     def count_channels(self, liv: LivSpec, dims: Dimensions) -> tuple[int, int]:
-        """Channels of a head that tell positions, and that are scored."""
+        """Return the channels of a head that carry positions and the channels that are scored."""
         return dims.head_dim, dims.head_dim
 
     def start(self, features: dict[str, nn.Module]) -> None:
@@ -83,7 +85,7 @@ class Attention(Mixer):
                 self.look_back(heads, stride)
 
     def look_back(self, maps: torch.Tensor, stride: int) -> None:
-        """Let the rotated part of some heads look back."""
+        """Initialise the rotated channels of some heads to attend to earlier tokens."""
         channels = self.positions.channels
         # Written as a ratio, which is 1 where all is rotated and the scale is the usual one.
         is_usual = self.scale == 1 / math.sqrt(self.total)
@@ -111,16 +113,16 @@ class Attention(Mixer):
         return y if self.norm is None else self.norm(y)
 
     def turn_queries(self, q: torch.Tensor, position: int) -> torch.Tensor:
-        """Queries as they are scored; the first stands at `position`."""
+        """Return queries with rotated channels; the first token has index `position`."""
         return self.positions.turn(q, position)
 
     def scoring(self) -> Scoring:
-        """Return how its queries score keys, with the parameters as they are now."""
+        """Return the parameters of the scores at the present weights."""
         return Scoring(self.window, self.scale, self.positions.scores, self.score_cap, self.sinks)
 
 
 def has_mean(liv: LivSpec, style: Style) -> bool:
-    """Whether the channels of what an operator reads have a mean that all tokens have in common."""
+    """Return whether the channels of the operator's input have a mean that all tokens share."""
     return style.norm == "rms" and liv.norm_place(style) != "after"
 
 
@@ -141,8 +143,9 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scoring: Scoring) 
 
 
 def attend_in_blocks(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int, scoring: Scoring) -> torch.Tensor:
-    """Attend where every query has its key, in time linear in T: a block of `window` queries looks at the keys of its
-    own block and of the one before."""
+    """Compute windowed attention over equally many queries and keys in time linear in T: each block of `window` queries
+    attends to the keys of its own block and of the preceding one.
+    """
     batch_size, num_tokens = q.shape[:2]
     q, k, v = (F.pad(x, (0, 0, 0, 0, 0, -num_tokens % window)).unflatten(1, (-1, window)) for x in (q, k, v))
     k, v = (torch.cat((F.pad(x[:, :-1], (0, 0, 0, 0, 0, 0, 1, 0)), x), dim=2) for x in (k, v))
@@ -157,7 +160,7 @@ def attend_in_blocks(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: 
 def attend_masked(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None, scoring: Scoring
 ) -> torch.Tensor:
-    """Attend to the tokens that the mask shows; without one, to a query's own token and all before it."""
+    """Compute attention to the keys selected by the mask, or causal attention without one."""
     if scoring.cap or scoring.sinks is not None:
         return attend_written_out(q, k, v, mask, scoring)
     is_causal = mask is None and bool(q.shape[1] > 1)  # a trace by torch.jit makes tensors of sizes
@@ -181,7 +184,7 @@ def attend_masked(
 def attend_written_out(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None, scoring: Scoring
 ) -> torch.Tensor:
-    """Attend with a cap and sinks, which the library's function lacks."""
+    """Compute attention with a cap and sinks, which PyTorch's function lacks."""
     num_queries, num_keys = q.shape[1], k.shape[1]
     k, v = (x.repeat_interleave(q.shape[2] // k.shape[2], dim=2) for x in (k, v))
     logits = scoring.scale * torch.einsum("bthk,bshk->bhts", q, k)
@@ -199,7 +202,9 @@ def attend_written_out(
 
 
 def band(num_queries: int, num_keys: int, window: int, device: torch.device) -> torch.Tensor:
-    """Which of the tokens each of the last `num_queries` looks at, (T, S): itself and those before it in the window."""
+    """Return the mask, (T, S), of the tokens that each of the last `num_queries` attends to: itself and the earlier
+    ones in the window.
+    """
     distance = distances(num_queries, num_keys, device)
     return (distance >= 0) & (distance < window)
 
@@ -222,7 +227,7 @@ def look_back(maps: torch.Tensor, stride: int, stretch: float = 1.0, theta: floa
 
 
 def attention_naive(mixer: Attention, c: BTD, b: torch.Tensor, v: torch.Tensor) -> BTE:
-    """The same from unrotated keys, one query and one head after another."""
+    """Compute attention from unrotated keys, one query and one head at a time."""
     q = c[:, :, : mixer.queries].unflatten(2, (-1, mixer.head_dim))
     k, v = b.unflatten(2, (-1, mixer.head_dim)), v.unflatten(2, (-1, mixer.value_head_dim))
     q, k = mixer.positions.turn(q, 0), mixer.positions.turn(k, 0)

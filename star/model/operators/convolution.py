@@ -4,6 +4,7 @@
 
 With an explicit kernel of three taps and both gates linear this is the block of LFM2 (arXiv:2511.23404); with an
 implicit kernel as long as the sequence it is Hyena's of order two (Poli et al. 2023, arXiv:2302.10866).
+C, B and V take the roles of query, key and value in attention.
 """
 
 import torch
@@ -20,7 +21,7 @@ GATES = {Nonlinearity.SWISH: F.silu, Nonlinearity.GELU: F.gelu}
 
 
 class GatedConvolution(Mixer):
-    """A convolution of B V, gated by C."""
+    """Convolution of B V, gated by C."""
 
     def __init__(self, liv: LivSpec, dims: Dimensions) -> None:
         super().__init__()
@@ -39,7 +40,7 @@ class GatedConvolution(Mixer):
         return (c if self.gate is None else self.gate(c)) * y
 
     def convolve(self, u: BTD, kernel: WD, memory: OperatorCache | None) -> BTD:
-        """The convolution of the present tokens, with what is remembered before them."""
+        """Return the convolution at the present tokens, with the cached inputs before them."""
         num_tokens = u.shape[1]
         if self.taps:
             u = u if memory is None else memory.slide("gated input", u, self.taps)
@@ -53,5 +54,5 @@ class GatedConvolution(Mixer):
 
 
 def gated_convolution_naive(c: BTD, b: BTD, v: BTD, kernel: WD) -> BTD:
-    """The same with a linear gate, by two loops over time."""
+    """Compute the gated convolution with a linear gate by two loops over time."""
     return c * convolution_naive(b * v, kernel)

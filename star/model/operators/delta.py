@@ -7,6 +7,7 @@
 Before a value is written under a key, what the key held is erased. A head of keys and queries may serve several heads
 of values, as in Qwen3-Next. The norm is to unit mean square with a gain that all heads share; the gate is there only
 where the operator genome names a nonlinearity. Yang et al. 2024, arXiv:2412.06464.
+C, B and V take the roles of query, key and value in attention.
 """
 
 import math
@@ -28,7 +29,7 @@ L2_EPS = 1e-6  # added to the squared length of keys and queries
 
 
 class DeltaRule(Mixer):
-    """The recurrence over features C, B (B, T, G K), V (B, T, H V), A, W (B, T, H) and perhaps Z (B, T, H V)."""
+    """Gated delta rule over features C, B (B, T, G K), V (B, T, H V), A, W (B, T, H) and optionally Z (B, T, H V)."""
 
     def __init__(self, liv: LivSpec, dims: Dimensions) -> None:
         super().__init__()
@@ -63,7 +64,7 @@ class DeltaRule(Mixer):
 
 
 def l2_normalise(x: BTHK) -> BTHK:
-    """Every head to length 1."""
+    """Scale every head to length 1."""
     return x * torch.rsqrt(x.square().sum(3, keepdim=True) + L2_EPS)
 
 
@@ -79,7 +80,7 @@ def delta_rule_naive(
     gain: V,
     head_dim: int,
 ) -> BTD:
-    """The same, one token after another, each head of values with the keys and queries that serve it."""
+    """Compute the gated delta rule one token at a time, each value head with the key and query head that serve it."""
     num_heads = log_rate.shape[0]
     q, k = (x.unflatten(2, (-1, head_dim)) for x in (c, b))
     q, k = (x / (x.square().sum(3, keepdim=True) + L2_EPS).sqrt() for x in (q, k))

@@ -1,4 +1,4 @@
-"""The featurizer: what makes the feature groups C, B, V, A, ... of an operator from its input.
+"""Featurizer: computes the feature groups C, B, V, A, ... of an operator from its input.
 
     feature = norm(mix(map(x)))     map: dense, one block a head, latent; mix: a short kernel; norm: by head or of all
     feature = norm(mix(map(V)))     where a scale chains features: rates and gates from the values, as in Mamba
@@ -7,6 +7,7 @@
 
 (channel mixing before token mixing as in Primer, So et al. 2021, arXiv:2109.08668; four taps and swish as in Mamba,
 Gu and Dao 2023, arXiv:2312.00752; normalised heads as in Qwen3, arXiv:2505.09388).
+C, B and V take the roles of query, key and value in attention.
 """
 
 import math
@@ -34,7 +35,7 @@ NORM_EPS = 1e-6
 
 
 class Feature(nn.Module):
-    """A feature computed from the input: a map of its channels, then perhaps a short convolution."""
+    """Feature computed from the input: a map of its channels, optionally followed by a short convolution."""
 
     def __init__(self, group: FeatureGroup, dims: Dimensions) -> None:
         super().__init__()
@@ -56,7 +57,7 @@ class Feature(nn.Module):
         self.is_activated = group.token_mixing is FeatureTokenMixing.ACTIVATED_TOEPLITZ
 
     def cache_spec(self) -> dict[str, CacheTensor]:
-        """The columns of its kernel."""
+        """Return the cache tensor for the columns of its short kernel, if there is one."""
         return {} if self.kernel is None else {self.name: CacheTensor((self.columns, self.kernel.shape[1]))}
 
     def forward(self, x: BTD, memory: OperatorCache | None) -> BTE:
@@ -71,14 +72,15 @@ class Feature(nn.Module):
         return y if self.norm is None else self._normalise(y, self.norm)
 
     def _normalise(self, y: BTE, norm: nn.RMSNorm) -> BTE:
-        """All but the last `plain` channels, head by head or together."""
+        """Normalise all channels except the last `plain`, by head or together."""
         normed = norm(y[..., : y.shape[2] - self.plain].unflatten(2, (-1, *norm.normalized_shape))).flatten(2)
         return torch.cat((normed, y[..., -self.plain :]), dim=2) if self.plain else normed
 
 
 class DeferredFeature(NamedTuple):
-    """What a feature of experts is made of: the input (B, T, D), a matrix for each expert, (E, W, D), and perhaps a
-    bias, (E, W). It is computed by the mixer, which knows the experts that each token goes through."""
+    """Inputs of an expert feature: the input (B, T, D), one matrix per expert, (E, W, D), and optionally a bias, (E,
+    W). The mixer computes the feature, since it knows the experts that each token is routed to.
+    """
 
     x: torch.Tensor
     weight: torch.Tensor
@@ -86,7 +88,7 @@ class DeferredFeature(NamedTuple):
 
 
 class ExpertFeature(nn.Module):
-    """A feature that every expert makes by a matrix of its own."""
+    """Feature that every expert computes by a matrix of its own."""
 
     def __init__(self, group: FeatureGroup, dims: Dimensions, num_experts: int) -> None:
         super().__init__()
@@ -95,7 +97,7 @@ class ExpertFeature(nn.Module):
         self.bias = nn.Parameter(torch.zeros(shape[:2])) if group.bias else None
 
     def cache_spec(self) -> dict[str, CacheTensor]:
-        """Nothing."""
+        """Return an empty dictionary: there is no cache."""
         return {}
 
     def forward(self, x: BTD, memory: OperatorCache | None) -> DeferredFeature:
@@ -103,14 +105,14 @@ class ExpertFeature(nn.Module):
 
 
 class ExplicitKernel(nn.Module):
-    """A short kernel that is a parameter."""
+    """Short kernel whose taps are parameters."""
 
     def __init__(self, group: FeatureGroup, dims: Dimensions) -> None:
         super().__init__()
         self.kernel = short_kernel(group.expansion, group.channels or dims.d_model)
 
     def cache_spec(self) -> dict[str, CacheTensor]:
-        """Nothing."""
+        """Return an empty dictionary: there is no cache."""
         return {}
 
     def forward(self, x: BTD, memory: OperatorCache | None) -> torch.Tensor:
@@ -118,7 +120,7 @@ class ExplicitKernel(nn.Module):
 
 
 class ImplicitKernel(nn.Module):
-    """A kernel as long as the sequence, from a network of the position.
+    """Kernel as long as the sequence, computed by a network from the position.
 
     k_t = window_t * (W2 sin(W1 [t/S, cos 2 pi f t/S, sin 2 pi f t/S])),  f = 1..F,  S = seq_len of the scale,
     window_t = sqrt(r) exp(-r t), with rates r spaced from 1 to 1/S over the channels: from the shortest memory
@@ -132,7 +134,7 @@ class ImplicitKernel(nn.Module):
         self.out = linear(IMPLICIT_HIDDEN, group.channels or dims.d_model, bias=True)
 
     def cache_spec(self) -> dict[str, CacheTensor]:
-        """Nothing."""
+        """Return an empty dictionary: there is no cache."""
         return {}
 
     def forward(self, x: BTD, memory: OperatorCache | None) -> torch.Tensor:
@@ -149,7 +151,7 @@ class ImplicitKernel(nn.Module):
 
 
 class GroupedLinear(nn.Module):
-    """A block-diagonal map: each head's channels to an equal share of the outputs."""
+    """Block-diagonal map from each head's channels to an equal share of the outputs."""
 
     def __init__(self, num_heads: int, head_dim: int, width: int, bias: bool) -> None:
         super().__init__()
@@ -163,19 +165,19 @@ class GroupedLinear(nn.Module):
 
 
 def linear(fan_in: int, fan_out: int, bias: bool = False) -> nn.Linear:
-    """A linear map with weights from N(0, 1 / fan_in)."""
+    """Return a linear map with weights from N(0, 1 / fan_in)."""
     layer = nn.Linear(fan_in, fan_out, bias=bias)
     nn.init.normal_(layer.weight, std=fan_in**-0.5)
     return layer
 
 
 def dense(group: FeatureGroup, dims: Dimensions) -> nn.Module:
-    """One matrix."""
+    """Return a map by one matrix."""
     return linear(group.fan_in or dims.d_model, group.width(dims), group.bias)
 
 
 def latent(group: FeatureGroup, dims: Dimensions) -> nn.Module:
-    """A product of two thin matrices, perhaps with a norm between them."""
+    """Return a map by the product of two low-rank matrices, optionally with a norm between them."""
     rank = map_rank(group, dims)
     down, up = linear(group.fan_in or dims.d_model, rank), linear(rank, group.width(dims), group.bias)
     between = [nn.RMSNorm(rank, eps=dims.style.norm_eps)] if group.inner_norm else []
@@ -183,7 +185,7 @@ def latent(group: FeatureGroup, dims: Dimensions) -> nn.Module:
 
 
 def grouped(group: FeatureGroup, dims: Dimensions) -> nn.Module:
-    """One block for each head."""
+    """Return a block-diagonal map with one block per head."""
     fan_in, width = group.fan_in or dims.d_model, group.width(dims)
     if fan_in % dims.num_heads or width % dims.num_heads:
         raise UserError(f"{group.role} maps {fan_in} channels to {width} by head, but there are {dims.num_heads} heads")
@@ -191,8 +193,10 @@ def grouped(group: FeatureGroup, dims: Dimensions) -> nn.Module:
 
 
 def short_kernel(taps: int, width: int) -> nn.Parameter:
-    """A short kernel with taps from U(-1, 1) / sqrt(taps). Starting from the identity instead costs a stack of
-    gated convolutions half a bit per byte at the nano budget: the past then enters at the learning rate's pace."""
+    """Return a short kernel with taps from U(-1, 1) / sqrt(taps). Initialising to the identity instead costs a stack of
+    gated convolutions half a bit per byte at the nano budget, because the taps on earlier tokens then grow from zero
+    only at the pace of the learning rate.
+    """
     bound = taps**-0.5
     return nn.Parameter(torch.empty(taps, width).uniform_(-bound, bound))
 
@@ -224,7 +228,7 @@ EXPERT_FEATURES = {
 
 
 def make_feature(group: FeatureGroup, dims: Dimensions, liv: LivSpec) -> nn.Module:
-    """The module that makes a feature group of an operator."""
+    """Return the module that computes a feature group of an operator."""
     if group.role in "CV" and liv.structure in EXPERT_FEATURES:
         return EXPERT_FEATURES[liv.structure](group, dims, liv.group("R").expansion)
     if group.channel_mixing is FeatureChannelMixing.DIAGONAL:

@@ -4,6 +4,7 @@
 
 per head, the norm to unit mean square with a gain that all heads share, the gate only where the operator genome names a
 nonlinearity. Yang et al. 2023, arXiv:2312.06635.
+C, B and V take the roles of query, key and value in attention.
 """
 
 import torch
@@ -21,7 +22,7 @@ TEMPERATURE = 16  # root taken of the forget gates, which keeps them near 1
 
 
 class GatedLinearAttention(Mixer):
-    """The recurrence over features C, B, A (B, T, H K), V and perhaps Z (B, T, H V)."""
+    """Gated linear attention over features C, B, A (B, T, H K), V and optionally Z (B, T, H V)."""
 
     def __init__(self, liv: LivSpec, dims: Dimensions) -> None:
         super().__init__()
@@ -49,7 +50,7 @@ class GatedLinearAttention(Mixer):
 
 
 def gated_linear_attention_naive(c: BTE, b: BTE, v: BTD, a: BTE, z: BTD | None, bias: E, gain: V, head_dim: int) -> BTD:
-    """The same, one token after another."""
+    """Compute gated linear attention one token at a time."""
     num_heads = c.shape[2] // head_dim
     log_decay = torch.log(1 / (1 + torch.exp(-a - bias))) / TEMPERATURE
     q, k, v, log_decay = (x.unflatten(2, (num_heads, -1)) for x in (c, b, v, log_decay))

@@ -1,4 +1,4 @@
-"""Semi-separable token mixing that keeps the norm: the real-gated linear recurrent unit RG-LRU.
+"""Semi-separable token mixing that preserves the norm: the real-gated linear recurrent unit RG-LRU.
 
     a_i = exp(-8 softplus(rate) sigmoid(A_i + bias)),  h_i = a_i h_{i-1} + sqrt(1 - a_i^2) sigmoid(B_i + bias') V_i
 
@@ -6,6 +6,7 @@
 
 De et al. 2024, arXiv:2402.19427. The gates A and B come from the operator's input, side by side with V; from V, as
 published, where a scale chains them.
+C, B and V take the roles of query, key and value in attention.
 """
 
 import torch
@@ -22,7 +23,7 @@ DECAY_RANGE = (0.9, 0.999)  # initial decays where the gate is open, spread even
 
 
 class GatedRecurrence(Mixer):
-    """The recurrence over features C, B, V, A, all (B, T, D)."""
+    """Gated recurrence over features C, B, V, A, all (B, T, D)."""
 
     def __init__(self, liv: LivSpec, dims: Dimensions) -> None:
         super().__init__()
@@ -45,6 +46,6 @@ class GatedRecurrence(Mixer):
 
 
 def gated_recurrence_mixer_naive(c: BTD, b: BTD, v: BTD, a: BTD, rate: D, input_bias: D, decay_bias: D) -> BTD:
-    """The same with a linear gate, one token after another."""
+    """Compute the gated recurrence with a linear gate, one token at a time."""
     h, _ = gated_recurrence_naive(v, b + input_bias, a + decay_bias, rate, None)
     return c * h

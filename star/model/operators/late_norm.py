@@ -2,8 +2,8 @@
 
     score_ij = scale (g_C * norm(rotate(C_i))) . (g_B * norm(rotate(B_j)))        per head
 
-The rotation leaves mean squares as they are, so that the featurizer normalises before it; the gains alone have to wait.
-As a score holds the product of both, they stand with the query: keys are kept without.
+The rotation preserves mean squares, so the featurizer normalises before it, and only the gains are applied after it.
+A score contains the product of both gains, so both multiply the query, and keys are cached without them.
 """
 
 import torch
@@ -16,7 +16,7 @@ from star.model.operators.attention import Attention
 
 
 class LateNormAttention(Attention):
-    """Attention with gains after the rotation, one for each channel of a head or of all heads, by role."""
+    """Attention with gains after the rotation, by role: one per channel of a head, or one per channel of all heads."""
 
     def __init__(self, liv: LivSpec, dims: Dimensions) -> None:
         super().__init__(liv, dims)

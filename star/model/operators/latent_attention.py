@@ -34,7 +34,7 @@ class LatentAttention(Attention):
         return rope_dim, dims.head_dim + rope_dim
 
     def start(self, features: dict[str, nn.Module]) -> None:
-        """Let the rotary part of each head look back, as ordinary attention does."""
+        """Initialise the rotary channels of each head to attend to earlier tokens, as in ordinary attention."""
         if "C" in features and "C" in self.looks_back:
             heads = features["C"].channels.weight.detach().unflatten(0, (-1, self.total))
             self.look_back(heads[:, self.head_dim :], 1)
@@ -50,7 +50,7 @@ class LatentAttention(Attention):
         return attend_latent(plain, q_rope, b, v).flatten(2)
 
     def expanded(self, plain: BTHK, q_rope: torch.Tensor, b: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """Attention with the keys and values of every head."""
+        """Compute attention with the keys and values of every head written out."""
         keys = self.up_key(v).unflatten(2, (-1, self.head_dim))
         values = self.up_value(v).unflatten(2, (-1, self.value_head_dim))
         k = torch.cat((keys, b[:, :, None].expand(-1, -1, keys.shape[2], -1)), dim=3)
@@ -58,8 +58,9 @@ class LatentAttention(Attention):
         return attend(q, k, values, self.scoring())
 
     def absorbed(self, plain: BTHK, q_rope: torch.Tensor, b: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """The same for one query. As Q . W_K V = (W_K^T Q) . V, and W_V may stand before the sum, the latents serve as
-        keys and values, and what is remembered need not be expanded anew for every token."""
+        """Compute attention of one query with the latents as keys and values, so that cached latents need not be
+        expanded again for every token: Q . W_K V = (W_K^T Q) . V, and W_V is applied after the sum.
+        """
         if self.window:
             b, v = b[:, -self.window :], v[:, -self.window :]
         w_key = self.up_key.weight.unflatten(0, (-1, self.head_dim))
@@ -74,7 +75,7 @@ class LatentAttention(Attention):
 
 
 def latent_attention_naive(mixer: LatentAttention, c: BTE, b: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """The same from unrotated B, one query after another."""
+    """Compute latent attention from unrotated B, one query at a time."""
     plain, q_rope = c.unflatten(2, (-1, mixer.total)).split((mixer.head_dim, mixer.rope_dim), dim=3)
     q_rope, b = mixer.positions.turn(q_rope, 0), mixer.positions.turn(b[:, :, None], 0)[:, :, 0]
     y = []

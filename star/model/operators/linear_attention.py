@@ -3,6 +3,7 @@
     y_i = sum_{j <= i} f(C_i) . f(B_j) V_j / sum_{j <= i} f(C_i) . f(B_j),   f = elu + 1        per head
 
 Decoding keeps the two sums, a matrix and a vector for each key/value head. Katharopoulos et al. 2020, arXiv:2006.16236.
+C, B and V take the roles of query, key and value in attention.
 """
 
 import torch
@@ -43,12 +44,12 @@ class LinearAttention(Mixer):
 
 
 def positive(x: torch.Tensor) -> torch.Tensor:
-    """elu(x) + 1, positive everywhere."""
+    """Return elu(x) + 1, which is positive everywhere."""
     return F.elu(x) + 1
 
 
 def linear_attention_mixer_naive(c: BTD, b: BTE, v: BTE, head_dim: int) -> BTD:
-    """The same as attention with weights f(C_i) . f(B_j), one query and one head after another."""
+    """Compute attention with weights f(C_i) . f(B_j), one query and one head at a time."""
     q, k, v = (x.unflatten(2, (-1, head_dim)) for x in (c, b, v))
     repeat = q.shape[2] // k.shape[2]
     y = torch.zeros_like(q)

@@ -1,9 +1,10 @@
-"""Assembly: a linear input-varying operator from its codes, and its differential variant.
+"""Construction of a linear input-varying operator from its codes, and its differential variant.
 
     y = W mix(C(x), B(x), V(x), ...)
 
 The featurizer makes the features, the token-mixing structure assembles them, W is the channel map back to the
 residual stream.
+C, B and V take the roles of query, key and value in attention.
 """
 
 from typing import Any
@@ -49,7 +50,7 @@ MIXERS = {  # of a structure; of a structure with a nonlinearity; of attention w
 
 
 class Liv(nn.Module):
-    """One operator.
+    """Linear input-varying operator.
 
     Args:
         liv: its codes.
@@ -81,8 +82,9 @@ class Liv(nn.Module):
     def forward(
         self, x: BTD, shared: dict[str, Any], memory: tuple[OperatorCache, ...] | None = None
     ) -> tuple[BTD, dict[str, Any]]:
-        """Output, and the features for later slots to reuse; `shared` holds those that this one reuses. With a
-        memory, x continues the tokens that it remembers."""
+        """Return the output, and the features that later slots may reuse. `shared` holds the features that this
+        operator reuses. With a cache, x continues the cached tokens.
+        """
         own = memory[0] if memory else None
         features: dict[str, Any] = {}
         for role in self.order:
@@ -95,7 +97,7 @@ class Liv(nn.Module):
         return self.mixer.prepare(role, feature, memory.position if memory else 0)
 
     def cache_spec(self, context: int) -> dict[str, CacheTensor]:
-        """What decoding up to `context` tokens keeps, by name."""
+        """Return the cache tensors, by name, for decoding up to `context` tokens."""
         kept = self.mixer.cache_spec(context)
         for feature in self.featurizer.values():
             kept |= feature.cache_spec()
@@ -104,7 +106,9 @@ class Liv(nn.Module):
     def new_memory(
         self, batch_size: int, context: int, keepers: dict[str, tuple[OperatorCache, ...]]
     ) -> tuple[OperatorCache, ...]:
-        """An empty memory, without the tensors that earlier slots keep: `keepers` has their memories."""
+        """Return an empty cache without the tensors that earlier slots store: `keepers` has the
+        caches of these slots.
+        """
         weight = next(self.parameters())
         tensors = {
             name: torch.zeros(batch_size, *one.shape, device=weight.device, dtype=weight.dtype)
@@ -115,7 +119,7 @@ class Liv(nn.Module):
 
 
 class Differential(nn.Module):
-    """y = a(x) - b(x): two copies of an operator, alike but for their weights."""
+    """Difference of two copies of an operator with weights of their own: y = a(x) - b(x)."""
 
     def __init__(
         self,
@@ -131,20 +135,20 @@ class Differential(nn.Module):
     def forward(
         self, x: BTD, shared: dict[str, Any], memory: tuple[OperatorCache, ...] | None = None
     ) -> tuple[BTD, dict[str, Any]]:
-        """As for one operator; every shared feature is a pair."""
+        """Return the output and the features of both copies; every shared feature is a pair."""
         first, second = (memory[:1], memory[1:]) if memory else (None, None)
         y_a, features_a = self.a(x, {role: pair[0] for role, pair in shared.items()}, first)
         y_b, features_b = self.b(x, {role: pair[1] for role, pair in shared.items()}, second)
         return y_a - y_b, {role: (features_a[role], features_b[role]) for role in features_a}
 
     def cache_spec(self, context: int) -> dict[str, CacheTensor]:
-        """What each copy keeps."""
+        """Return the cache tensors of each copy, by name."""
         return self.a.cache_spec(context)
 
     def new_memory(
         self, batch_size: int, context: int, keepers: dict[str, tuple[OperatorCache, ...]]
     ) -> tuple[OperatorCache, ...]:
-        """The memories of both copies."""
+        """Return the empty caches of both copies."""
         first = {name: memory[:1] for name, memory in keepers.items()}
         second = {name: memory[1:] for name, memory in keepers.items()}
         return self.a.new_memory(batch_size, context, first) + self.b.new_memory(batch_size, context, second)

@@ -1,7 +1,8 @@
-"""What an operator keeps between two decoded tokens: the cache, seen from one operator.
+"""Cache of one operator: the tensors that it stores between two decoded tokens.
 
 Three kinds of tensor: the *history* of a feature, one row a token; the last *columns* that a short kernel sees; the
-*state* of a recurrence. Where slots share features, one keeps what all of them need and the others look there.
+*state* of a recurrence. Of slots that share features, the first stores the tensors that all of them need; the others
+read these.
 """
 
 from typing import NamedTuple
@@ -13,15 +14,18 @@ from star.model.ops.shapes import BTD
 
 
 class CacheTensor(NamedTuple):
-    """One tensor to keep: its shape without the batch, and the roles whose features alone determine it ("" if it is
-    the operator's own affair)."""
+    """Description of a cached tensor: its shape without the batch, and the roles of the features that determine it, or
+    "" if it depends on the operator's own weights too.
+    """
 
     shape: tuple[int, ...]
     roles: str = ""
 
 
 def count_columns(taps: int, kept_taps: int) -> int:
-    """How many columns a short kernel keeps: one for each tap, or as many as a scale says. UserError if too few."""
+    """Return the number of columns cached for a short kernel: one per tap, or as many as a scale says. Raise UserError
+    if too few.
+    """
     if 0 < kept_taps < taps - 1:
         raise UserError(
             f"kept_taps is {kept_taps}, but a kernel of {taps} taps needs {taps - 1} columns before a token"
@@ -30,11 +34,11 @@ def count_columns(taps: int, kept_taps: int) -> int:
 
 
 class OperatorCache:
-    """The tensors that one operator keeps, by name, each (B, ...); zero before the first token.
+    """Cached tensors of one operator by name, each (B, ...); zero before the first token.
 
     Args:
-        tensors: those that it keeps itself.
-        keepers: name -> the memory of an earlier slot that keeps this one in our place.
+        tensors: the tensors that it stores itself.
+        keepers: name -> the cache of an earlier slot that stores this tensor instead.
     """
 
     def __init__(self, tensors: dict[str, torch.Tensor], keepers: dict[str, "OperatorCache"]) -> None:
@@ -44,18 +48,18 @@ class OperatorCache:
             keeper.is_read.add(name)
         self.position = 0  # tokens that came before those of the present pass
         self.is_read: set[str] = set()  # names that later slots look up here
-        self.before: dict[str, torch.Tensor] = {}  # what the present pass found, for them
+        self.before: dict[str, torch.Tensor] = {}  # tensors of the present pass, for these slots
 
     def begin(self, position: int) -> None:
-        """A new pass begins, over the tokens from `position` on."""
+        """Start a pass over the tokens from `position` on."""
         self.position = position
 
     def end(self) -> None:
-        """The pass is over: nothing stays but what is kept."""
+        """End the pass and release all but the cached tensors."""
         self.before.clear()
 
     def extend(self, name: str, new: BTD) -> torch.Tensor:
-        """The tokens kept so far that the present ones may need, and the present ones, which are kept too."""
+        """Cache the present tokens, and return them after the cached ones that they may need."""
         if name in self.keepers:
             return self.keepers[name].before[name]
         kept, end = self.tensors[name], self.position + new.shape[1]
@@ -68,7 +72,9 @@ class OperatorCache:
         return self._show(name, history)
 
     def slide(self, name: str, new: BTD, taps: int) -> torch.Tensor:
-        """The present tokens after the columns before them: as many as `taps`, less one; zeros at first."""
+        """Cache the present tokens, and return them after the `taps` - 1 columns before them, which
+        are zero at first.
+        """
         if name in self.keepers:
             return self.keepers[name].before[name]
         kept = self.tensors[name]
@@ -77,14 +83,14 @@ class OperatorCache:
         return self._show(name, columns[:, kept.shape[1] + 1 - taps :])
 
     def state(self, name: str) -> torch.Tensor:
-        """The state before the present tokens."""
+        """Return the state before the present tokens."""
         if name in self.keepers:
             return self.keepers[name].before[name]
         state = self.tensors[name]
         return self._show(name, state.clone()) if name in self.is_read else state
 
     def keep_state(self, name: str, state: torch.Tensor) -> None:
-        """Keep the state after the present tokens, unless an earlier slot does."""
+        """Store the state after the present tokens, unless an earlier slot stores it."""
         if name not in self.keepers:
             self.tensors[name].copy_(state)
 
@@ -95,5 +101,7 @@ class OperatorCache:
 
 
 def start_state(memory: OperatorCache | None, like: torch.Tensor, *shape: int) -> torch.Tensor:
-    """The state (B, *shape) before the present tokens: what is remembered, or zeros of the type of `like` (B, ...)."""
+    """Return the state (B, *shape) before the present tokens: the cached one, or zeros of the type
+    of `like` (B, ...).
+    """
     return like.new_zeros(like.shape[0], *shape) if memory is None else memory.state("state")

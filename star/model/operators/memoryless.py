@@ -9,6 +9,7 @@ arXiv:2411.13010). The clipped swish of gpt-oss (Agarwal et al. 2025, arXiv:2508
 shift s:
 
     y_i = c sigmoid(a c) (clip(V_i, -l, l) + s),   c = min(C_i, l)
+C and V take the roles of query and value in attention.
 """
 
 import math
@@ -25,18 +26,19 @@ from star.model.ops.shapes import BTD
 
 
 def identity(x: torch.Tensor) -> torch.Tensor:
-    """x."""
+    """Return x."""
     return x
 
 
 def squared_relu(x: torch.Tensor) -> torch.Tensor:
-    """max(x, 0)^2."""
+    """Return max(x, 0)^2."""
     return F.relu(x).square()
 
 
 class Xielu(nn.Module):
-    """c / 2 + softplus(p) c^2 above zero, c / 2 + (1/2 + softplus(n)) (exp(c) - 1 - c) below; both factors begin at
-    0.8."""
+    """Activation xIELU: c / 2 + softplus(p) c^2 above zero, c / 2 + (1/2 + softplus(n)) (exp(c) - 1 - c) below. Both
+    factors begin at 0.8.
+    """
 
     def __init__(self, variant: Variant) -> None:
         super().__init__()
@@ -51,7 +53,7 @@ class Xielu(nn.Module):
 
 
 class ClippedSwish(nn.Module):
-    """c sigmoid(a c) (V + s), with c = C and V clipped."""
+    """Activation c sigmoid(a c) (V + s), with c = C and V clipped."""
 
     def __init__(self, variant: Variant) -> None:
         super().__init__()
@@ -77,7 +79,7 @@ ACTIVATIONS = {
 
 
 class Memoryless(Mixer):
-    """A gated unit that looks at one token only."""
+    """Gated unit that reads one token only."""
 
     def __init__(self, liv: LivSpec, dims: Dimensions) -> None:
         super().__init__()
@@ -90,13 +92,13 @@ class Memoryless(Mixer):
         return y if self.norm is None else self.norm(y)
 
     def unit(self, c: BTD, v: BTD | None) -> BTD:
-        """What it is without a norm."""
+        """Return the output before the norm."""
         y = self.activation(c)
         return y if v is None else y * v
 
 
 class TunedMemoryless(Memoryless):
-    """The same with an activation that has numbers of its own."""
+    """Memoryless unit whose activation has parameters or constants of its own."""
 
     def __init__(self, liv: LivSpec, dims: Dimensions) -> None:
         super().__init__(liv, dims)
@@ -107,5 +109,5 @@ class TunedMemoryless(Memoryless):
 
 
 def memoryless_naive(c: BTD, v: BTD) -> BTD:
-    """The same from the definition of swish."""
+    """Compute the memoryless unit from the definition of swish."""
     return c / (1 + (-c).exp()) * v

@@ -1,4 +1,4 @@
-"""What every token-mixing structure is: it assembles features, each named by its role, into (B, T, width)."""
+"""Base class of token-mixing structures, which combine features, named by their roles, into (B, T, width)."""
 
 import torch
 from torch import nn
@@ -8,24 +8,27 @@ from star.model.operators.memory import CacheTensor
 
 
 class Mixer(nn.Module):
-    """`width` is the number of channels it returns; `forward` takes one tensor a feature group by keyword, the role in
-    lower case, and when decoding the memory of what came before."""
+    """Base class of token mixing. `width` is the number of output channels; `forward` takes one tensor per feature
+    group by keyword, the role in lower case (c query, b key, v value in attention), and the cache when decoding.
+    """
 
     width: int
 
     def start(self, features: dict[str, nn.Module]) -> None:
-        """Adjust the initial weights of the features just made for it, by role. Most structures keep them."""
+        """Adjust the initial weights of newly created features, by role. Most structures leave them unchanged."""
 
     def prepare(self, role: str, feature: torch.Tensor, position: int) -> torch.Tensor:
-        """A feature as it is used, kept and shared; its first token stands at `position`. Most are used as made."""
+        """Return a feature as it is used, cached and shared; its first token has index `position`. Most structures
+        return it unchanged.
+        """
         return feature
 
     def cache_spec(self, context: int) -> dict[str, CacheTensor]:
-        """What decoding up to `context` tokens keeps, by name."""
+        """Return the cache tensors, by name, for decoding up to `context` tokens."""
         return {}
 
     def make_out(self, dims: Dimensions, bias: bool) -> nn.Module:
-        """The map back to the residual stream; it starts at zero, so that every slot begins as the identity."""
+        """Return the map back to the residual stream. It starts at zero, so that every slot begins as the identity."""
         out = nn.Linear(self.width, dims.d_model, bias=bias)
         for parameter in out.parameters():
             nn.init.zeros_(parameter)

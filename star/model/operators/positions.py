@@ -1,7 +1,7 @@
-"""How attention tells positions: queries and keys are rotated, or scores are added to, or neither.
+"""Positions in attention: queries and keys are rotated, or scores are added to, or neither.
 
-`learned` positions are the embedding's affair, and attention knows `none` itself. The equations of the others
-stand above the functions that these call.
+`learned` positions are added to the embedding; they and `none` leave attention unchanged. The equations of the
+others are in `star.model.ops`.
 """
 
 import math
@@ -18,12 +18,12 @@ from star.model.ops.shapes import BTHK
 
 
 class Positions(nn.Module):
-    """No positions, and what all kinds of them have in common.
+    """Attention without positions; the base class of all kinds.
 
     Args:
         liv, dims: the operator and its sizes.
         head_dim: channels of a head that may be rotated.
-        scale: what scores are multiplied by.
+        scale: the factor of the scores.
 
     Attributes:
         channels: the first of a head that are rotated.
@@ -36,17 +36,18 @@ class Positions(nn.Module):
         self.theta = float(liv.variant.rope_theta or dims.style.rope_theta)
 
     def turn(self, x: BTHK, position: int) -> BTHK:
-        """Queries or keys as they are scored; the first token stands at `position`."""
+        """Return queries or keys with rotated channels; the first token has index `position`."""
         return x
 
     def scores(self, q: BTHK, num_keys: int) -> torch.Tensor | None:
-        """What is added to the scaled scores of queries that are the last of so many tokens: (H, T, S) or
-        (B, H, T, S)."""
+        """Return the term added to the scaled scores of queries that are the last of `num_keys` tokens, (H, T, S) or
+        (B, H, T, S), or None if there is none.
+        """
         return None
 
 
 class Rotary(Positions):
-    """Rotation of the first channels of every head."""
+    """Rotary positions: the first channels of every head are rotated."""
 
     def __init__(self, liv: LivSpec, dims: Dimensions, head_dim: int, scale: float) -> None:
         super().__init__(liv, dims, head_dim, scale)
@@ -57,7 +58,7 @@ class Rotary(Positions):
 
 
 class Alibi(Positions):
-    """Linear biases."""
+    """Linear biases (ALiBi)."""
 
     def scores(self, q: BTHK, num_keys: int) -> torch.Tensor | None:
         return alibi_scores(q, num_keys)
@@ -86,17 +87,17 @@ POSITION_KINDS = {
 
 
 def make_positions(liv: LivSpec, dims: Dimensions, head_dim: int, scale: float) -> Positions:
-    """The positions of an operator whose heads have `head_dim` channels that may be rotated."""
+    """Return the positions of an operator whose heads have `head_dim` channels that may be rotated."""
     return POSITION_KINDS[positions_of(liv, dims)](liv, dims, head_dim, scale)
 
 
 def score_scale(liv: LivSpec, width: int) -> float:
-    """What the scores of queries and keys of `width` channels are multiplied by."""
+    """Return the factor of the scores of queries and keys of `width` channels."""
     return liv.variant.score_scale or 1 / math.sqrt(width)
 
 
 def added_scores_naive(positions: Positions, q: torch.Tensor, head: int, num_keys: int) -> torch.Tensor | float:
-    """What is added to the scores (B, S) of one of the heads of a query (B, H, K), the last of so many tokens."""
+    """Return the term added to the scores (B, S) of one head of a query (B, H, K), the last of `num_keys` tokens."""
     if isinstance(positions, Alibi):
         return torch.tensor([-alibi_slopes(q.shape[1])[head] * t for t in reversed(range(num_keys))]).to(q)
     if isinstance(positions, Relative):

@@ -5,6 +5,7 @@
 rate > 0 is a parameter of shape (D, N); B_t and C_t, of width N, serve every channel. The selective state space
 model S6 of Mamba (Gu and Dao 2023, arXiv:2312.00752) with the features made side by side as in Mamba-2. Where the
 operator genome names a nonlinearity there is Mamba's output gate, y_t swish(Z_t).
+C, B and V take the roles of query, key and value in attention.
 """
 
 import math
@@ -25,7 +26,7 @@ STEP_RANGE = (1e-3, 1e-1)  # initial step sizes, spread evenly in the logarithm 
 
 
 class Recurrence(Mixer):
-    """The recurrence over features C, B (B, T, N), V, A and perhaps Z (B, T, D)."""
+    """Selective scan over features C, B (B, T, N), V, A and optionally Z (B, T, D)."""
 
     def __init__(self, liv: LivSpec, dims: Dimensions) -> None:
         super().__init__()
@@ -60,7 +61,7 @@ class Recurrence(Mixer):
 
 
 def recurrence_naive(c: BTN, b: BTN, v: BTD, a: BTD, log_rate: DN, step_bias: D, skip: D) -> BTD:
-    """The same, one token after another."""
+    """Compute the recurrence one token at a time."""
     step = torch.log1p(torch.exp(a + step_bias))
     start = v.new_zeros(v.shape[0], *log_rate.shape)
     y, _ = selective_scan_naive(step, v, b, c, log_rate.exp(), start)

@@ -13,6 +13,7 @@ tokens of s_ie / sum_e s_ie. No expert has a capacity: every token gets the k th
 A scale may score by s_i = softmax(R_i), leave the gates as they are scored or multiply all by a number, and put a
 sigmoid of the experts' input before what the shared ones add (as in Qwen1.5-MoE and Qwen3-Next). The bias that chooses
 is among the parameters where a scale counts it (as in ERNIE 4.5), and no gradient reaches it there either.
+C and V take the roles of query and value in attention.
 """
 
 from typing import Any
@@ -31,7 +32,7 @@ from star.model.ops.shapes import BTD
 
 
 class ExpertMaps(nn.Module):
-    """One matrix for each expert, and perhaps a bias, zero before training."""
+    """Linear maps, one matrix per expert, optionally with a bias; zero before training."""
 
     def __init__(self, num_experts: int, fan_in: int, fan_out: int, bias: bool) -> None:
         super().__init__()
@@ -43,7 +44,7 @@ class ExpertMaps(nn.Module):
 
 
 class Routed(Mixer):
-    """Experts that a router chooses for each token. It maps back to the residual stream itself.
+    """Mixture of experts chosen by a router for each token. It includes the map back to the residual stream.
 
     Attributes:
         load: choices that fell on each expert in training since the last `rebalance`.
@@ -80,7 +81,7 @@ class Routed(Mixer):
         return feature
 
     def make_out(self, dims: Dimensions, bias: bool) -> nn.Module:
-        """Nothing is left to map."""
+        """Return the identity, since the experts map back to the residual stream."""
         return nn.Identity()
 
     def forward(
@@ -127,7 +128,7 @@ class Routed(Mixer):
 
 
 class TunedRouted(Routed):
-    """The same with an activation that has numbers of its own, the same in every expert."""
+    """Mixture of experts whose activation has parameters or constants of its own, shared by all experts."""
 
     def __init__(self, liv: LivSpec, dims: Dimensions) -> None:
         super().__init__(liv, dims)
@@ -140,7 +141,7 @@ class TunedRouted(Routed):
 def route(
     logits: torch.Tensor, bias: torch.Tensor, num_chosen: int, scoring: str, is_normalised: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Gates and indices, each (N, k), of the experts chosen by the logits (N, E) of N tokens."""
+    """Return the gates and indices, each (N, k), of the experts chosen by the logits (N, E) of N tokens."""
     chosen = (affinities(logits.detach(), scoring) + bias).topk(num_chosen, dim=1).indices
     if not is_normalised:
         return affinities(logits, scoring).gather(1, chosen), chosen
@@ -148,29 +149,33 @@ def route(
 
 
 def affinities(logits: torch.Tensor, scoring: str) -> torch.Tensor:
-    """s of every expert (N, E)."""
+    """Return the affinity s of every expert, (N, E)."""
     return logits.sigmoid() if scoring == "sigmoid" else logits.softmax(dim=1)
 
 
 def shares_of(logits: torch.Tensor, scoring: str) -> torch.Tensor:
-    """s / sum(s) over the experts whose logits these are, as a softmax of log s: it holds where every s underflows."""
+    """Return s / sum(s) over the experts of these logits. It is computed as a softmax of log s, which is exact even if
+    every s underflows.
+    """
     return (F.logsigmoid(logits) if scoring == "sigmoid" else logits).softmax(dim=1)
 
 
 def count_choices(chosen: torch.Tensor, num_experts: int) -> torch.Tensor:
-    """How many of the choices fell on each expert, (E,)."""
+    """Return the number of choices of each expert, (E,)."""
     flat = chosen.flatten()
     return flat.new_zeros(num_experts).index_add_(0, flat, torch.ones_like(flat))
 
 
 def find_balance_loss(logits: torch.Tensor, load: torch.Tensor, scoring: str) -> torch.Tensor:
-    """E sum_e f_e P_e of the logits (N, E) and the load (E,) that they led to."""
+    """Return E sum_e f_e P_e of the logits (N, E) and the resulting load (E,)."""
     shares = shares_of(logits, scoring).mean(dim=0)
     return len(load) * (load * shares).sum() / load.sum()
 
 
 def make_chosen(feature: DeferredFeature, order: torch.Tensor, counts: list[int]) -> torch.Tensor:
-    """A feature of every choice, by its expert's matrix: (N k, W), where `order` sorts the N k choices by expert."""
+    """Return a feature of every choice by its expert's matrix, (N k, W), where `order` sorts the N
+    k choices by expert.
+    """
     x = feature.x.flatten(0, 1)
     # Copied k times, then permuted: the gradient of indexing a token k times adds up in no certain order.
     copies = x[:, None].expand(-1, len(order) // len(x), -1).flatten(0, 1)
@@ -180,8 +185,9 @@ def make_chosen(feature: DeferredFeature, order: torch.Tensor, counts: list[int]
 def map_by_expert(
     rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, counts: list[int]
 ) -> torch.Tensor:
-    """Rows sorted by expert, `counts` of each, every one by the matrix of its expert of `weight` (E, out, in) and its
-    row of `bias` (E, out)."""
+    """Map rows sorted by expert, `counts` of each, by the matrix of their expert in `weight` (E, out, in) and its row
+    of `bias` (E, out).
+    """
     shifts = [None] * len(counts) if bias is None else bias.unbind()
     parts = zip(rows.split(counts), weight.unbind(), shifts, strict=True)
     return torch.cat([F.linear(part, matrix, shift) for part, matrix, shift in parts if len(part)])
@@ -195,7 +201,7 @@ def routed_naive(
     s: torch.Tensor | None = None,
     u: torch.Tensor | None = None,
 ) -> BTD:
-    """The same, one token and one expert after another, by the equation."""
+    """Compute the mixture by its equation, one token and one expert at a time."""
     y = []
     for i in range(r.shape[0] * r.shape[1]):
         token = torch.zeros(mixer.width, dtype=r.dtype)
@@ -223,5 +229,5 @@ def gates_naive(mixer: Routed, logits: torch.Tensor) -> dict[int, torch.Tensor]:
 
 
 def expert_naive(weight: torch.Tensor, bias: torch.Tensor | None, e: int, x: torch.Tensor) -> torch.Tensor:
-    """One vector by the map of one expert."""
+    """Return the image of one vector under the map of one expert."""
     return weight[e] @ x if bias is None else weight[e] @ x + bias[e]

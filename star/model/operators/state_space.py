@@ -5,6 +5,7 @@
 with a rate, a step bias and a skip for each head; B and C, of width N, serve every head, or those of their group.
 Where the operator genome names a nonlinearity the output is norm(y_i swish(Z_i)), to unit mean square over all
 channels or over groups of them, with a gain; or y_i swish(Z_i) alone. Dao and Gu 2024, arXiv:2405.21060.
+C, B and V take the roles of query, key and value in attention.
 """
 
 import math
@@ -25,7 +26,7 @@ RATE_RANGE = (1.0, 16.0)  # initial decay rates, spread evenly over heads
 
 
 class GroupedNorm(nn.Module):
-    """Groups of neighbouring channels to unit mean square, each apart, with a gain for every channel."""
+    """RMS norm of each group of neighbouring channels on its own, with a gain per channel."""
 
     def __init__(self, num_groups: int, width: int, eps: float) -> None:
         super().__init__()
@@ -39,8 +40,9 @@ class GroupedNorm(nn.Module):
 
 
 class StateSpace(Mixer):
-    """The recurrence over features C, B (B, T, G N) of G groups of heads, V (B, T, D), A (B, T, H) and perhaps Z
-    (B, T, D)."""
+    """State space dual over features C, B (B, T, G N) of G groups of heads, V (B, T, D), A (B, T, H) and optionally Z
+    (B, T, D).
+    """
 
     def __init__(self, liv: LivSpec, dims: Dimensions) -> None:
         super().__init__()
@@ -89,7 +91,7 @@ def state_space_naive(
     num_groups: int = 1,
     norm_groups: int = 1,
 ) -> BTD:
-    """The same, one token after another."""
+    """Compute the state space dual one token at a time."""
     num_heads = log_rate.shape[0]
     heads = v.unflatten(2, (num_heads, -1))
     step = torch.log1p(torch.exp(a + step_bias))

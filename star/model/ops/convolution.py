@@ -28,7 +28,7 @@ def long_convolution(x: BTD, kernel: TD) -> BTD:
 
 
 def convolution_naive(x: BTD, kernel: WD) -> BTD:
-    """Either of them by two loops over time."""
+    """Compute either convolution by two loops over time."""
     y = torch.zeros_like(x)
     for t in range(x.shape[1]):
         for s in range(min(t + 1, kernel.shape[0])):

@@ -1,4 +1,4 @@
-"""The gated delta rule: a matrix-valued state a head that corrects what it recalls for a key, and forgets.
+"""Gated delta rule: a matrix-valued state per head that is corrected towards new values, and decays.
 
     S_t = exp(g_t) (I - beta_t k_t k_t^T) S_{t-1} + beta_t k_t v_t^T,   y_t = q_t S_t        per head; S is (K, V)
 
@@ -23,7 +23,8 @@ DELTA_CHUNK = (16, 32)  # tokens solved for at once; in between, as many as a ke
 
 
 def gated_delta_rule(q: BTHK, k: BTHK, v: BTHV, log_decay: BTH, beta: BTH, start: BHKV) -> tuple[BTHV, BHKV]:
-    """Outputs y, of the type of v, and the last state, of the type of start; inside, single precision at least.
+    """Return outputs y, of the type of v, and the last state, of the type of start. The computation uses at least
+    single precision.
 
     Args:
         q, k, v: queries, keys and values.
@@ -39,7 +40,7 @@ def gated_delta_rule(q: BTHK, k: BTHK, v: BTHV, log_decay: BTH, beta: BTH, start
 
 
 def gated_delta_rule_naive(q: BTHK, k: BTHK, v: BTHV, log_decay: BTH, beta: BTH, start: BHKV) -> tuple[BTHV, BHKV]:
-    """The same, one token after another."""
+    """Compute the gated delta rule one token at a time."""
     state, y = start, []
     for t in range(v.shape[1]):
         state = log_decay[:, t, :, None, None].exp() * state
@@ -50,7 +51,7 @@ def gated_delta_rule_naive(q: BTHK, k: BTHK, v: BTHV, log_decay: BTH, beta: BTH,
 
 
 def delta_by_chunks(q: BTHK, k: BTHK, v: BTHV, log_decay: BTH, beta: BTH, start: BHKV) -> tuple[BTHV, BHKV]:
-    """The same for all chunks at once, but for the passage of the state from one to the next."""
+    """Compute the gated delta rule for all chunks at once; only the state passes sequentially from chunk to chunk."""
     num_tokens, widths = v.shape[1], (v.shape[3], k.shape[3])
     length = min(max(k.shape[3], DELTA_CHUNK[0]), DELTA_CHUNK[1], num_tokens)
     q, k, v, log_decay, beta = (head_chunks(x, length) for x in (q, k, v, log_decay[..., None], beta[..., None]))
@@ -68,13 +69,15 @@ def delta_by_chunks(q: BTHK, k: BTHK, v: BTHV, log_decay: BTH, beta: BTH, start:
 
 
 def decay_between(log_decay: torch.Tensor) -> torch.Tensor:
-    """exp(g_{j+1} + .. + g_i) at row i and column j <= i, zero where j > i; from (..., L, 1) to (..., L, L)."""
+    """Return exp(g_{j+1} + .. + g_i) at row i and column j <= i, zero where j > i; from (..., L, 1) to (..., L, L)."""
     length = log_decay.shape[-2]
     return log_decay.expand(*log_decay.shape[:-1], length).tril(-1).cumsum(-2).exp().tril()
 
 
 class ChunkStates(torch.autograd.Function):
-    """S_{c+1} = A_c S_c + B_c: the state before every chunk, and the last. Backwards, G_c = dS_c + A_c^T G_{c+1}."""
+    """State before every chunk, and the last: S_{c+1} = A_c S_c + B_c. The backward pass is G_c =
+    dS_c + A_c^T G_{c+1}.
+    """
 
     @staticmethod
     def forward(ctx, transition, update, start):

@@ -1,4 +1,4 @@
-"""The gated linear recurrence of Griffin (RG-LRU), elementwise in the channels.
+"""Gated linear recurrence of Griffin (RG-LRU), elementwise in the channels.
 
     a_t = exp(-8 softplus(rate) sigmoid(r_t)),   h_t = a_t h_{t-1} + sqrt(1 - a_t^2) sigmoid(i_t) v_t
 
@@ -16,7 +16,7 @@ RATE_SCALE = 8.0  # the constant of the equation
 
 
 def gated_recurrence(v: BTD, input_gate: BTD, recurrence_gate: BTD, rate: D, start: BD | None) -> tuple[BTD, BD]:
-    """All states h, of the type of v, and the last, of single precision at least.
+    """Return all states h, of the type of v, and the last, of single precision at least.
 
     Args:
         v: values.
@@ -39,7 +39,7 @@ def gated_recurrence(v: BTD, input_gate: BTD, recurrence_gate: BTD, rate: D, sta
 
 
 def gated_recurrence_naive(v: BTD, input_gate: BTD, recurrence_gate: BTD, rate: D, start: BD | None) -> tuple[BTD, BD]:
-    """The same, one token after another."""
+    """Compute the gated recurrence one token at a time."""
     h, states = start, []
     for t in range(v.shape[1]):
         a = torch.exp(-RATE_SCALE * torch.log1p(rate.exp()) / (1 + torch.exp(-recurrence_gate[:, t])))
@@ -50,12 +50,12 @@ def gated_recurrence_naive(v: BTD, input_gate: BTD, recurrence_gate: BTD, rate: 
 
 
 def linear_recurrence(a: BTD, b: BTD, start: BD) -> tuple[BTD, BD]:
-    """All states of h_t = a_t h_{t-1} + b_t, and the last."""
+    """Return all states of h_t = a_t h_{t-1} + b_t, and the last."""
     return LinearRecurrence.apply(a, b, start)
 
 
 def linear_recurrence_naive(a: BTD, b: BTD, start: BD) -> tuple[BTD, BD]:
-    """The same, one token after another."""
+    """Compute the linear recurrence one token at a time."""
     states = [start]
     for t in range(a.shape[1]):
         states.append(a[:, t] * states[-1] + b[:, t])
@@ -63,7 +63,9 @@ def linear_recurrence_naive(a: BTD, b: BTD, start: BD) -> tuple[BTD, BD]:
 
 
 class LinearRecurrence(torch.autograd.Function):
-    """With g the gradient of h, found by the backward recurrence: da_t = g_t h_{t-1}, db = g, dstart = a_1 g_1."""
+    """Linear recurrence with a custom gradient. With g the gradient of h, found by the backward recurrence: da_t = g_t
+    h_{t-1}, db = g, dstart = a_1 g_1.
+    """
 
     @staticmethod
     def forward(ctx, a, b, start):

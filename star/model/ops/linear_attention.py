@@ -1,4 +1,4 @@
-"""Linear attention with decay: a linear recurrence whose state, a head, is a matrix of K keys by V values.
+"""Linear attention with decay: a linear recurrence whose state is a matrix of K keys by V values per head.
 
     S_t = diag(exp(g_t)) S_{t-1} + k_t v_t^T,   y_t = q_t S_t
 
@@ -24,7 +24,8 @@ LINEAR_ATTENTION_CHUNK = 32  # most tokens whose pairs are scored; a power of tw
 
 
 def linear_attention(q: BTGK, k: BTGK, v: BTHV, log_decay: BTH | BTHK, start: BHKV) -> tuple[BTHV, BHKV]:
-    """Outputs y, of the type of v, and the last state, of the type of start; inside, single precision at least.
+    """Return outputs y, of the type of v, and the last state, of the type of start. The computation uses at least
+    single precision.
 
     Args:
         q, k: queries and keys; each of their G heads serves H / G neighbouring heads of v.
@@ -40,7 +41,7 @@ def linear_attention(q: BTGK, k: BTGK, v: BTHV, log_decay: BTH | BTHK, start: BH
 
 
 def linear_attention_naive(q: BTGK, k: BTGK, v: BTHV, log_decay: BTH | BTHK, start: BHKV) -> tuple[BTHV, BHKV]:
-    """The same, one token after another."""
+    """Compute linear attention one token at a time."""
     shared = v.shape[2] // k.shape[2]
     q, k = (x.repeat_interleave(shared, dim=2) for x in (q, k))
     decay = log_decay.exp().reshape(*v.shape[:3], -1, 1)  # one for all K rows of a state, or one for each
@@ -52,7 +53,7 @@ def linear_attention_naive(q: BTGK, k: BTGK, v: BTHV, log_decay: BTH | BTHK, sta
 
 
 def linear_attention_by_chunks(q: BTGK, k: BTGK, v: BTHV, log_decay: BTH | BTHK, start: BHKV) -> tuple[BTHV, BHKV]:
-    """The same for all chunks at once, but for the passage of the state from one to the next."""
+    """Compute linear attention for all chunks at once; only the state passes sequentially from chunk to chunk."""
     num_tokens, groups = k.shape[1:3]
     length = min(LINEAR_ATTENTION_CHUNK, 1 << (int(num_tokens) - 1).bit_length())
     log_decay = log_decay.reshape(*v.shape[:3], -1)
@@ -63,14 +64,17 @@ def linear_attention_by_chunks(q: BTGK, k: BTGK, v: BTHV, log_decay: BTH | BTHK,
 
 
 def head_chunks(x: torch.Tensor, length: int) -> torch.Tensor:
-    """(B, T, H, ...) -> (chunks, B, H, length, ...); zeros fill the last chunk, and leave the state as it is."""
+    """Reshape (B, T, H, ...) to (chunks, B, H, length, ...). Zeros fill the last chunk and leave
+    the state unchanged.
+    """
     if x.shape[1] % length:
         x = F.pad(x, (0, 0, 0, 0, 0, -x.shape[1] % length))
     return x.unflatten(1, (-1, length)).permute(1, 0, 3, 2, 4).contiguous()
 
 
 class LinearAttentionChunks(torch.autograd.Function):
-    """On chunks (chunks, B, G, heads served, length, ...), of which q and k serve many heads with one.
+    """Linear attention on chunks (chunks, B, G, heads served, length, ...); q and k have size 1 in the axis of heads
+    served.
 
     With A the scores, D the gradient of the state after a chunk and S the state before it, and with q and k decayed
     from the chunk's first and to its last token where they meet a state:
@@ -157,7 +161,7 @@ def between_blocks(matrix: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def pair_decays(decay: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The decay from token j to token i at row i and column j, and `since` and `until` of the chunk."""
+    """Return the decay from token j to token i at row i and column j, and `since` and `until` of the chunk."""
     length = decay.shape[-2]
     decays = torch.eye(length, dtype=decay.dtype, device=decay.device).expand(*decay.shape[:-1], length).clone()
     since, until = decay.clone(), torch.ones_like(decay)
@@ -167,7 +171,7 @@ def pair_decays(decay: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.
 
 
 def pair_scores(q: torch.Tensor, k: torch.Tensor, decay: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """The score of token j for token i at row i and column j, and `since` and `until` of the chunk."""
+    """Return the score of token j for token i at row i and column j, and `since` and `until` of the chunk."""
     scores = torch.diag_embed((q * k).sum(-1).expand(decay.shape[:-1]))
     since, until = decay.clone(), torch.ones_like(decay)
     for size, late, early in merge_blocks(since, until):
@@ -179,7 +183,7 @@ def pair_scores(q: torch.Tensor, k: torch.Tensor, decay: torch.Tensor) -> tuple[
 def pair_scores_backward(
     dscores: torch.Tensor, q: torch.Tensor, k: torch.Tensor, decay: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Gradients of q and k, for every head that they serve."""
+    """Return the gradients of q and k, for every head that they serve."""
     diagonal = dscores.diagonal(dim1=-2, dim2=-1)[..., None]
     dq, dk = diagonal * k, diagonal * q
     for size, late, early in merge_blocks(decay.clone(), torch.ones_like(decay)):

@@ -1,4 +1,4 @@
-"""Positions that enter attention by its scores: linear biases and relative positions.
+"""Positions that change the scores of attention: linear biases and relative positions.
 
     alibi:     score_ij - m_h (i - j),   m_h = 2^(-8 h / H),   h = 1..H
     relative:  score_ij + C_i . (W_R s(i - j)),   s(t) = [sin(t theta^(-2k/D)), cos(t theta^(-2k/D))],   k = 0..D/2-1
@@ -14,7 +14,7 @@ from star.model.ops.tables import keep_tables, table_length
 
 
 def alibi_slopes(num_heads: int) -> tuple[float, ...]:
-    """The slope m of every head."""
+    """Return the slope m of every head."""
     whole = 1 << (num_heads.bit_length() - 1)  # the largest power of two
     slopes = [2 ** (-8 * h / whole) for h in range(1, whole + 1)]
     between = [2 ** (-4 * h / whole) for h in range(1, 2 * whole, 2)]
@@ -22,13 +22,13 @@ def alibi_slopes(num_heads: int) -> tuple[float, ...]:
 
 
 def distances(num_queries: int, num_keys: int, device: torch.device) -> torch.Tensor:
-    """How far each key lies before each of the last `num_queries` tokens, (T, S); below zero for those after it."""
+    """Return the distance of each key before each of the last `num_queries` tokens, (T, S); negative for later keys."""
     last = torch.arange(num_keys - num_queries, num_keys, device=device)[:, None]
     return last - torch.arange(num_keys, device=device)
 
 
 def alibi_scores(q: BTHK, num_keys: int) -> torch.Tensor:
-    """What linear biases add to the scores, (H, T, S), of queries that are the last T of S tokens."""
+    """Return the linear biases, (H, T, S), for the scores of queries that are the last T of S tokens."""
     precise = torch.promote_types(q.dtype, torch.float32)  # half precision cannot tell positions apart
     slopes = torch.tensor(alibi_slopes(int(q.shape[2])), dtype=precise, device=q.device)
     return (-slopes[:, None, None] * distances(q.shape[1], num_keys, q.device)).to(q.dtype)
@@ -36,15 +36,16 @@ def alibi_scores(q: BTHK, num_keys: int) -> torch.Tensor:
 
 @keep_tables(16)
 def distance_table(num_distances: int, width: int, device: torch.device, theta: float) -> torch.Tensor:
-    """s of every distance from 0 on, (S, D), in float32."""
+    """Return s of every distance from 0 on, (S, D), in float32."""
     rates = theta ** -(torch.arange(0, width, 2, device=device, dtype=torch.float32) / width)
     angles = torch.arange(num_distances, device=device, dtype=torch.float32)[:, None] * rates
     return torch.cat((angles.sin(), angles.cos()), dim=1)[:, :width]
 
 
 def relative_scores(q: BTHK, maps: torch.Tensor, num_keys: int, theta: float) -> torch.Tensor:
-    """What relative positions add to the scores, (B, H, T, S), of queries that are the last T of S tokens; `maps` is
-    W_R by heads, (H, K, D)."""
+    """Return the terms, (B, H, T, S), that relative positions add to the scores of queries that are the last T of S
+    tokens. `maps` is W_R by heads, (H, K, D).
+    """
     num_queries = q.shape[1]
     table = distance_table(table_length(num_keys), maps.shape[2], q.device, theta)[:num_keys].to(q.dtype)
     if num_queries == 1:  # a map of one query is cheaper than a map of every distance

@@ -18,15 +18,16 @@ ROTARY_THETA = 10_000.0
 def rotary_table(
     num_tokens: int, head_dim: int, device: torch.device, theta: float = ROTARY_THETA
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """cos and sin of every angle, each of shape (T, 1, K/2), in float32."""
+    """Return cos and sin of every angle, each of shape (T, 1, K/2), in float32."""
     rates = theta ** -(torch.arange(0, head_dim, 2, device=device, dtype=torch.float32) / head_dim)
     angles = torch.arange(num_tokens, device=device, dtype=torch.float32)[:, None, None] * rates
     return angles.cos(), angles.sin()
 
 
 def rotate(x: BTHK, position: int = 0, theta: float = ROTARY_THETA, channels: int | None = None) -> BTHK:
-    """Turn the first `channels` of every head of `x`, all if None, by its position; the first token stands at
-    `position`."""
+    """Rotate the first `channels` of every head of `x`, all if None, by its position; the first token has index
+    `position`.
+    """
     if channels is not None and channels < x.shape[3]:
         return torch.cat((rotate(x[..., :channels], position, theta), x[..., channels:]), dim=-1)
     stop = position + x.shape[1]
@@ -37,7 +38,7 @@ def rotate(x: BTHK, position: int = 0, theta: float = ROTARY_THETA, channels: in
 
 
 def rotate_naive(x: BTHK, theta: float = ROTARY_THETA, channels: int | None = None) -> BTHK:
-    """The same by complex multiplication in a loop over positions and pairs."""
+    """Rotate by complex multiplication in a loop over positions and pairs."""
     out = x.clone()
     rope_dim = x.shape[3] if channels is None else channels
     half = rope_dim // 2

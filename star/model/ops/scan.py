@@ -1,4 +1,4 @@
-"""The selective scan: an input-varying linear recurrence with N states a channel, for all tokens at once.
+"""Selective scan: an input-varying linear recurrence with N states per channel, for all tokens at once.
 
     h_t = exp(-s_t r) h_{t-1} + s_t v_t b_t,   y_t = c_t . h_t        (Mamba's S6: Gu and Dao 2023, arXiv:2312.00752)
 
@@ -18,7 +18,7 @@ from star.model.ops.shapes import BDN, BTD, BTN, DN
 
 
 def selective_scan(s: BTD, v: BTD, b: BTN, c: BTN, r: DN, start: BDN) -> tuple[BTD, BDN]:
-    """Outputs y and the last state.
+    """Return the outputs y and the last state.
 
     Args:
         s: step sizes, positive.
@@ -32,7 +32,7 @@ def selective_scan(s: BTD, v: BTD, b: BTN, c: BTN, r: DN, start: BDN) -> tuple[B
 
 
 def selective_scan_naive(s: BTD, v: BTD, b: BTN, c: BTN, r: DN, start: BDN) -> tuple[BTD, BDN]:
-    """The same, one token after another."""
+    """Compute the selective scan one token at a time."""
     h, y = start, []
     for t in range(v.shape[1]):
         h = torch.exp(-s[:, t, :, None] * r) * h + (s[:, t] * v[:, t])[..., None] * b[:, t, None]
@@ -41,7 +41,8 @@ def selective_scan_naive(s: BTD, v: BTD, b: BTN, c: BTN, r: DN, start: BDN) -> t
 
 
 class SelectiveScan(torch.autograd.Function):
-    """With g the gradient of h, found by the backward recurrence, and a = exp(-s r):
+    """Selective scan with a custom gradient. With g the gradient of h, found by the backward recurrence, and a = exp(-s
+    r):
 
     dc = sum_D h dy,  db = sum_D g s v,  d(s v) = sum_N g b,  dr = -sum_BT g h_prev a s,  ds += -sum_N g h_prev a r
     """
@@ -73,7 +74,7 @@ class SelectiveScan(torch.autograd.Function):
 
 
 def to_chunks(x: torch.Tensor) -> torch.Tensor:
-    """(B, T, ...) -> (B, chunks, length, ...), padded with zeros at the end; a view where nothing is padded."""
+    """Reshape (B, T, ...) to (B, chunks, length, ...), padded with zeros at the end; a view if no padding is needed."""
     num_tokens = x.shape[1]
     length = 2 ** max(0, round(math.log2(num_tokens / 3) / 2))  # a step within chunks costs three between them
     if num_tokens % length:
@@ -82,7 +83,9 @@ def to_chunks(x: torch.Tensor) -> torch.Tensor:
 
 
 def scan_forward(a: torch.Tensor, b: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
-    """All states of h_t = a_t h_{t-1} + b_t, elementwise; a, b and the result (B, T, ...), start (B, ...)."""
+    """Return all states of h_t = a_t h_{t-1} + b_t, elementwise; a, b and the result are (B, T, ...), start is (B,
+    ...).
+    """
     num_tokens = a.shape[1]
     a, b = to_chunks(a), to_chunks(b)
     num_chunks, length = a.shape[1:3]
@@ -102,7 +105,9 @@ def scan_forward(a: torch.Tensor, b: torch.Tensor, start: torch.Tensor) -> torch
 
 
 def scan_backward(a: torch.Tensor, dh: torch.Tensor) -> torch.Tensor:
-    """g_t = dh_t + a_{t+1} g_{t+1} from the end, carried as a_t g_t so that no shifted copy of `a` is made."""
+    """Return g_t = dh_t + a_{t+1} g_{t+1}, computed from the end. The loop carries a_t g_t, which avoids a shifted copy
+    of `a`.
+    """
     num_tokens = a.shape[1]
     a, dh = to_chunks(a), to_chunks(dh)
     num_chunks, length = a.shape[1:3]

@@ -1,4 +1,4 @@
-"""The project's one alphabet of shapes. Checked while testing (jaxtyping), free at run time.
+"""Shape annotations of the project. Checked while testing (jaxtyping), free at run time.
 
 B batch, T time, S another number of tokens, D channels of a feature or of the residual stream, M vocabulary, H heads, G
 heads that each serve H / G of them, K head width, V value width of a head, N recurrent state size, W taps of a kernel.

@@ -1,4 +1,4 @@
-"""Tables of positions, kept between passes."""
+"""Tables of positions, cached between passes."""
 
 from collections.abc import Callable
 from functools import lru_cache, wraps
@@ -8,18 +8,18 @@ import torch
 
 
 def is_traced() -> bool:
-    """Whether a tensor made now belongs to a trace: the model is being exported, compiled or run on fake tensors."""
+    """Return whether a new tensor belongs to a trace: the model is exported, compiled or run on fake tensors."""
     is_plain = type(torch.empty(0)) is torch.Tensor
     return torch.compiler.is_compiling() or torch.jit.is_tracing() or not is_plain
 
 
 def table_length(num_rows: int) -> int:
-    """How many rows to make so that one table serves many steps of decoding: the next power of two."""
+    """Return the number of rows to compute so that one table serves many steps of decoding: the next power of two."""
     return num_rows if is_traced() else 1 << (num_rows - 1).bit_length()
 
 
 def keep_tables(maxsize: int) -> Callable[[Callable[..., Any]], Any]:
-    """Decorate a function that makes tensors so that it returns those it made before for the same arguments.
+    """Decorate a function that returns tensors so that its results are cached by its arguments.
 
     A tensor that is made under a trace or in inference mode is of no use outside: the one is never kept, and the other
     is made as if there were no such mode.
