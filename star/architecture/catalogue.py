@@ -146,7 +146,7 @@ def _find(name_or_path: str | Path, kind: str = "genome") -> Path:
 
 
 def hint(word: str, known: Collection[str], otherwise: str) -> str:
-    """As `nearest`, for words that are too many to list."""
+    """Return a clause as `nearest` does, for words that are too many to list."""
     spelled = {one.lower(): one for one in known}
     close = get_close_matches(word.lower(), sorted(spelled), n=1)
     return f"; did you mean {spelled[close[0]]!r}?" if close else f"; {otherwise}"

@@ -7,7 +7,7 @@ from enum import IntEnum, StrEnum
 
 
 class Structure(StrEnum):
-    """What assembles T from the features: the structure codes of a class, read together, name one of these."""
+    """The structure that assembles T from the features; the structure codes of a class together name one."""
 
     MEMORYLESS = "memoryless"
     ROUTED = "routed"
@@ -67,7 +67,7 @@ class ChannelMixing(IntEnum):
 
 
 class FeatureTokenMixing(IntEnum):
-    """How a featurizer mixes tokens: not at all, by a short explicit kernel, by a long implicit one."""
+    """Token mixing of a featurizer: none, by a short explicit kernel, or by a long implicit one."""
 
     DIAGONAL = 1
     TOEPLITZ = 3
@@ -76,7 +76,7 @@ class FeatureTokenMixing(IntEnum):
 
 
 class FeatureChannelMixing(IntEnum):
-    """How a featurizer maps channels."""
+    """Channel mixing of a featurizer."""
 
     DIAGONAL = 1  # a free vector: no map at all
     DENSE = 2

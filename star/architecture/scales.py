@@ -11,7 +11,7 @@ BALANCES = ("bias", "loss")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How one proxy is trained and measured. Token counts are totals; rates are peaks of the schedule."""
+    """The training and measurement of one proxy. Token counts are totals; rates are peaks of the schedule."""
 
     tokens: int
     batch_size: int

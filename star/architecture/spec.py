@@ -1,4 +1,4 @@
-"""What a decoded architecture is: frozen records from the integer codes of a genome to a whole model.
+"""Decoded architectures: frozen records from the integer codes of a genome to a whole model.
 
 A linear input-varying operator (LIV) computes y = T(x) x. It is a *featurizer*, which makes the feature
 groups C, B, V, ... from x, feeding a *token-mixing structure* that assembles T from them, followed by a
@@ -34,7 +34,7 @@ NORMS = ("rms", "layer")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Style:
-    """How a scale builds the model around its operators; the defaults are those of every named scale.
+    """The model around the operators, as a scale builds it; the defaults are those of every named scale.
 
     Raises:
         UserError: an unknown word or an impossible number.

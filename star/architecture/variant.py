@@ -1,4 +1,4 @@
-"""How a scale builds one class of operators, beyond its genes."""
+"""The settings of one class of operators that a scale makes beyond its genes."""
 
 from dataclasses import dataclass, fields
 

@@ -1,4 +1,6 @@
-"""What each integer of a backbone genome may hold: five genes a slot (Thomas et al. 2024, arXiv:2411.17800)."""
+"""The values that each integer of a backbone genome may take: five genes per slot (Thomas et al. 2024,
+arXiv:2411.17800).
+"""
 
 from dataclasses import dataclass
 
@@ -22,7 +24,7 @@ class Gene:
 
 
 def num_groups(num_slots: int) -> int:
-    """How many sharing groups are worth a name: a group needs two members, so half the slots, at least one."""
+    """Return the number of sharing groups: a group needs two members, so half the slots, at least one."""
     return max(1, num_slots // 2)
 
 

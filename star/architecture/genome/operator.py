@@ -139,7 +139,9 @@ def genes_of(liv: LivSpec) -> ClassGenes:
 
 
 def is_differential(copies: int) -> bool:
-    """What the first integer of a class says. UserError if it is neither 1 nor 2."""
+    """Return whether the first integer of a class marks a differential operator. Raise UserError if it is neither 1 nor
+    2.
+    """
     if copies not in (1, 2):
         raise UserError(f"copies is {copies}, but {_one_of((1, 2))}")
     return copies == 2

@@ -267,7 +267,7 @@ def rope_head_dim(liv: LivSpec, dims: Dimensions) -> int:
 
 
 def positions_of(liv: LivSpec, dims: Dimensions) -> str:
-    """How attention tells positions."""
+    """Return the kind of positions of an attention."""
     return liv.variant.positions or dims.style.positions
 
 
@@ -284,7 +284,7 @@ def check_rotary(liv: LivSpec, dims: Dimensions, head_dim: int) -> None:
 
 
 def count_pairs(liv: LivSpec, dims: Dimensions, tokens: int) -> int:
-    """How many pairs of a token and one that it looks at, itself included, a sequence has."""
+    """Return the number of pairs of a token and one that it attends to, itself included, in a sequence."""
     window = min(tokens, dims.band) if liv.sparsity is Sparsity.BANDED else tokens
     return window * (window + 1) // 2 + (tokens - window) * window
 

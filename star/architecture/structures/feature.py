@@ -1,4 +1,4 @@
-"""What a feature group costs, and its equation: the map of the channels, then the mixing of tokens."""
+"""The cost of a feature group and its equation: the map of the channels, then the mixing of tokens."""
 
 from star.architecture.codes import (
     EVERY_CHANNEL,
@@ -76,7 +76,7 @@ def feature_flops(group: FeatureGroup, dims: Dimensions, tokens: int) -> int:
 
 
 def feature_equation(group: FeatureGroup) -> str:
-    """How a feature is made from the input x, as text."""
+    """Return the equation that makes a feature from the input x, as text."""
     if group.token_mixing is FeatureTokenMixing.IMPLICIT_TOEPLITZ:
         return "f(position)"
     if group.channel_mixing is FeatureChannelMixing.DIAGONAL:
@@ -95,7 +95,7 @@ def feature_equation(group: FeatureGroup) -> str:
 
 
 def feature_width(group: FeatureGroup) -> str:
-    """How many channels a feature has, with d for d_model, as text; empty for a kernel."""
+    """Return the number of channels of a feature, with d for d_model, as text; empty for a kernel."""
     if group.channel_mixing is FeatureChannelMixing.DIAGONAL:
         return ""
     if group.role == "R":

@@ -67,7 +67,7 @@ class MemorylessRules(StructureRules):
 
 
 class RoutedRules(MemorylessRules):
-    """The same with C and V of the k experts that a router chooses, and perhaps of experts that serve every token."""
+    """A memoryless unit with C and V of the k experts that a router chooses, and of shared experts if there are any."""
 
     structure = Structure.ROUTED
     channel_mixing = ChannelMixing.ROUTED
@@ -175,7 +175,7 @@ STRUCTURES = (MemorylessRules(), RoutedRules(), RoutedSharedRules())
 
 
 def unit_text(liv: LivSpec, gate: str, value: str) -> str:
-    """What a unit does to its features, as text; `value` is empty without one."""
+    """Return the equation of a unit as text; `value` is empty without one."""
     name, variant = NAMES[liv.nonlinearity], liv.variant
     if liv.nonlinearity is Nonlinearity.CLIPPED_SWISH:
         if variant.clip_limit:
@@ -187,7 +187,7 @@ def unit_text(liv: LivSpec, gate: str, value: str) -> str:
 
 
 def scoring_of(liv: LivSpec) -> tuple[str, bool]:
-    """How experts are scored, and whether the gates of those chosen are made to sum to 1."""
+    """Return the scoring of experts, and whether the gates of those chosen are normalised to sum to 1."""
     variant = liv.variant
     is_normalised = liv.group("R").repeat > 1 if variant.normalised is None else variant.normalised
     return variant.scoring or "sigmoid", is_normalised

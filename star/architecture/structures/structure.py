@@ -1,5 +1,6 @@
-"""What every token-mixing structure tells about itself without a tensor: which codes mean it, which features it needs
-and what genes these may have, what it costs, and its equation."""
+"""The description of a token-mixing structure without tensors: the codes that mean it, the features it needs and the
+values of their genes, its costs, and its equation.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -111,7 +112,9 @@ class StructureRules:
         return self.role_names.get(role) or ROLES[role]
 
     def explain(self, role: str, wanted: int) -> str:
-        """What a gene of that role that `canonicalise` changes to `wanted` must be, as the end of a sentence."""
+        """Return the end of a sentence that says what a gene of a role must be if `canonicalise` changes it to
+        `wanted`.
+        """
         if role in self.conditions:
             return f"must be {wanted}: {self.conditions[role]}"
         leader = next(tie.leader for tie in self.ties if tie.role == role)
@@ -167,15 +170,15 @@ class StructureRules:
         raise NotImplementedError
 
     def inactive_group_params(self, liv: LivSpec, group: FeatureGroup, dims: Dimensions) -> int:
-        """Of the parameters that make a feature group, those that one token does not go through."""
+        """Return how many parameters of a feature group one token does not go through."""
         return 0
 
     def inactive_params(self, liv: LivSpec, dims: Dimensions) -> int:
-        """Of the others, those that one token does not go through."""
+        """Return how many of the other parameters one token does not go through."""
         return 0
 
     def cache_spec(self, liv: LivSpec, dims: Dimensions) -> tuple[CacheEntry, ...]:
-        """What the structure keeps between two tokens, short kernels of features apart."""
+        """Return the tensors that the structure caches between two tokens, apart from short kernels of features."""
         return ()
 
     def group_flops(self, liv: LivSpec, group: FeatureGroup, dims: Dimensions, tokens: int) -> int:
