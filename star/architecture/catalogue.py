@@ -1,5 +1,5 @@
-"""Named architectures: the TOML files of genomes/. One holds a period of a backbone, its title and its source; a
-published model also the sizes it was built at, and the figures that are known of it:
+"""Named architectures, read from the TOML files of genomes/. A file holds one period of a backbone, its title and its
+source. That of a published model also holds the sizes it was built at and the figures that are known of it:
 
     title    = "Llama-3 8B"         # required in genomes/ alone, as is the citation
     citation = "Grattafiori et al. 2024, arXiv:2407.21783"
@@ -26,7 +26,7 @@ published model also the sizes it was built at, and the figures that are known o
     params = 8030261248
 
 The slots of a file are a multiple of its period. At the depth of another scale the period is repeated, or a
-backbone cut. docs/guides/add-model.md describes one model so.
+backbone cut. docs/guides/add-model.md describes a model step by step.
 """
 
 import os
@@ -69,43 +69,48 @@ class NamedGenome:
 
     @property
     def period(self) -> int:
-        """Slots of one period, empty ones included."""
+        """The number of slots of one period, empty ones included."""
         return len(split(self.genome)[1]) // GENES_PER_SLOT
 
     def at(self, num_slots: int) -> Genome:
-        """The period repeated to `num_slots` slots, in canonical form; each copy shares within itself."""
+        """Return the period repeated to `num_slots` slots, in canonical form. Each copy shares only within itself."""
         return tile(self.genome, num_slots)
 
 
 def names() -> list[str]:
-    """The names in the catalogue, sorted."""
+    """Return the names in the catalogue, sorted."""
     return sorted(_files())
 
 
 def load(name_or_path: str | Path) -> NamedGenome:
-    """The genome of that name, or in that .toml file. UserError if there is none or the file is not one."""
+    """Return the named architecture of the catalogue, or that of a .toml file. Raise UserError if there is none or the
+    file cannot be read as one.
+    """
     return _parse(_find(name_or_path))
 
 
 def resolve(text: str, num_slots: int) -> Genome:
-    """The genome that a name, a .toml file or a genome text stands for. A name or a file takes `num_slots`
-    slots; a text is taken as it is written."""
+    """Return the genome that a name, a .toml file or a genome text stands for. The period of a name or a file is
+    repeated to `num_slots` slots; a text is read as it is written.
+    """
     return parse(text) if is_text(text) else load(text).at(num_slots)
 
 
 def is_text(text: str) -> bool:
-    """Whether a person writes a genome out, rather than a name or the path of a file."""
+    """Return whether a text is a genome written out, rather than a name or the path of a file."""
     return (text[:1].isdigit() or text[:1] == "(") and not text.endswith(".toml")
 
 
 def find_scale(name_or_path: str | Path) -> Scale:
-    """The named scale, or the one of a named architecture or a .toml file, which needs no genome then."""
+    """Return the named scale, or that of a named architecture or a .toml file, which then needs no genome."""
     name = str(name_or_path)
     return SCALES[name] if name in SCALES else read_scale(scale_text(name), name)
 
 
 def scale_text(name: str) -> str:
-    """The TOML text that holds the sizes of a named architecture or a .toml file. UserError if a size is 0."""
+    """Return the TOML text that holds the sizes of a named architecture or a .toml file. Raise UserError if a size is
+    0.
+    """
     text = _text(_find(name, "scale"))
     table = _table(text, name)
     with located(name):
@@ -114,7 +119,7 @@ def scale_text(name: str) -> str:
 
 
 def read_scale(text: str, name: str) -> Scale:
-    """The scale of such a text; `name` is that of the architecture or the file."""
+    """Return the scale of a TOML text; `name` is the name of the architecture or the file."""
     table = _table(text, name)
     with located(name):
         scale = _read_scale(name, table, parse(table["genome"]) if "genome" in table else None)
@@ -146,7 +151,9 @@ def _find(name_or_path: str | Path, kind: str = "genome") -> Path:
 
 
 def hint(word: str, known: Collection[str], otherwise: str) -> str:
-    """Return a clause as `nearest` does, for words that are too many to list."""
+    """Return a hint at the nearest known word, or else the text `otherwise`. Unlike `nearest`, do not list the known
+    words.
+    """
     spelled = {one.lower(): one for one in known}
     close = get_close_matches(word.lower(), sorted(spelled), n=1)
     return f"; did you mean {spelled[close[0]]!r}?" if close else f"; {otherwise}"
@@ -260,7 +267,7 @@ def _read_dims(sizes: dict[str, int]) -> Dimensions:
 
 
 def _read_operators(table: dict[str, Any], genome: Genome | None) -> list[tuple[LivSpec, Variant]]:
-    """Variants with the classes that they are of: classes of the genome, or of the table if there is none."""
+    """Return the overrides of a table, each with its class: a class of the genome, or of the deck without a genome."""
     livs = {liv.name: liv for liv in ([slot.liv for slot in decode(genome)] if genome else DECK.values())}
     deck = split(genome)[0] if genome else ()
     named = [decode(join(deck, (i, 1, 1, 1, 1)))[0].liv.name for i, _ in enumerate(deck, start=1)]

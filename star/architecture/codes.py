@@ -1,4 +1,4 @@
-"""The alphabets of operator and featurizer genomes: what each code means, and the sizes that go with some.
+"""The alphabets of operator and featurizer genomes: the meaning of each code, and the sizes that belong to some.
 
 A number once used is permanent, since stored runs must decode.
 """
@@ -7,7 +7,7 @@ from enum import IntEnum, StrEnum
 
 
 class Structure(StrEnum):
-    """The structure that assembles T from the features; the structure codes of a class together name one."""
+    """The structure that assembles T from the features. The four structure codes of a class together name one."""
 
     MEMORYLESS = "memoryless"
     ROUTED = "routed"
@@ -67,7 +67,7 @@ class ChannelMixing(IntEnum):
 
 
 class FeatureTokenMixing(IntEnum):
-    """Token mixing of a featurizer: none, by a short explicit kernel, or by a long implicit one."""
+    """The token mixing of a featurizer: none, a short explicit kernel, or a long implicit one."""
 
     DIAGONAL = 1
     TOEPLITZ = 3
@@ -76,7 +76,7 @@ class FeatureTokenMixing(IntEnum):
 
 
 class FeatureChannelMixing(IntEnum):
-    """Channel mixing of a featurizer."""
+    """The channel mixing of a featurizer: the map from the operator's input to the feature."""
 
     DIAGONAL = 1  # a free vector: no map at all
     DENSE = 2
@@ -86,7 +86,7 @@ class FeatureChannelMixing(IntEnum):
     COMPRESSED = 6  # dense, then all of it to unit mean square, with a learned gain
 
 
-# Nonlinearities that a genome may bring, and that searches do not draw, so that a seed leads where it led.
+# Nonlinearities that genomes may have and searches do not draw, so that a seed gives the same search as before.
 UNSEARCHED = (Nonlinearity.GATED_SQUARED_RELU, Nonlinearity.XIELU, Nonlinearity.CLIPPED_SWISH)
 EVERY_CHANNEL = 0  # repeat code: one feature vector serves every channel of the operator
 WITHIN_HEAD = 7  # repeat code: one number serves every channel of a head

@@ -11,7 +11,7 @@ BALANCES = ("bias", "loss")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """The training and measurement of one proxy. Token counts are totals; rates are peaks of the schedule."""
+    """The training and evaluation of one proxy. Token counts are totals; rates are peaks of the schedule."""
 
     tokens: int
     batch_size: int
@@ -44,8 +44,9 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """A name for sizes: how many slots a backbone has, how wide they are, how their proxy is trained; without a recipe
-    it can only be priced."""
+    """Named sizes: the number of slots, the dimensions, and the recipe of a proxy. Without a recipe, models can only be
+    priced.
+    """
 
     name: str
     num_slots: int

@@ -34,7 +34,7 @@ NORMS = ("rms", "layer")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Style:
-    """The model around the operators, as a scale builds it; the defaults are those of every named scale.
+    """The configuration of the model around its operators; the defaults are those of every named scale.
 
     Raises:
         UserError: an unknown word or an impossible number.
@@ -75,7 +75,7 @@ class Style:
             raise UserError(f"logit_cap must be positive, or 0 for none, at most {LARGEST:,}, not {self.logit_cap}")
 
     def rounds(self, num_slots: int) -> list[int]:
-        """For each slot, the first slot that reads the same input."""
+        """Return, for each slot, the first slot that reads the same input."""
         found: list[int] = []
         for width in cycle(self.parallel):
             found += [len(found)] * min(width, num_slots - len(found))
@@ -86,7 +86,7 @@ class Style:
 
 @dataclass(frozen=True, slots=True)
 class Dimensions:
-    """The sizes that a scale gives and genes do not.
+    """The sizes that a scale sets and genes do not.
 
     `seq_len` is the context that implicit long kernels span, and the default context for pricing; `window` is how
     many tokens banded attention looks at, the present one included: a quarter of `seq_len` if 0; `heads` are the query
@@ -124,11 +124,11 @@ class Dimensions:
 
     @property
     def band(self) -> int:
-        """The window in tokens."""
+        """The number of tokens that banded attention sees."""
         return self.window or -(-self.seq_len // 4)
 
     def of(self, liv: "LivSpec") -> "Dimensions":
-        """The sizes as one operator sees them."""
+        """Return the sizes with those that one operator's overrides replace."""
         variant = liv.variant
         if not (variant.head_dim or variant.num_heads or variant.window):
             return self
@@ -141,7 +141,7 @@ class Dimensions:
 
 @dataclass(frozen=True, slots=True)
 class FeatureGroup:
-    """One named feature of a featurizer: its role in T and its four genes; then what a variant makes of them.
+    """One named feature of a featurizer: its role in T, its four genes, and the overrides that apply to it.
 
     For a kernel (role K) the expansion is its number of taps; for a router (role R) it is the number of experts,
     and the repeat is how many of them a token goes through.
@@ -165,7 +165,7 @@ class FeatureGroup:
     gain: bool = True  # of its norm
 
     def width(self, dims: Dimensions) -> int:
-        """Channels that are really computed and kept: d_model * expansion / repeat, if no variant says otherwise."""
+        """Return the channels that are computed and kept: d_model * expansion / repeat, unless overrides set them."""
         if self.channels or self.role == "R":
             return self.channels or self.expansion
         full = dims.d_model * 8 // 3 if self.expansion == GATED_RATIO else dims.d_model * self.expansion
@@ -174,7 +174,7 @@ class FeatureGroup:
 
     @property
     def num_taps(self) -> int:
-        """Columns of its kernel; 0 without one."""
+        """The number of columns of its kernel; 0 without one."""
         return (self.taps or KERNEL_TAPS[self.token_mixing]) if self.token_mixing in KERNEL_TAPS else 0
 
 
@@ -197,15 +197,15 @@ class LivSpec:
     variant: Variant = Variant()
 
     def norm_place(self, style: Style) -> str:
-        """Where the norms of its slots stand."""
+        """Return the place of the norms of its slots: before the operator, after it, or both."""
         return self.variant.norm_place or style.norm_place
 
     def group(self, role: str) -> FeatureGroup:
-        """The feature group of that role."""
+        """Return the feature group of that role."""
         return next(group for group in self.groups if group.role == role)
 
     def has(self, role: str) -> bool:
-        """Whether the operator has a feature group of that role."""
+        """Return whether the operator has a feature group of that role."""
         return any(group.role == role for group in self.groups)
 
 
@@ -224,7 +224,9 @@ class Slot(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """A whole language model: embedding, residual slots, final norm, head. Variants are in the slots already."""
+    """A whole language model: embedding, residual slots, final norm, head. Overrides are already
+    applied to the slots.
+    """
 
     slots: tuple[Slot, ...]
     dims: Dimensions

@@ -1,4 +1,4 @@
-"""The settings of one class of operators that a scale makes beyond its genes."""
+"""The overrides that a scale sets for one class of operators, beyond its genes."""
 
 from dataclasses import dataclass, fields
 
@@ -14,7 +14,7 @@ SCORINGS = ("sigmoid", "softmax")
 
 
 def largest(name: str) -> int:
-    """The highest value of a number of a Style or a Variant."""
+    """Return the highest value of a number of a Style or a Variant."""
     return LARGEST_BASE if name == "rope_theta" else LARGEST
 
 

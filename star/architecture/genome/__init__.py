@@ -1,4 +1,4 @@
-"""Genomes: integers that spell an architecture, how they are written, decoded, repaired and varied."""
+"""Genomes: the integers that describe an architecture, and how they are written, decoded, repaired and varied."""
 
 from star.architecture.genome.alphabet import GENES, GENES_PER_SLOT, Gene
 from star.architecture.genome.codec import class_text, fold_text, join, parse, split, to_text

@@ -1,5 +1,5 @@
-"""The values that each integer of a backbone genome may take: five genes per slot (Thomas et al. 2024,
-arXiv:2411.17800).
+"""The values that each integer of a backbone genome may take: five genes a slot (Thomas et al.
+2024, arXiv:2411.17800).
 """
 
 from dataclasses import dataclass
@@ -19,12 +19,14 @@ class Gene:
     meaning: str
 
     def highest(self, num_slots: int) -> int:
-        """The largest value this gene takes in a backbone of `num_slots`."""
+        """Return the largest value that this gene takes in a backbone of `num_slots`."""
         return self.high or num_groups(num_slots)
 
 
 def num_groups(num_slots: int) -> int:
-    """Return the number of sharing groups: a group needs two members, so half the slots, at least one."""
+    """Return the number of sharing groups that are numbered: half the slots, since a group needs
+    two, but at least one.
+    """
     return max(1, num_slots // 2)
 
 

@@ -44,7 +44,7 @@ COUNT_LAST = re.compile(r"\(([^()]*)\) ?[*x] ?(\d{1,9})")
 
 
 def split(genome: Genome) -> tuple[tuple[ClassGenes, ...], Genome]:
-    """The classes of a genome's own deck, none if it has no deck, and its backbone.
+    """Return the classes of a genome's own deck, none if it has no deck, and its backbone.
 
     A deck is announced by a negative integer, minus the number of its classes.
     """
@@ -56,12 +56,12 @@ def split(genome: Genome) -> tuple[tuple[ClassGenes, ...], Genome]:
 
 
 def join(classes: tuple[ClassGenes, ...], backbone: Genome) -> Genome:
-    """The inverse of `split`."""
+    """Return the genome of a deck and a backbone, the inverse of `split`."""
     return (-len(classes), *(gene for one in classes for gene in one), *backbone) if classes else backbone
 
 
 def to_text(genome: Genome) -> str:
-    """The text of a genome, without genes of feature groups that its operators do not have."""
+    """Return the text of a genome, without genes of feature groups that its operators do not have."""
     classes, backbone = split(genome)
     words = []
     for start in range(0, len(backbone), GENES_PER_SLOT):
@@ -73,14 +73,18 @@ def to_text(genome: Genome) -> str:
 
 @lru_cache(maxsize=65_536)
 def class_text(genes: ClassGenes) -> str:
-    """One class of a deck: a word of its copies and codes and one for each feature group, joined by commas."""
+    """Return the text of one class of a deck: a word of its copies and codes and one for each feature group, joined by
+    commas.
+    """
     _, codes, rows = split_class(genes)
     words = [genes[:GENES_PER_OPERATOR], *rows[: len(choices_of(find_rules(codes), codes[2]))]]
     return ",".join(("." if max(word) > 9 else "").join(map(str, word)) for word in words)
 
 
 def parse(text: str) -> Genome:
-    """The genome that a text spells. UserError names the slot or class, the gene, its value and its range."""
+    """Return the genome that a text spells. Raise UserError with the slot or class, the gene, its
+    value and its range.
+    """
     deck, slash, backbone = text.strip().rpartition("/")
     classes = _parse_deck(deck) if slash else ()
     words = _expand(backbone).split("-")
@@ -94,7 +98,7 @@ def parse(text: str) -> Genome:
 
 
 def fold_text(text: str) -> str:
-    """The text of a genome, slots that repeat in parentheses after a count; `parse` reads both alike."""
+    """Return the text of a genome, with repeated slots in parentheses after a count; `parse` reads both forms alike."""
     deck, slash, backbone = text.rpartition("/")
     words, parts, start = backbone.split("-"), [], 0
     while start < len(words):
@@ -112,7 +116,7 @@ def fold_text(text: str) -> str:
 
 
 def _expand(backbone: str) -> str:
-    """The words of all slots, without counts and parentheses."""
+    """Return the words of all slots, without counts and parentheses."""
     for _ in range(MOST_NESTED):
         backbone = REPEATED.sub(_repeat, backbone)
     if last := COUNT_LAST.search(backbone):
@@ -135,13 +139,17 @@ def _repeat(found: re.Match[str]) -> str:
 
 
 def slot_bounds(num_slots: int, num_classes: int) -> list[tuple[int, int]]:
-    """Lowest and highest value of the five genes of a slot, where a deck of the genome's own has `num_classes`."""
+    """Return the lowest and highest value of the five genes of a slot; `num_classes` is the size of the genome's own
+    deck, or 0.
+    """
     bounds = [(gene.low, gene.highest(num_slots)) for gene in GENES]
     return [(GENES[0].low, num_classes), *bounds[1:]] if num_classes else bounds
 
 
 def check_slot(genes: Sequence[int], bounds: list[tuple[int, int]], number: int, word: str = "") -> None:
-    """UserError if a gene of a slot is out of its bounds; it shows the word that spells the slot, if there is one."""
+    """Raise UserError if a gene of a slot is out of its bounds. The message shows the word that spells the slot, if
+    there is one.
+    """
     for value, (low, high), gene in zip(genes, bounds, GENES, strict=True):
         if not low <= value <= high:
             where = f"slot {number} ({word[:40]!r})" if word else f"slot {number}"
@@ -149,7 +157,7 @@ def check_slot(genes: Sequence[int], bounds: list[tuple[int, int]], number: int,
 
 
 def check_deck_size(num_classes: int) -> None:
-    """UserError if a genome's own deck has too many classes."""
+    """Raise UserError if a genome's own deck has too many classes."""
     if num_classes > MAX_CLASSES:
         raise UserError(f"the genome's deck has {num_classes} classes, but must have between 1 and {MAX_CLASSES}")
 
@@ -192,7 +200,7 @@ def _read_class(text: str) -> ClassGenes:
 
 
 def _explain_word(word: str, genes: list[str], is_first: bool) -> str:
-    """Why a word of a class cannot be read, and how it is written."""
+    """Return why a word of a class cannot be read, and how it is written."""
     wanted = "five digits, the copies and four structure codes" if is_first else "four digits, those of a feature group"
     if is_first and len(genes) == len(CODES) and _are_numbers(genes) and tuple(map(_number, genes)) in MEANINGS:
         plain, differential = (("." if "." in word else "").join((copies, *genes)) for copies in "12")
@@ -208,5 +216,5 @@ def _are_numbers(parts: list[str]) -> bool:
 
 
 def _number(digits: str) -> int:
-    """The number that digits spell; of one that is longer than any gene, the beginning."""
+    """Return the number that digits spell, or that of the first nine if there are more: no gene is so long."""
     return int(digits.lstrip("0")[:9] or "0")

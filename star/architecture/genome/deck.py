@@ -55,7 +55,7 @@ FEATURIZERS: dict[int, tuple[Row, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class OperatorClass:
-    """One row of the deck: name, operator genome, where the operator was published."""
+    """One row of the deck: name, operator genome, and the publication of the operator."""
 
     name: str
     codes: tuple[int, int, int, int, int]
@@ -122,10 +122,10 @@ NUMBERS: dict[ClassGenes, int] = {genes_of(liv): number for number, liv in DECK.
 assert len(NUMBERS) == len(DECK), "two classes with the same genes"
 PAPER = range(1, 18)
 
-# What a search may take classes from, by name.
+# Name -> the classes that a search may use.
 DECKS: dict[str, tuple[int, ...]] = {"paper": tuple(PAPER), "extended": (EMPTY, *CLASSES)}
 
 
 def class_name(class_id: int) -> str:
-    """The name of an operator class: SA-1, Rec-1-Diff, MLA, ..."""
+    """Return the name of an operator class: SA-1, Rec-1-Diff, MLA, ..."""
     return DECK[class_id].name if class_id else "empty"

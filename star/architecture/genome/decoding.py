@@ -1,4 +1,4 @@
-"""From integers to slots, and to the one spelling that all equal architectures share.
+"""Decoding of integers to slots, and the canonical spelling that all equal architectures share.
 
 Sharing connects slots of one class only. Slots that name the same feature-sharing group and a strategy that
 covers a feature group use the tensor computed by the shallowest of them; slots that name the same
@@ -22,8 +22,9 @@ from star.records import Genome
 
 
 class _Operator(NamedTuple):
-    """An operator as decoding needs it: its number, 0 if it is in no table, its genes, and what each sharing strategy
-    names."""
+    """An operator for decoding: its number, 0 if it is in no table, its genes, and the feature groups that each sharing
+    strategy names.
+    """
 
     class_id: int
     liv: LivSpec
@@ -49,7 +50,9 @@ def _own_operator(genes: ClassGenes) -> _Operator:
 
 
 def decode(genome: Genome) -> tuple[Slot, ...]:
-    """The slots that a genome describes, empty ones left out, with the owner of every feature and weight resolved."""
+    """Return the slots that a genome describes, without empty ones, with the owner of every feature and weight
+    resolved.
+    """
     classes, backbone = split(genome)
     table = {number: _own_operator(genes) for number, genes in enumerate(classes, start=1)} if classes else _DECK
     invented: dict[ClassGenes, int] = {}
@@ -82,7 +85,7 @@ def decode(genome: Genome) -> tuple[Slot, ...]:
 
 @lru_cache(maxsize=65_536)
 def canonical(genome: Genome) -> Genome:
-    """The spelling shared by every genome that decodes to the same architecture.
+    """Return the spelling shared by every genome that decodes to the same architecture.
 
     Each set of slots connected by what they really share becomes one group, numbered within its class by
     first appearance; all genes without effect become 1. Idempotent; decoding is unchanged by it.
@@ -92,7 +95,9 @@ def canonical(genome: Genome) -> Genome:
 
 
 def _spell(slots: tuple[Slot, ...], written_out: bool) -> Genome:
-    """The canonical spelling of slots, their classes as numbers of the table or written out in a deck of its own."""
+    """Return the canonical spelling of slots, with classes as numbers of the table or written out in a deck of the
+    genome's own.
+    """
     if not slots:
         return (EMPTY, 1, 1, 1, 1)
     classes = tuple(dict.fromkeys(genes_of(slot.liv) for slot in slots)) if written_out else ()
@@ -111,7 +116,7 @@ def _spell(slots: tuple[Slot, ...], written_out: bool) -> Genome:
 
 
 def _strategy(slots: tuple[Slot, ...], i: int) -> int:
-    """The feature-sharing strategy that names what slot i really shares."""
+    """Return the feature-sharing strategy that names what slot i really shares."""
     named = _named(slots[i])
     first, second = (any(_is_shared(slots, i, index) for index in named[which]) for which in (2, 3))
     return (4 if named[2] != named[3] else 2) if first and second else 1 + first + 2 * second
@@ -134,7 +139,7 @@ def _is_shared(slots: tuple[Slot, ...], i: int, index: int) -> bool:
 
 
 def _label_groups(slots: tuple[Slot, ...], sources: list[tuple[int, ...]]) -> list[int]:
-    """Per slot, the number of its connected component within its class, 0 for a slot on its own."""
+    """Return, for each slot, the number of its connected component within its class, or 0 for a slot on its own."""
     root = list(range(len(slots)))
 
     def find(i: int) -> int:
@@ -157,7 +162,7 @@ def _label_groups(slots: tuple[Slot, ...], sources: list[tuple[int, ...]]) -> li
 
 
 def genome_hash(genome: Genome) -> str:
-    """16 hexadecimal digits that name the architecture: SHA-256 of its canonical text.
+    """Return 16 hexadecimal digits that identify the architecture: SHA-256 of its canonical text.
 
     Classes beyond the paper's are written out for it, whether they are in the table or not, so that the name of an
     architecture outlives additions to the table.

@@ -1,5 +1,5 @@
-"""Operators from their genes: which combinations mean something, what the nearest one is to those that do not, and the
-operator that genes describe.
+"""Operators and their genes: the valid combinations, the nearest valid one to any other, and the operator that genes
+describe.
 
 In a deck of its own, a class is 29 integers: copies (1, or 2 for a differential operator), token mixing, sparsity,
 nonlinearity, channel mixing, then token mixing, channel mixing, expansion and repeat of up to six feature groups.
@@ -49,8 +49,8 @@ ALPHABET: tuple[tuple[int, ...], ...] = tuple(
 
 
 def find_rules(codes: Sequence[int]) -> StructureRules:
-    """The structure that four codes mean. UserError names the gene that none with the genes before it can have."""
-    if tuple(codes) in MEANINGS:  # whose members are integers
+    """Return the structure that four codes name. Raise UserError with the first gene that rules out all structures."""
+    if tuple(codes) in MEANINGS:  # its members are integers
         return MEANINGS[as_codes(codes)]
     like = list(MEANINGS)
     for place, (name, _) in enumerate(CODES):
@@ -63,20 +63,21 @@ def find_rules(codes: Sequence[int]) -> StructureRules:
 
 @lru_cache(maxsize=256)
 def choices_of(rules: StructureRules, nonlinearity: int) -> tuple[Choices, ...]:
-    """The feature groups of a structure."""
+    """Return the feature groups of a structure."""
     return rules.choices(Nonlinearity(nonlinearity))
 
 
 def as_codes(codes: Sequence[int]) -> Codes:
-    """Four integers as codes."""
+    """Return four integers as codes."""
     token_mixing, sparsity, nonlinearity, channel_mixing = codes
     return TokenMixing(token_mixing), Sparsity(sparsity), Nonlinearity(nonlinearity), ChannelMixing(channel_mixing)
 
 
 @lru_cache(maxsize=1_024)
 def nearest_codes(codes: tuple[int, ...]) -> Codes:
-    """The meaningful codes nearest to any four: of the same token mixing if there is one of that number, then with the
-    fewest genes changed, then the least changed. A nonlinearity that is not searched stays, but none becomes one."""
+    """Return the valid codes nearest to any four: of the same token mixing if there is one of that number, then with
+    the fewest genes changed, then the least changed. A nonlinearity that is not searched stays, but none becomes one.
+    """
 
     def distance(known: Codes) -> tuple:
         gaps = [abs(int(a) - b) for a, b in zip(known, codes, strict=True)]
@@ -86,7 +87,7 @@ def nearest_codes(codes: tuple[int, ...]) -> Codes:
 
 
 def repair_rows(rules: StructureRules, codes: Codes, rows: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
-    """The genes of every feature group brought to the nearest values that the structure allows. Idempotent."""
+    """Return the genes of every feature group, moved to the nearest values that the structure allows. Idempotent."""
     found: dict[str, list[int]] = {}
     for choice, row in zip(choices_of(rules, codes[2]), rows, strict=False):
         found[choice.role] = list(map(_nearest, row, choice.allowed()))
@@ -95,9 +96,9 @@ def repair_rows(rules: StructureRules, codes: Codes, rows: Sequence[Sequence[int
 
 
 def build_liv(name: str, codes: Sequence[int], rows: Iterable[Sequence[int]], differential: bool = False) -> LivSpec:
-    """The operator that four structure codes and a row of genes for each feature group describe.
+    """Return the operator that four structure codes and a row of genes for each feature group describe.
 
-    UserError names the gene that is out of place, its value and what it may be.
+    Raise UserError with the gene that is out of range, its value and the allowed values.
     """
     rules = find_rules(codes)
     known = as_codes(codes)
@@ -130,7 +131,7 @@ def build_liv(name: str, codes: Sequence[int], rows: Iterable[Sequence[int]], di
 
 
 def genes_of(liv: LivSpec) -> ClassGenes:
-    """The genes of an operator; those of feature groups that it does not have are 1."""
+    """Return the genes of an operator; those of feature groups that it does not have are 1."""
     genes = [1 + liv.differential, liv.token_mixing, liv.sparsity, liv.nonlinearity, liv.channel_mixing]
     for group in liv.groups:
         genes += (group.token_mixing, group.channel_mixing, group.expansion, group.repeat)
@@ -139,8 +140,8 @@ def genes_of(liv: LivSpec) -> ClassGenes:
 
 
 def is_differential(copies: int) -> bool:
-    """Return whether the first integer of a class marks a differential operator. Raise UserError if it is neither 1 nor
-    2.
+    """Return whether the first integer of a class marks a differential operator. Raise UserError if
+    it is not 1 or 2.
     """
     if copies not in (1, 2):
         raise UserError(f"copies is {copies}, but {_one_of((1, 2))}")
@@ -148,7 +149,7 @@ def is_differential(copies: int) -> bool:
 
 
 def split_class(genes: ClassGenes) -> tuple[int, tuple[int, ...], list[tuple[int, ...]]]:
-    """Copies, the four structure codes, and a row of genes for each of the six possible feature groups."""
+    """Return the copies, the four structure codes, and a row of genes for each of the six possible feature groups."""
     assert len(genes) == GENES_PER_CLASS, len(genes)
     rows = [genes[start : start + GENES_PER_GROUP] for start in range(GENES_PER_OPERATOR, len(genes), GENES_PER_GROUP)]
     return genes[0], genes[1:GENES_PER_OPERATOR], rows
@@ -156,8 +157,9 @@ def split_class(genes: ClassGenes) -> tuple[int, tuple[int, ...], list[tuple[int
 
 @lru_cache(maxsize=65_536)
 def repair_class(genes: ClassGenes) -> ClassGenes:
-    """The genes of the operator nearest to any 29 integers. Genes of feature groups that it does not have stay as they
-    are, out of effect, as long as they are within the range of their gene. Idempotent."""
+    """Return the genes of the operator nearest to any 29 integers. Unused feature groups keep genes that are within the
+    range of their gene. Idempotent.
+    """
     copies, codes, rows = split_class(genes)
     known = nearest_codes(codes)
     repaired = repair_rows(MEANINGS[known], known, rows)
@@ -167,7 +169,9 @@ def repair_class(genes: ClassGenes) -> ClassGenes:
 
 
 def describe_class(genes: ClassGenes) -> LivSpec:
-    """The operator of a class's repaired genes; its name is its structure and eight digits that stand for the genes."""
+    """Return the operator of a class's repaired genes, named by its structure and eight digits of a
+    hash of the genes.
+    """
     copies, codes, rows = split_class(genes)
     rules = find_rules(codes)
     used = rows[: len(choices_of(rules, codes[2]))]

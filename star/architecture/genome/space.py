@@ -1,4 +1,4 @@
-"""The space that a search moves in: how genomes arise and change. Sampling, repair, crossover, mutation.
+"""The search space of genomes: sampling, repair, crossover, mutation.
 
 Two-point crossover and a mutation probability of 10 % in the backbone are those of Thomas et al. 2024
 (arXiv:2411.17800), who evolve this level alone; that the probability is per integer and that cuts may fall inside a
@@ -41,8 +41,9 @@ CLASS_ALPHABET: tuple[tuple[int, ...], ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """Probabilities of change. Mutation: of one integer of a level. Crossover: that two parents exchange a stretch of
-    classes (operator) or of feature groups (featurizer) at all; the backbone always takes part."""
+    """Probabilities of change. Mutation: of one integer of a level. Crossover: that two parents exchange classes
+    (operator) or feature groups (featurizer) at all; the backbone always takes part.
+    """
 
     backbone_mutation: float = 0.1
     operator_mutation: float = 0.05
@@ -53,8 +54,9 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """All genomes of `num_slots` slots over a named deck; with levels "all", each with a deck of its own that starts
-    with classes of the named one and evolves too."""
+    """All genomes of `num_slots` slots over a named deck. With levels "all", each genome has a deck of its own, which
+    starts with classes of the named one and evolves too.
+    """
 
     num_slots: int
     deck: str = "paper"
@@ -63,24 +65,28 @@ class Space:
 
     @property
     def num_classes(self) -> int:
-        """Classes of a genome's own deck: one for every two slots, since slots of one class can share; 0 without."""
+        """The number of classes of a genome's own deck: one for every two slots, since slots of one class can share; 0
+        without a deck.
+        """
         return min(max(1, self.num_slots // 2), MAX_CLASSES) if self.levels == "all" else 0
 
     @property
     def length(self) -> int:
-        """Integers of a genome."""
+        """The number of integers of a genome."""
         deck = 1 + self.num_classes * GENES_PER_CLASS if self.num_classes else 0
         return deck + self.num_slots * GENES_PER_SLOT
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest and highest value of every integer of a backbone, each of shape (5 num_slots,)."""
+        """Return the lowest and highest value of every integer of a backbone, each of shape (5 num_slots,)."""
         return _bounds(self.num_slots, self._lowest_class(), self.num_classes or max(DECKS[self.deck]))
 
     def _lowest_class(self) -> int:
         return EMPTY if EMPTY in DECKS[self.deck] else 1
 
     def sample(self, rng: np.random.Generator) -> Genome:
-        """A genome with every gene of the backbone uniform over its range, and classes uniform over the named deck."""
+        """Return a genome with every gene of the backbone uniform over its range, and classes uniform over the named
+        deck.
+        """
         known = [number for number in DECKS[self.deck] if number != EMPTY]
         drawn = rng.choice(known, size=self.num_classes).tolist() if self.num_classes else []
         classes = tuple(genes_of(DECK[number]) for number in drawn)
@@ -88,19 +94,21 @@ class Space:
         return join(classes, tuple(rng.integers(low, high + 1).tolist()))
 
     def repair(self, values: Sequence[int]) -> Genome:
-        """The genome nearest to `values`: classes made meaningful, each integer of the backbone moved to the closest
-        value of its gene. Idempotent."""
+        """Return the genome nearest to `values`: classes repaired to valid ones, each integer of the backbone moved to
+        the closest value of its gene. Idempotent.
+        """
         if len(values) != self.length:
             raise UserError(f"a genome of {self.num_slots} slots has {self.length} integers here, not {len(values)}")
-        integers = tuple(map(int, values))  # pymoo's are numpy's, and may be out of any range
+        integers = tuple(map(int, values))  # those of pymoo are numpy's, and may be out of range
         classes, backbone = split((-self.num_classes, *integers[1:])) if self.num_classes else ((), integers)
         low, high = (bound.tolist() for bound in self.bounds())
         clipped = tuple(map(min, map(max, backbone, low), high))
         return join(tuple(map(repair_class, classes)), clipped)
 
     def crossover(self, a: Genome, b: Genome, rng: np.random.Generator) -> tuple[Genome, Genome]:
-        """Two children that swap the stretch between two random cuts of the backbone; and, with the probabilities of
-        their levels, stretches of whole classes and of feature groups. Children are not repaired."""
+        """Return two children that swap the stretch between two random cuts of the backbone; and, with the
+        probabilities of their levels, stretches of whole classes and of feature groups. Children are not repaired.
+        """
         assert len(a) == len(b) == self.length, (len(a), len(b), self.length)
         (a_deck, a_backbone), (b_deck, b_backbone) = split(a), split(b)
         a_backbone, b_backbone = _swap(a_backbone, b_backbone, 1, rng)
@@ -114,8 +122,9 @@ class Space:
         return join(a_deck, a_backbone), join(b_deck, b_backbone)
 
     def mutate(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """Each integer replaced, with the probability of its level, by a uniform draw from its gene's other values.
-        The mutant is not repaired."""
+        """Replace each integer, with the probability of its level, by a uniform draw from its gene's other values. The
+        mutant is not repaired.
+        """
         classes, backbone = split(genome)
         low, high = self.bounds()
         hit = (rng.random(len(backbone)) < self.rates.backbone_mutation) & (high > low)
@@ -136,7 +145,9 @@ class Space:
 
 
 def check(genome: Sequence[int]) -> Genome:
-    """The genome, if every gene is within its range. UserError names the first that is not, its value and its range."""
+    """Return the genome if every gene is within its range. Raise UserError with the first that is not, its value and
+    its range.
+    """
     genes = tuple(genome)
     num_classes = max(0, -genes[0]) if genes else 0
     backbone = genes[1 + num_classes * GENES_PER_CLASS :] if num_classes else genes
@@ -177,14 +188,14 @@ def _bounds(num_slots: int, lowest_class: int, highest_class: int) -> tuple[np.n
 
 
 def _swap(a: Genome, b: Genome, unit: int, rng: np.random.Generator) -> tuple[Genome, Genome]:
-    """Exchange the stretch between two cuts, which fall between units of that many integers."""
+    """Exchange the stretch between two random cuts, which lie between units of that many integers."""
     start, stop = sorted(rng.choice(len(a) // unit + 1, size=2, replace=False).tolist())
     start, stop = start * unit, stop * unit
     return a[:start] + b[start:stop] + a[stop:], b[:start] + a[start:stop] + b[stop:]
 
 
 def _swap_groups(a: Genome, b: Genome, rng: np.random.Generator) -> tuple[Genome, Genome]:
-    """Exchange a stretch of feature groups, all classes' groups in a row; operator genes stay where they are."""
+    """Exchange a stretch of feature groups, with the groups of all classes in a row; operator genes are unchanged."""
     places = [
         first + i
         for first in range(0, len(a), GENES_PER_CLASS)

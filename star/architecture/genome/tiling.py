@@ -1,4 +1,4 @@
-"""Depth: the same pattern over more slots, or fewer."""
+"""Repetition of a period of slots to any depth."""
 
 from functools import lru_cache
 
@@ -12,7 +12,7 @@ GROUP_GENES = (1, 3)  # places in a slot of the two sharing groups
 
 @lru_cache(maxsize=65_536)
 def tile(genome: Genome, num_slots: int) -> Genome:
-    """The backbone repeated to `num_slots` slots, its end cut off, in canonical form.
+    """Return the backbone repeated to `num_slots` slots, its end cut off, in canonical form.
 
     Each copy has sharing groups of its own: what one copy shares within itself every copy does, and no two copies share
     anything. A backbone as long as asked for is only brought into canonical form; one that is longer is cut.

@@ -19,7 +19,7 @@ ALL: tuple[StructureRules, ...] = (
 
 Codes = tuple[TokenMixing, Sparsity, Nonlinearity, ChannelMixing]
 
-# What the four structure codes of an operator genome mean together; a combination that is not here means nothing.
+# Structure codes of an operator genome -> their structure; no other combination is valid.
 MEANINGS: dict[Codes, StructureRules] = {
     (rules.token_mixing, sparsity, nonlinearity, rules.channel_mixing): rules
     for rules in ALL
@@ -33,12 +33,12 @@ FAMILIES: dict[TokenMixing, StructureRules] = {
 
 
 def rules_of(liv: LivSpec) -> StructureRules:
-    """The structure of an operator."""
+    """Return the structure of an operator."""
     return MEANINGS[liv.token_mixing, liv.sparsity, liv.nonlinearity, liv.channel_mixing]
 
 
 def check_variant(liv: LivSpec, variant: Variant) -> None:
-    """Raise UserError if a variant says of an operator what means nothing to its structure."""
+    """Raise UserError if overrides set a field that the operator does not support."""
     rules = rules_of(liv)
     check_known(rules, liv.name, variant)
     check_features(rules, liv, variant)
@@ -61,9 +61,9 @@ def check_size(liv: LivSpec, dims: Dimensions) -> None:
 
 
 def fit(liv: LivSpec, dims: Dimensions) -> LivSpec:
-    """An operator as a scale builds it: with the variant that `dims.operators` has for it, if any.
+    """Return an operator as a scale builds it: with the overrides that `dims.operators` has for it, if any.
 
-    UserError if the sizes do not go together.
+    Raise UserError if the sizes do not fit together.
     """
     variant = next((variant for name, variant in dims.operators if name == liv.name), None)
     if variant is None and not dims.heads and dims.style.positions == Style().positions:
@@ -83,7 +83,7 @@ def fit(liv: LivSpec, dims: Dimensions) -> LivSpec:
 
 
 def specify(slots: tuple[Slot, ...], dims: Dimensions) -> ModelSpec:
-    """The model of decoded slots at a scale, every operator as the scale builds it."""
+    """Return the model of decoded slots at a scale, with every operator as the scale builds it."""
     fitted: dict[LivSpec, LivSpec] = {}
     found = []
     for slot in slots:

@@ -37,7 +37,7 @@ QK_MAPS = {"head": FeatureChannelMixing.NORMALISED, "all": FeatureChannelMixing.
 
 
 class AttentionRules(StructureRules):
-    """Softmax attention; fewer key/value heads than query heads serve repeatedly."""
+    """Softmax attention. With fewer key/value heads than query heads, each serves several query heads."""
 
     structure = Structure.ATTENTION
     role_names = ATTENTION_ROLES
@@ -177,7 +177,7 @@ class LatentAttentionRules(AttentionRules):
         return pairs + 2 * tokens * (up + heads * wide * dims.d_model)
 
     def decode_flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:
-        """Queries and values pass the maps from the latent, which then serves every head as key and value."""
+        """Return the FLOPs of one more token with absorbed maps: the latent serves every head as key and value."""
         heads, latent = dims.num_heads, liv.group("V").width(dims)
         looked = min(tokens + 1, dims.band) if liv.sparsity is Sparsity.BANDED else tokens + 1
         pairs = 2 * looked * heads * (2 * latent + rope_head_dim(liv, dims))
@@ -223,7 +223,7 @@ STRUCTURES = (AttentionRules(), LatentAttentionRules(), LinearAttentionRules())
 
 
 def num_kv_heads(liv: LivSpec, dims: Dimensions) -> int:
-    """Heads of keys and values, which serve as many query heads each. UserError if these are no multiple."""
+    """Return the number of key/value heads. Raise UserError if it does not divide the number of query heads."""
     if liv.variant.num_kv_heads:
         check_divides(liv.name, "num_kv_heads", liv.variant.num_kv_heads, "num_heads", dims.num_heads)
         return liv.variant.num_kv_heads
@@ -235,24 +235,24 @@ def num_kv_heads(liv: LivSpec, dims: Dimensions) -> int:
 
 
 def value_head_dim(liv: LivSpec, dims: Dimensions) -> int:
-    """Channels of one head of values."""
+    """Return the channels of one head of values."""
     return liv.variant.value_head_dim or dims.head_dim
 
 
 def is_late(variant: Variant) -> bool:
-    """Whether queries and keys are normalised after the rotation."""
+    """Return whether queries and keys are normalised after the rotation."""
     return variant.qk_norm_place == "after rotation"
 
 
 def late_gains(liv: LivSpec) -> str:
-    """Roles of the features whose norms have gains after the rotation."""
+    """Return the roles of the features whose norms have gains after the rotation."""
     normed = (FeatureChannelMixing.NORMALISED, FeatureChannelMixing.COMPRESSED)
     roles = "CB" if is_late(liv.variant) and liv.variant.qk_norm_gain else ""
     return "".join(role for role in roles if liv.group(role).channel_mixing in normed)
 
 
 def gate_width(liv: LivSpec, dims: Dimensions) -> int:
-    """Channels of the gate; 0 without one. UserError if its numbers do not serve as many channels each."""
+    """Return the channels of the gate, 0 without one. Raise UserError if `gate_dim` does not fit the heads."""
     wide, numbers = value_head_dim(liv, dims), liv.variant.gate_dim
     if numbers:
         if not liv.variant.gate:
@@ -262,17 +262,17 @@ def gate_width(liv: LivSpec, dims: Dimensions) -> int:
 
 
 def rope_head_dim(liv: LivSpec, dims: Dimensions) -> int:
-    """Rotated channels of one head of latent attention."""
+    """Return the rotated channels of one head of latent attention."""
     return liv.variant.rope_head_dim or dims.head_dim
 
 
 def positions_of(liv: LivSpec, dims: Dimensions) -> str:
-    """Return the kind of positions of an attention."""
+    """Return the kind of positions that attention uses: one of POSITIONS."""
     return liv.variant.positions or dims.style.positions
 
 
 def rotated_channels(variant: Variant, dims: Dimensions, head_dim: int) -> int:
-    """Channels of a head that are rotated."""
+    """Return the number of channels of a head that are rotated."""
     return round(head_dim * (dims.style.rotary if variant.rotary is None else variant.rotary))
 
 
@@ -284,17 +284,17 @@ def check_rotary(liv: LivSpec, dims: Dimensions, head_dim: int) -> None:
 
 
 def count_pairs(liv: LivSpec, dims: Dimensions, tokens: int) -> int:
-    """Return the number of pairs of a token and one that it attends to, itself included, in a sequence."""
+    """Return the number of pairs of a token of a sequence and a token that it attends to, which may be itself."""
     window = min(tokens, dims.band) if liv.sparsity is Sparsity.BANDED else tokens
     return window * (window + 1) // 2 + (tokens - window) * window
 
 
 def scaled(score: str, variant: Variant, width: str) -> str:
-    """A score as text, times the scale of a variant or divided by the root of a width."""
+    """Return a score as text, times the scale that overrides set or divided by the root of a width."""
     root = width if width.startswith("(") else f"({width})"
     return f"{variant.score_scale:g} {score}" if variant.score_scale else f"{score} / sqrt{root}"
 
 
 def looked_at(liv: LivSpec) -> str:
-    """Which tokens j token i looks at, as text."""
+    """Return the tokens j that token i attends to, as text."""
     return "i - window < j <= i" if liv.sparsity is Sparsity.BANDED else "j <= i"

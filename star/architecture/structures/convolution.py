@@ -45,8 +45,9 @@ class ConvolutionRules(StructureRules):
         return (CacheEntry("BV", fixed=columns * liv.group("V").width(dims)),)
 
     def flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:
-        """As in the base class; a long convolution is three real Fourier transforms of twice the length, 2.5 n log2 n
-        each, and the product of two spectra."""
+        """Return the FLOPs of the structure and its output map. A long convolution is three real Fourier transforms of
+        twice the length, 2.5 n log2 n each, and the product of two spectra.
+        """
         d, kernel = liv.group("V").width(dims), liv.group("K")
         if kernel.token_mixing is FeatureTokenMixing.IMPLICIT_TOEPLITZ:
             length = 2 * tokens
@@ -56,7 +57,7 @@ class ConvolutionRules(StructureRules):
         return mixing + 2 * tokens * d * dims.d_model
 
     def decode_flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:
-        """One product with all that is kept, and not a transform."""
+        """Return the FLOPs of one more token: one product with all columns that are kept, without a transform."""
         d, kernel = liv.group("V").width(dims), liv.group("K")
         is_long = kernel.token_mixing is FeatureTokenMixing.IMPLICIT_TOEPLITZ
         return 2 * d * (tokens + 1 if is_long else kernel.expansion) + 2 * d * dims.d_model

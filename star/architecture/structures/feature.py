@@ -1,4 +1,4 @@
-"""The cost of a feature group and its equation: the map of the channels, then the mixing of tokens."""
+"""The cost of a feature group, and its equation: the map of the channels, then the mixing of tokens."""
 
 from star.architecture.codes import (
     EVERY_CHANNEL,
@@ -14,7 +14,7 @@ from star.architecture.spec import Dimensions, FeatureGroup
 
 
 def feature_params(group: FeatureGroup, dims: Dimensions) -> int:
-    """Parameters that make one feature group.
+    """Return the parameters of one feature group.
 
     With d = d_model and w its width: dense d w; grouped d w / heads; latent (d + w) ceil(d / 16); normalised d w and a
     gain for each channel of a head; compressed d w + w; a short kernel of t taps t w more; an explicit kernel t d; an
@@ -34,14 +34,14 @@ def feature_params(group: FeatureGroup, dims: Dimensions) -> int:
 
 
 def norm_width(group: FeatureGroup, dims: Dimensions) -> int:
-    """Channels that its norm has a gain each for; 0 without a norm."""
+    """Return the channels that its norm has a gain for; 0 without a norm."""
     whole = group.width(dims) - group.plain
     widths = {FeatureChannelMixing.NORMALISED: dims.head_dim, FeatureChannelMixing.COMPRESSED: whole}
     return widths.get(group.channel_mixing, 0)
 
 
 def map_rank(group: FeatureGroup, dims: Dimensions) -> int:
-    """Channels between the two matrices of a latent map."""
+    """Return the channels between the two matrices of a latent map."""
     return group.rank or dims.latent_rank
 
 
@@ -59,15 +59,17 @@ def _map_weights(group: FeatureGroup, dims: Dimensions) -> int:
 
 
 def kept_columns(group: FeatureGroup, dims: Dimensions) -> int:
-    """Elements that a short kernel on a feature keeps: the last columns of the feature."""
+    """Return the elements that decoding keeps for a short kernel on a feature: the last columns of the feature."""
     if group.channel_mixing is FeatureChannelMixing.DIAGONAL:
         return 0
     return (group.kept_taps or group.num_taps) * group.width(dims)
 
 
 def feature_flops(group: FeatureGroup, dims: Dimensions, tokens: int) -> int:
-    """Multiplications and additions that make a feature group for a sequence of `tokens`: two for every weight of its
-    maps and kernel and token; norms and activations are not counted. A kernel costs what its network does."""
+    """Return the multiplications and additions of a feature group for a sequence of `tokens`: two for every token and
+    every weight of its maps and kernel. Norms and activations are not counted. An implicit kernel costs what its
+    network does.
+    """
     if group.token_mixing is FeatureTokenMixing.IMPLICIT_TOEPLITZ:
         width = group.channels or dims.d_model
         return 2 * tokens * IMPLICIT_HIDDEN * (2 * IMPLICIT_FREQUENCIES + 1 + width)
@@ -76,7 +78,7 @@ def feature_flops(group: FeatureGroup, dims: Dimensions, tokens: int) -> int:
 
 
 def feature_equation(group: FeatureGroup) -> str:
-    """Return the equation that makes a feature from the input x, as text."""
+    """Return the equation of a feature from the input x, as text."""
     if group.token_mixing is FeatureTokenMixing.IMPLICIT_TOEPLITZ:
         return "f(position)"
     if group.channel_mixing is FeatureChannelMixing.DIAGONAL:
@@ -95,7 +97,7 @@ def feature_equation(group: FeatureGroup) -> str:
 
 
 def feature_width(group: FeatureGroup) -> str:
-    """Return the number of channels of a feature, with d for d_model, as text; empty for a kernel."""
+    """Return the channels of a feature, with d for d_model, as text; empty for a kernel."""
     if group.channel_mixing is FeatureChannelMixing.DIAGONAL:
         return ""
     if group.role == "R":

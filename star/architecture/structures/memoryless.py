@@ -1,4 +1,4 @@
-"""Diagonal token mixing: gated units that look at one token, dense or routed to experts."""
+"""Diagonal token mixing: gated units that depend on one token alone, dense or routed to experts."""
 
 import math
 from dataclasses import replace
@@ -67,7 +67,7 @@ class MemorylessRules(StructureRules):
 
 
 class RoutedRules(MemorylessRules):
-    """A memoryless unit with C and V of the k experts that a router chooses, and of shared experts if there are any."""
+    """A memoryless unit with C and V of the k experts that a router chooses."""
 
     structure = Structure.ROUTED
     channel_mixing = ChannelMixing.ROUTED
@@ -164,7 +164,7 @@ class RoutedRules(MemorylessRules):
 
 
 class RoutedSharedRules(RoutedRules):
-    """Routed, beside experts that serve every token."""
+    """A routed unit beside experts that serve every token."""
 
     channel_mixing = ChannelMixing.ROUTED_SHARED
     channel_meaning = "routed, beside experts that serve every token"
@@ -175,7 +175,7 @@ STRUCTURES = (MemorylessRules(), RoutedRules(), RoutedSharedRules())
 
 
 def unit_text(liv: LivSpec, gate: str, value: str) -> str:
-    """Return the equation of a unit as text; `value` is empty without one."""
+    """Return the output of a unit from its features, as text; `value` is empty without a feature V."""
     name, variant = NAMES[liv.nonlinearity], liv.variant
     if liv.nonlinearity is Nonlinearity.CLIPPED_SWISH:
         if variant.clip_limit:
@@ -187,7 +187,7 @@ def unit_text(liv: LivSpec, gate: str, value: str) -> str:
 
 
 def scoring_of(liv: LivSpec) -> tuple[str, bool]:
-    """Return the scoring of experts, and whether the gates of those chosen are normalised to sum to 1."""
+    """Return the scoring of experts, and whether the gates of the chosen ones are normalised to sum to 1."""
     variant = liv.variant
     is_normalised = liv.group("R").repeat > 1 if variant.normalised is None else variant.normalised
     return variant.scoring or "sigmoid", is_normalised

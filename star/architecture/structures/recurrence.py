@@ -28,12 +28,12 @@ GATES = (Nonlinearity.NONE, Nonlinearity.SWISH)
 
 
 def output_gate(nonlinearity: Nonlinearity, expansion: tuple[int, ...] = (1,)) -> tuple[Choices, ...]:
-    """The group Z, which structures with a nonlinearity have."""
+    """Return the group Z, which structures with a nonlinearity have."""
     return () if nonlinearity is Nonlinearity.NONE else (Choices("Z", (1,), (2, 3, 4), expansion),)
 
 
 def gated(text: str, liv: LivSpec) -> str:
-    """An equation with the output gate, if there is one."""
+    """Return an equation with the output gate, if there is one."""
     return f"{text} * swish(Z_i)" if liv.has("Z") else text
 
 

@@ -1,5 +1,5 @@
-"""The description of a token-mixing structure without tensors: the codes that mean it, the features it needs and the
-values of their genes, its costs, and its equation.
+"""The base class of token-mixing structures, without tensors: the codes that name a structure, its features and the
+values of their genes, its costs and its equation.
 """
 
 from collections.abc import Mapping
@@ -69,12 +69,12 @@ class Choices:
     repeat: tuple[int, ...] = (1,)
 
     def allowed(self) -> tuple[tuple[int, ...], ...]:
-        """The values of each gene, in the order of GENES."""
+        """Return the values of each gene, in the order of GENES."""
         return self.token_mixing, self.channel_mixing, self.expansion, self.repeat
 
 
 class StructureRules:
-    """A structure: the codes that mean it, and what follows from them. Stateless; one instance for each."""
+    """A structure: the codes that name it, and what follows from them. Stateless; one instance for each."""
 
     structure: Structure
     token_mixing: TokenMixing
@@ -87,21 +87,21 @@ class StructureRules:
     sparsities: tuple[Sparsity, ...] = (Sparsity.NONE,)
     shareable: str = "BV"  # the roles that feature sharing can name: first, second
     ties: tuple[Tie, ...] = ()
-    conditions: Mapping[str, str] = MappingProxyType({})  # role -> what `canonicalise` asks of its genes beyond ties
+    conditions: Mapping[str, str] = MappingProxyType({})  # role -> rule of `canonicalise` beyond ties
     deferred: str = ""  # roles whose features each slot computes anew, even where it shares them
     repeats_heads: bool = False  # a repeat counts query heads that one key/value head serves
-    supported: tuple[str, ...] = ()  # what of star.architecture.spec.Variant it can be built with, beyond COMMON
+    supported: tuple[str, ...] = ()  # fields of Variant that it supports beyond COMMON
     chains: str = ""  # roles that a chained variant makes from V
     relative_time: float = 1.0  # of a training step to a memoryless unit's: docs/benchmarks.md, nano, 128 tokens
     kept_per_flop: float = 0.06  # elements that training keeps for each FLOP of mixing: a form in chunks
     passing_per_channel: float = 0.0  # elements that its backward pass takes meanwhile; twice what it keeps if 0
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
-        """The feature groups in their order, each with the values its genes may take."""
+        """Return the feature groups in their order, each with the values that its genes may take."""
         raise NotImplementedError
 
     def canonicalise(self, rows: dict[str, list[int]]) -> None:
-        """Bring genes that depend on each other into agreement, in place. Each is allowed already."""
+        """Bring genes that depend on each other into agreement, in place. Each has an allowed value already."""
         for role, leader, genes in self.ties:
             if role in rows and leader in rows:
                 for gene in genes:
@@ -112,24 +112,26 @@ class StructureRules:
         return self.role_names.get(role) or ROLES[role]
 
     def explain(self, role: str, wanted: int) -> str:
-        """Return the end of a sentence that says what a gene of a role must be if `canonicalise` changes it to
-        `wanted`.
-        """
+        """Return the reason why `canonicalise` changes a gene of that role to `wanted`, as the end of a sentence."""
         if role in self.conditions:
             return f"must be {wanted}: {self.conditions[role]}"
         leader = next(tie.leader for tie in self.ties if tie.role == role)
         return f"must be {wanted}, as that of {leader}"
 
     def widths(self, liv: LivSpec, dims: Dimensions) -> dict[str, int]:
-        """Channels of the feature groups of a varied operator, those of role R apart. UserError if they do not fit."""
+        """Return the channels of the feature groups with overrides, except those of role R. Raise UserError if they do
+        not fit.
+        """
         raise NotImplementedError
 
     def dropped_roles(self, variant: Variant) -> str:
-        """Roles that a variant does without."""
+        """Return the roles that overrides remove."""
         return ""
 
     def apply_overrides(self, liv: LivSpec, dims: Dimensions) -> tuple[FeatureGroup, ...]:
-        """The feature groups as `liv.variant` makes them, at the operator's own sizes. UserError if they do not fit."""
+        """Return the feature groups with `liv.variant` applied, at the operator's own sizes. Raise UserError if they do
+        not fit.
+        """
         widths = self.widths(liv, dims)
         for role, width in widths.items():
             if width < 1:
@@ -143,7 +145,7 @@ class StructureRules:
         return tuple(groups)
 
     def override_group(self, variant: Variant, group: FeatureGroup, widths: dict[str, int]) -> FeatureGroup:
-        """One feature group as a variant makes it."""
+        """Return one feature group with overrides applied."""
         group = replace(group, channels=widths.get(group.role, 0), bias=group.role in variant.bias)
         if variant.chained and group.role in self.chains:
             diagonal = FeatureTokenMixing.DIAGONAL
@@ -158,51 +160,52 @@ class StructureRules:
         return group
 
     def out_params(self, liv: LivSpec, width: int, dims: Dimensions) -> int:
-        """Parameters of the map of `width` channels back to the residual stream."""
+        """Return the parameters of the map of `width` channels back to the residual stream."""
         return width * dims.d_model + (dims.d_model if liv.variant.out_bias else 0)
 
     def group_params(self, liv: LivSpec, group: FeatureGroup, dims: Dimensions) -> int:
-        """Parameters that make one of its feature groups."""
+        """Return the parameters of one of its feature groups."""
         return feature_params(group, dims)
 
     def params(self, liv: LivSpec, dims: Dimensions) -> int:
-        """Parameters of the structure itself and of the map back to the residual stream."""
+        """Return the parameters of the structure itself and of the map back to the residual stream."""
         raise NotImplementedError
 
     def inactive_group_params(self, liv: LivSpec, group: FeatureGroup, dims: Dimensions) -> int:
-        """Return how many parameters of a feature group one token does not go through."""
+        """Return the parameters of a feature group that one token does not use."""
         return 0
 
     def inactive_params(self, liv: LivSpec, dims: Dimensions) -> int:
-        """Return how many of the other parameters one token does not go through."""
+        """Return the parameters of the structure and its output map that one token does not use."""
         return 0
 
     def cache_spec(self, liv: LivSpec, dims: Dimensions) -> tuple[CacheEntry, ...]:
-        """Return the tensors that the structure caches between two tokens, apart from short kernels of features."""
+        """Return what decoding keeps between two tokens, without the short kernels of features."""
         return ()
 
     def group_flops(self, liv: LivSpec, group: FeatureGroup, dims: Dimensions, tokens: int) -> int:
-        """FLOPs that make one of its feature groups for a sequence of `tokens`."""
+        """Return the FLOPs of one of its feature groups for a sequence of `tokens`."""
         return feature_flops(group, dims, tokens)
 
     def flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:
-        """FLOPs of the structure and its output map over a sequence of `tokens` from the first: multiplications and
-        additions of matrix products, attention, scans, convolutions and routing. Activations, norms, gates and the
-        making of decays are not counted."""
+        """Return the FLOPs of the structure and its output map over a sequence of `tokens` from the first:
+        multiplications and additions of matrix products, attention, scans, convolutions and routing. Activations,
+        norms, gates and the computation of decays are not counted.
+        """
         raise NotImplementedError
 
     def decode_flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:
-        """FLOPs of the structure and its output map for one more token after `tokens` that are kept."""
+        """Return the FLOPs of the structure and its output map for one more token after `tokens` that are kept."""
         return self.flops(liv, dims, tokens + 1) - self.flops(liv, dims, tokens)
 
     def equation(self, liv: LivSpec) -> str:
-        """The output y of token i as text, from features named by their roles."""
+        """Return the output y of token i as text, from features named by their roles."""
         raise NotImplementedError
 
     def check_fits(self, liv: LivSpec, dims: Dimensions) -> None:
         """Raise UserError if an operator cannot be built at `dims`."""
         for group in liv.groups:
-            if group.channels:  # made by `apply_overrides`, which refuses what does not fit
+            if group.channels:  # set by `apply_overrides`, which checks them
                 continue
             if group.role in "CBV" and group.repeat in (2, 4, 8) and self.repeats_heads:
                 check_heads(liv.name, group, dims)
@@ -212,18 +215,11 @@ class StructureRules:
                 )
 
 
-COMMON = (
-    "norm_place",
-    "bias",
-    "out_bias",
-    "taps",
-    "kept_taps",
-    "kernel_bias",
-)  # what every structure can be built with
+COMMON = ("norm_place", "bias", "out_bias", "taps", "kept_taps", "kernel_bias")  # every structure supports them
 
 
 def check_known(rules: StructureRules, name: str, variant: Variant) -> None:
-    """Raise UserError if a variant says what means nothing to a structure."""
+    """Raise UserError if overrides set a field that a structure does not support."""
     known = (*COMMON, *rules.supported)
     for field in fields(Variant):
         if field.name not in known and getattr(variant, field.name) != field.default:
@@ -231,7 +227,9 @@ def check_known(rules: StructureRules, name: str, variant: Variant) -> None:
 
 
 def check_features(rules: StructureRules, liv: LivSpec, variant: Variant) -> None:
-    """Raise UserError if a variant says of features what they lack: a bias without a map, taps without a kernel."""
+    """Raise UserError if overrides need a part that the features do not have: a bias without a map, taps without a
+    kernel.
+    """
     check_bias(rules, liv, variant)
     kernels = {group.role: variant.taps or kernel_taps(group) for group in liv.groups if group.num_taps}
     if (variant.taps or variant.kept_taps) and not kernels:
@@ -245,7 +243,7 @@ def check_features(rules: StructureRules, liv: LivSpec, variant: Variant) -> Non
 
 
 def check_bias(rules: StructureRules, liv: LivSpec, variant: Variant) -> None:
-    """Raise UserError if a variant gives a bias to what is no map of the operator's input, or two."""
+    """Raise UserError if overrides give a bias to a role that has no map of the operator's input, or two to one."""
     lacking = rules.dropped_roles(variant) + "K"
     mapped = [group.role for group in liv.groups if group.role not in lacking]
     for role in variant.bias:
@@ -258,7 +256,7 @@ def check_bias(rules: StructureRules, liv: LivSpec, variant: Variant) -> None:
 
 
 def kernel_taps(group: FeatureGroup) -> int:
-    """Taps that the genes give the short kernel of a feature group."""
+    """Return the taps that the genes give the short kernel of a feature group."""
     return group.expansion if group.role == "K" else group.num_taps
 
 
@@ -269,7 +267,7 @@ def check_divides(name: str, part: str, of_part: int, whole: str, of_whole: int)
 
 
 def check_heads(name: str, group: FeatureGroup, dims: Dimensions) -> None:
-    """Raise UserError unless whole heads can serve repeatedly."""
+    """Raise UserError unless the repeat of a group divides the number of heads."""
     if dims.num_heads % group.repeat:
         raise UserError(
             f"{name} repeats {group.role} over {group.repeat} query heads, which does not divide the "
