@@ -112,7 +112,7 @@ class StructureRules:
         return self.role_names.get(role) or ROLES[role]
 
     def explain(self, role: str, wanted: int) -> str:
-        """Return the reason why `canonicalise` changes a gene of that role to `wanted`, as the end of a sentence."""
+        """Return the end of a sentence that says why `canonicalise` sets a gene of that role to `wanted`."""
         if role in self.conditions:
             return f"must be {wanted}: {self.conditions[role]}"
         leader = next(tie.leader for tie in self.ties if tie.role == role)
