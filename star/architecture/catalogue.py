@@ -13,10 +13,10 @@ source. That of a published model also holds the sizes it was built at and the f
     vocab_size = 128256
     seq_len = 8192
 
-    [style]                         # optional: architecture.spec.Style
+    [style]                         # optional: architecture.spec.BackboneConfig
     tied = false
 
-    [operators.GMemless]            # optional, by class, or its number in a deck of its own: architecture.spec.Variant
+    [operators.GMemless]            # optional, by class or its number in an own deck: overrides.OperatorOverrides
     d_ff = 14336
 
     [recipe]                        # optional: how a proxy of these sizes is trained; see architecture.scales.Recipe
@@ -38,7 +38,7 @@ from typing import Any
 
 from star.architecture.genome import DECK, GENES_PER_SLOT, decode, join, parse, split, tile
 from star.architecture.scales import SCALES, Recipe, Scale
-from star.architecture.spec import MOST_SLOTS, Dimensions, LivSpec, Style, Variant
+from star.architecture.spec import MOST_SLOTS, BackboneConfig, Dimensions, LivSpec, OperatorOverrides
 from star.architecture.structures import check_size, check_variant
 from star.architecture.toml_table import check_key, parse_table, read_record
 from star.errors import UserError, located
@@ -242,7 +242,7 @@ def _read_scale(where: str, table: dict[str, Any], genome: Genome | None) -> Sca
     if not 1 <= sizes["slots"] <= MOST_SLOTS:
         raise UserError(f"slots of [scale] must lie between 1 and {MOST_SLOTS:,}, not {sizes['slots']}")
     num_slots, dims = sizes.pop("slots"), _read_dims(sizes)
-    style = read_record(Style, table.get("style", {}), " in [style]")
+    style = read_record(BackboneConfig, table.get("style", {}), " in [style]")
     operators = _read_operators(table.get("operators", {}), genome)
     dims = replace(dims, style=style, operators=tuple((liv.name, variant) for liv, variant in operators))
     for liv in [slot.liv for slot in decode(genome)] if genome else [liv for liv, _ in operators]:
@@ -266,13 +266,13 @@ def _read_dims(sizes: dict[str, int]) -> Dimensions:
     return Dimensions(**sizes, heads=heads)
 
 
-def _read_operators(table: dict[str, Any], genome: Genome | None) -> list[tuple[LivSpec, Variant]]:
+def _read_operators(table: dict[str, Any], genome: Genome | None) -> list[tuple[LivSpec, OperatorOverrides]]:
     """Return the overrides of a table, each with its class: a class of the genome, or of the deck without a genome."""
     livs = {liv.name: liv for liv in ([slot.liv for slot in decode(genome)] if genome else DECK.values())}
     deck = split(genome)[0] if genome else ()
     named = [decode(join(deck, (i, 1, 1, 1, 1)))[0].liv.name for i, _ in enumerate(deck, start=1)]
     numbers = {str(i): name for i, name in enumerate(named, start=1) if name in livs}
-    found: dict[str, tuple[LivSpec, Variant]] = {}
+    found: dict[str, tuple[LivSpec, OperatorOverrides]] = {}
     for key, one in table.items():
         name, place = numbers.get(key, key), f"[operators.{key}]"
         if name not in livs:
@@ -282,7 +282,7 @@ def _read_operators(table: dict[str, Any], genome: Genome | None) -> list[tuple[
             raise UserError(f"{place} is of {name}, of which another table is")
         if not isinstance(one, dict):
             raise UserError(f"{place} must be a table, not {one!r:.60}")
-        found[name] = livs[name], read_record(Variant, one, f" in {place}")
+        found[name] = livs[name], read_record(OperatorOverrides, one, f" in {place}")
         try:
             check_variant(*found[name])
         except UserError as error:

@@ -25,7 +25,7 @@ from star.architecture.codes import (
     Structure,
     TokenMixing,
 )
-from star.architecture.variant import LARGEST, NORM_PLACES, POSITIONS, Variant, largest
+from star.architecture.overrides import LARGEST, NORM_PLACES, POSITIONS, OperatorOverrides, largest
 from star.errors import UserError
 
 MOST_SLOTS = 10_000
@@ -33,7 +33,7 @@ NORMS = ("rms", "layer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Style:
+class BackboneConfig:
     """The configuration of the model around its operators; the defaults are those of every named scale.
 
     Raises:
@@ -99,8 +99,8 @@ class Dimensions:
     seq_len: int
     window: int = 0
     heads: int = 0
-    style: Style = Style()
-    operators: tuple[tuple[str, Variant], ...] = ()
+    style: BackboneConfig = BackboneConfig()
+    operators: tuple[tuple[str, OperatorOverrides], ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("d_model", "head_dim", "vocab_size", "seq_len"):
@@ -194,9 +194,9 @@ class LivSpec:
     nonlinearity: Nonlinearity
     channel_mixing: ChannelMixing
     differential: bool = False
-    variant: Variant = Variant()
+    variant: OperatorOverrides = OperatorOverrides()
 
-    def norm_place(self, style: Style) -> str:
+    def norm_place(self, style: BackboneConfig) -> str:
         """Return the place of the norms of its slots: before the operator, after it, or both."""
         return self.variant.norm_place or style.norm_place
 

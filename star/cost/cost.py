@@ -8,7 +8,7 @@ with regard to who owns which weights and keeps which features.
 from functools import lru_cache
 from typing import NamedTuple
 
-from star.architecture.spec import Dimensions, LivSpec, Slot, Style
+from star.architecture.spec import BackboneConfig, Dimensions, LivSpec, Slot
 from star.architecture.structures import fit, rules_of
 from star.architecture.structures.feature import kept_columns
 from star.architecture.structures.structure import CacheEntry
@@ -116,7 +116,7 @@ def _entry(one: CacheEntry, roles: list[str], copies: int, dims: Dimensions, tok
     return _Entry(groups, copies * (one.fixed + one.growing * now), copies * (one.fixed + one.growing * then))
 
 
-def norm_params(style: Style, d_model: int) -> int:
+def norm_params(style: BackboneConfig, d_model: int) -> int:
     """Return the parameters of one norm of the residual stream."""
     return (style.norm_gain + style.norm_bias) * d_model
 

@@ -6,8 +6,8 @@ import re
 from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 
+from star.architecture.overrides import POSITIONS, QK_NORM_PLACES
 from star.architecture.spec import LivSpec, ModelSpec
-from star.architecture.variant import POSITIONS, QK_NORM_PLACES
 from star.export.source import Collection, Definition
 
 WIDTH = 110

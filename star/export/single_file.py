@@ -60,7 +60,7 @@ def model_source(spec: ModelSpec, header: ExportHeader) -> str:
             return replace(definition, source=format_spec(spec))
         if definition.module == "star.model.ops.shapes":
             return plain_shape(definition)
-        if definition.module in ("star.architecture.spec", "star.architecture.variant"):
+        if definition.module in ("star.architecture.spec", "star.architecture.overrides"):
             definition = drop_checks(definition)
         return keep_rows(definition, codes)
 
@@ -68,7 +68,7 @@ def model_source(spec: ModelSpec, header: ExportHeader) -> str:
     roots = [Reference("star.export.standalone", "main")]
     roots += [Reference("star.architecture.spec", name) for name in RECORDS]
     roots += [Reference("star.architecture.codes", name) for name in sorted(enums)]
-    text = drop_fields(collect(roots, PACKAGE, rewrite), ("Style", "Variant")).text()
+    text = drop_fields(collect(roots, PACKAGE, rewrite), ("BackboneConfig", "OperatorOverrides")).text()
     return f'"""{_escape(_head(spec, header))}\n"""\n\n{text}{ENTRY}'
 
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from star.architecture.spec import Dimensions, ModelSpec, Style
+from star.architecture.spec import BackboneConfig, Dimensions, ModelSpec
 from star.model.operators.featurizer import linear
 from star.model.operators.liv import Differential, Liv
 from star.model.operators.memory import OperatorCache
@@ -67,7 +67,7 @@ class Cache:
 class Norm(nn.Module):
     """Layer norm or RMS norm, each with an optional gain and bias."""
 
-    def __init__(self, style: Style, width: int) -> None:
+    def __init__(self, style: BackboneConfig, width: int) -> None:
         super().__init__()
         self.eps = style.norm_eps
         self.takes_mean = style.norm == "layer"

@@ -10,7 +10,7 @@ from support.paths import ROOT
 from star.architecture import catalogue
 from star.architecture.genome import GENES_PER_SLOT, canonical, decode, parse, split
 from star.architecture.scales import SCALES
-from star.architecture.spec import Style, Variant
+from star.architecture.spec import BackboneConfig, OperatorOverrides
 from star.architecture.structures import ALL, specify
 from star.architecture.structures.structure import COMMON
 from star.cost.cost import price
@@ -388,9 +388,9 @@ def test_a_window_longer_than_the_context_is_all_of_it(tmp_path):
 
 
 def test_slots_beyond_the_last_read_nothing():
-    assert Style(parallel=(10_000,)).rounds(3) == [0, 0, 0]
-    assert Style(parallel=(2, 1)).rounds(5) == [0, 0, 2, 3, 3]
-    assert Style().rounds(0) == []
+    assert BackboneConfig(parallel=(10_000,)).rounds(3) == [0, 0, 0]
+    assert BackboneConfig(parallel=(2, 1)).rounds(5) == [0, 0, 2, 3, 3]
+    assert BackboneConfig().rounds(0) == []
 
 
 def test_whole_numbers_are_read_where_others_may_stand(tmp_path):
@@ -472,8 +472,8 @@ def test_a_class_without_a_variant_keeps_the_proportions_of_its_genes():
 
 def test_the_guide_lists_every_key():
     assert tuple(_rows("[scale]")) == catalogue._SIZES
-    assert list(_rows("[style]")) == [field.name for field in fields(Style)]
-    assert list(_rows("[operators.NAME]")) == [field.name for field in fields(Variant)]
+    assert list(_rows("[style]")) == [field.name for field in fields(BackboneConfig)]
+    assert list(_rows("[operators.NAME]")) == [field.name for field in fields(OperatorOverrides)]
 
 
 def test_the_guide_says_which_structure_knows_which_key():

@@ -11,7 +11,7 @@ from star.architecture.codes import UNSEARCHED, FeatureChannelMixing, FeatureTok
 from star.architecture.genome import DECK, class_text, genes_of
 from star.architecture.genome.operator import CODES, GENES_PER_CLASS, MAX_GROUPS, UNUSED, describe_class, repair_class
 from star.architecture.genome.space import CLASS_ALPHABET
-from star.architecture.spec import Dimensions, FeatureGroup, Style
+from star.architecture.spec import BackboneConfig, Dimensions, FeatureGroup
 from star.architecture.structures import ALL, FAMILIES, MEANINGS, rules_of
 from star.architecture.structures.equations import feature_equations, operator_equation
 from star.architecture.structures.feature import feature_equation, feature_width
@@ -188,7 +188,7 @@ def test_an_operator_fits_or_its_misfit_is_one_sentence(genes):
     """At a width that nothing divides but one head: whatever repeats more is refused by name."""
     liv = describe_class(repair_class(genes))
     rules = rules_of(liv)
-    narrow = Dimensions(31, 31, vocab_size=256, seq_len=64, style=Style(positions="none"))
+    narrow = Dimensions(31, 31, vocab_size=256, seq_len=64, style=BackboneConfig(positions="none"))
     rules.check_fits(liv, DIMS)
     if any(group.repeat in (2, 4, 8, 16) and group.role != "R" for group in liv.groups):
         with pytest.raises(UserError, match=f"{liv.name}.* repeat"):

@@ -13,7 +13,7 @@ from star.architecture.genome import DECK, decode
 from star.architecture.genome.operator import GENES_PER_OPERATOR, describe_class, repair_class
 from star.architecture.genome.space import CLASS_ALPHABET
 from star.architecture.scales import SCALES
-from star.architecture.spec import Dimensions, Variant
+from star.architecture.spec import Dimensions, OperatorOverrides
 from star.architecture.structures import MEANINGS, specify
 from star.architecture.structures.structure import COMMON
 from star.cost.cost import price
@@ -49,14 +49,14 @@ TOKENS = 9
 def variants(draw, rules, roles):
     """Any variant that a structure knows, each of its fields left to the genes half of the time."""
     found = {}
-    for field in fields(Variant):
+    for field in fields(OperatorOverrides):
         if field.name in (*COMMON, *rules.supported) and draw(st.booleans()):
             if field.name == "bias":
                 found["bias"] = "".join(role for role in roles if draw(st.booleans()))
             else:
                 choices = SIZES.get(field.name) or WORDS.get(field.name) or (not field.default,)
                 found[field.name] = draw(st.sampled_from(choices))
-    return Variant(**found)
+    return OperatorOverrides(**found)
 
 
 @torch.no_grad()
@@ -98,14 +98,22 @@ def test_every_structure_is_built_as_priced_and_decodes(rules, data):
 
 
 PUBLISHED = {
-    "Mamba": Variant(chained=True, inner_norm=True, kernel_bias=True, bias="VZ", out_bias=True, rank=3, d_state=5),
-    "Mamba-2": Variant(num_heads=4, num_groups=2, norm_groups=2, d_inner=24, d_state=3, kernel_bias=True, bias="CBVAZ"),
-    "GLA": Variant(num_heads=2, head_dim=6, value_head_dim=5, bias="CBVAZ", rank=3),
-    "GDN": Variant(num_heads=4, num_key_heads=2, head_dim=6, value_head_dim=5, bias="AW", kernel_bias=True),
-    "RG-LRU": Variant(d_inner=24, num_heads=3, chained=True, taps=4, kept_taps=3, kernel_bias=True, bias="CV"),
-    "GConv-1": Variant(d_inner=24, taps=4, kept_taps=3, bias="CBV", out_bias=True),
-    "ReLU2": Variant(d_ff=11, bias="C", out_bias=True),
-    "MoE-shared": Variant(num_experts=3, experts_per_token=2, bias="CVRSU", out_bias=True, shared_gate=True, d_ff=5),
+    "Mamba": OperatorOverrides(
+        chained=True, inner_norm=True, kernel_bias=True, bias="VZ", out_bias=True, rank=3, d_state=5
+    ),
+    "Mamba-2": OperatorOverrides(
+        num_heads=4, num_groups=2, norm_groups=2, d_inner=24, d_state=3, kernel_bias=True, bias="CBVAZ"
+    ),
+    "GLA": OperatorOverrides(num_heads=2, head_dim=6, value_head_dim=5, bias="CBVAZ", rank=3),
+    "GDN": OperatorOverrides(num_heads=4, num_key_heads=2, head_dim=6, value_head_dim=5, bias="AW", kernel_bias=True),
+    "RG-LRU": OperatorOverrides(
+        d_inner=24, num_heads=3, chained=True, taps=4, kept_taps=3, kernel_bias=True, bias="CV"
+    ),
+    "GConv-1": OperatorOverrides(d_inner=24, taps=4, kept_taps=3, bias="CBV", out_bias=True),
+    "ReLU2": OperatorOverrides(d_ff=11, bias="C", out_bias=True),
+    "MoE-shared": OperatorOverrides(
+        num_experts=3, experts_per_token=2, bias="CVRSU", out_bias=True, shared_gate=True, d_ff=5
+    ),
 }
 
 
@@ -134,11 +142,11 @@ def test_every_parameter_is_trained(name):
 @pytest.mark.parametrize("name", ["Mamba", "GConv-k4"])
 def test_a_kernel_needs_all_columns_but_one(name):
     for kept in (3, 4):
-        build(name, Variant(taps=4, kept_taps=kept))
+        build(name, OperatorOverrides(taps=4, kept_taps=kept))
     with pytest.raises(UserError, match="kept_taps is 2, but a kernel of 4 taps needs 3 columns"):
-        build(name, Variant(taps=4, kept_taps=2))
+        build(name, OperatorOverrides(taps=4, kept_taps=2))
 
 
 def test_blocks_of_heads_must_divide_channels():
     with pytest.raises(UserError, match="does not divide|by head, but there are 5 heads"):
-        build("RG-LRU", Variant(d_inner=40, num_heads=5))
+        build("RG-LRU", OperatorOverrides(d_inner=40, num_heads=5))

@@ -10,7 +10,7 @@ from support.strategies import any_genomes, genomes, three_level_genomes
 
 from star.architecture.genome import DECK, Space, check, decode, parse
 from star.architecture.scales import SCALES
-from star.architecture.spec import Dimensions, Style, Variant
+from star.architecture.spec import BackboneConfig, Dimensions, OperatorOverrides
 from star.cost import batch as bulk
 from star.cost.batch import Costs, price_many
 from star.cost.cost import Cost, price
@@ -19,8 +19,13 @@ from star.errors import UserError
 WIDE = Dimensions(d_model=64, head_dim=8, vocab_size=256, seq_len=256)
 STYLED = replace(
     WIDE,
-    style=Style(norm="layer", norm_bias=True, norm_place="both", parallel=(2, 1), shared_norm=True, tied=False),
-    operators=(("SA-1", Variant(window=50, qk_norm="head")), ("GMemless", Variant(gate=False, d_ff=100))),
+    style=BackboneConfig(
+        norm="layer", norm_bias=True, norm_place="both", parallel=(2, 1), shared_norm=True, tied=False
+    ),
+    operators=(
+        ("SA-1", OperatorOverrides(window=50, qk_norm="head")),
+        ("GMemless", OperatorOverrides(gate=False, d_ff=100)),
+    ),
 )
 DEEP = Dimensions(d_model=16_384, head_dim=128, vocab_size=128_256, seq_len=8192)
 SIZES = st.sampled_from((WIDE, replace(WIDE, window=7), STYLED))

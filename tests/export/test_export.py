@@ -28,7 +28,7 @@ from star.architecture.codes import (
     TokenMixing,
 )
 from star.architecture.genome import DECK, Space, decode, parse, split, to_text
-from star.architecture.spec import Dimensions, FeatureGroup, LivSpec, ModelSpec, Slot, Style, Variant
+from star.architecture.spec import BackboneConfig, Dimensions, FeatureGroup, LivSpec, ModelSpec, OperatorOverrides, Slot
 from star.architecture.structures import specify
 from star.errors import UserError
 from star.export.front import export_front
@@ -56,9 +56,9 @@ SPEC_TYPES = {
         Slot,
         Sparsity,
         Structure,
-        Style,
+        BackboneConfig,
         TokenMixing,
-        Variant,
+        OperatorOverrides,
     )
 }
 STEPS = {"linear_attention_naive", "gated_delta_rule_naive"}  # by which a single token is decoded
@@ -124,28 +124,36 @@ def some_genomes():
 STYLES = {
     "11111-371111": Dimensions(
         **{"d_model": 32, "head_dim": 8, "vocab_size": 256, "seq_len": 64},
-        style=Style(norm="layer", norm_bias=True, positions="learned", parallel=(2,), tied=False, head_bias=True),
-        operators=(("SA-1", Variant(bias="CBV", out_bias=True)), ("GEGLU", Variant(gate=False, bias="C"))),
+        style=BackboneConfig(
+            norm="layer", norm_bias=True, positions="learned", parallel=(2,), tied=False, head_bias=True
+        ),
+        operators=(
+            ("SA-1", OperatorOverrides(bias="CBV", out_bias=True)),
+            ("GEGLU", OperatorOverrides(gate=False, bias="C")),
+        ),
     ),
     "201111-91111-221111-91111": replace(
         DIMS,
-        style=Style(norm_place="both", embedding_scale=5.5, logit_cap=9.0, rotary=0.5),
+        style=BackboneConfig(norm_place="both", embedding_scale=5.5, logit_cap=9.0, rotary=0.5),
         operators=(
-            ("SWA-GQA", Variant(num_kv_heads=2, rope_theta=100.0, window=5, value_head_dim=6)),
-            ("QKNorm-GQA", Variant(gate=True, score_scale=0.2, num_heads=2, num_kv_heads=1)),
+            ("SWA-GQA", OperatorOverrides(num_kv_heads=2, rope_theta=100.0, window=5, value_head_dim=6)),
+            ("QKNorm-GQA", OperatorOverrides(gate=True, score_scale=0.2, num_heads=2, num_kv_heads=1)),
         ),
     ),
     "11111-201111-91111": replace(
         DIMS,
-        style=Style(positions="alibi", embedding_norm=True, shared_norm=True, parallel=(1, 2)),
-        operators=(("SA-1", Variant(positions="relative")),),
+        style=BackboneConfig(positions="alibi", embedding_norm=True, shared_norm=True, parallel=(1, 2)),
+        operators=(("SA-1", OperatorOverrides(positions="relative")),),
     ),
     "211111-331111": replace(
         DIMS,
-        style=Style(norm_place="after", norm_gain=False),
+        style=BackboneConfig(norm_place="after", norm_gain=False),
         operators=(
-            ("MLA", Variant(num_heads=5, head_dim=6, rope_head_dim=4, latent_dim=12, rank=5, inner_norm=True)),
-            ("MoE", Variant(num_experts=6, scoring="softmax")),
+            (
+                "MLA",
+                OperatorOverrides(num_heads=5, head_dim=6, rope_head_dim=4, latent_dim=12, rank=5, inner_norm=True),
+            ),
+            ("MoE", OperatorOverrides(num_experts=6, scoring="softmax")),
         ),
     ),
 }
@@ -231,10 +239,12 @@ def test_positions_and_checks_that_are_not_used_are_left_out():
 
     text = source_of("11111-91111", DIMS)
     assert not re.findall("alibi_scores|relative_scores|__post_init__|^POSITIONS =", text, re.MULTILINE)
-    assert "Style(" not in text.split("\nSPEC = ")[1] and "Variant(" not in text.split("\nSA_1 = ")[1]
+    assert (
+        "BackboneConfig(" not in text.split("\nSPEC = ")[1] and "OperatorOverrides(" not in text.split("\nSA_1 = ")[1]
+    )
     text = source_of("11111-201111-91111", STYLES["11111-201111-91111"])
     assert "def alibi_scores" in text and "def relative_scores" in text and "class Rotary" not in text
-    assert 'variant=Variant(positions="relative")' in text
+    assert 'variant=OperatorOverrides(positions="relative")' in text
 
 
 def test_settings_that_nothing_reads_are_left_out():
@@ -245,12 +255,21 @@ def test_settings_that_nothing_reads_are_left_out():
 
     genome = parse("91111")
     unit = model_source(ModelSpec(decode(genome), DIMS), header(genome))
-    assert not fields_in(unit, "Variant") & {"num_groups", "sinks", "clip_limit", "selection_bias", "num_kv_heads"}
-    assert not fields_in(unit, "Style") & {"rope_theta", "rotary"} and fields_in(unit, "Style") >= {"norm", "tied"}
+    assert not fields_in(unit, "OperatorOverrides") & {
+        "num_groups",
+        "sinks",
+        "clip_limit",
+        "selection_bias",
+        "num_kv_heads",
+    }
+    assert not fields_in(unit, "BackboneConfig") & {"rope_theta", "rotary"} and fields_in(unit, "BackboneConfig") >= {
+        "norm",
+        "tied",
+    }
     text = "11111-201111-91111"
     rotated = model_source(specify(decode(parse(text)), STYLES["201111-91111-221111-91111"]), header(parse(text)))
-    assert fields_in(rotated, "Variant") >= {"num_kv_heads", "rope_theta", "sinks"}
-    assert "num_kv_heads=2" in rotated and "rope_theta" in fields_in(rotated, "Style")
+    assert fields_in(rotated, "OperatorOverrides") >= {"num_kv_heads", "rope_theta", "sinks"}
+    assert "num_kv_heads=2" in rotated and "rope_theta" in fields_in(rotated, "BackboneConfig")
 
 
 def test_head_tells_genome_costs_and_lineage():
@@ -489,7 +508,7 @@ def test_tables_keep_the_rows_that_occur_together():
 
 def test_tables_keep_the_rows_of_words_in_use():
     table = Definition("m", ("KINDS",), 'KINDS = {\n    "rotary": One,\n    "alibi": Two,\n    "F32": Three,\n}', True)
-    kept = keep_rows(table, codes_in((Style(positions="alibi"), Style(positions="none"))))
+    kept = keep_rows(table, codes_in((BackboneConfig(positions="alibi"), BackboneConfig(positions="none"))))
     assert kept.source == 'KINDS = {\n    "alibi": Two,\n    "F32": Three,\n}'
 
 

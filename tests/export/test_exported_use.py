@@ -13,7 +13,7 @@ from safetensors.numpy import load, save
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from star.architecture.genome import decode, parse
-from star.architecture.spec import Dimensions, Style
+from star.architecture.spec import BackboneConfig, Dimensions
 from star.architecture.structures import specify
 from star.export.single_file import ExportHeader, export_model, model_source
 from star.model.language_model import LanguageModel
@@ -22,8 +22,8 @@ from star.storage.arrays import pack_arrays, unpack_arrays
 DIMS = Dimensions(d_model=32, head_dim=8, vocab_size=256, seq_len=48)
 MODELS = {
     "attention": ("11111-91111-201112-91111-11112", DIMS),
-    "relative": ("11111-91111", replace(DIMS, style=Style(positions="relative"))),
-    "alibi": ("11111-91111", replace(DIMS, style=Style(positions="alibi"))),
+    "relative": ("11111-91111", replace(DIMS, style=BackboneConfig(positions="relative"))),
+    "alibi": ("11111-91111", replace(DIMS, style=BackboneConfig(positions="alibi"))),
     "latent": ("211111-91111", DIMS),
     "linear": ("231111-251111-291111", DIMS),
     "recurrences": ("51111-301111-71111-81111", DIMS),

@@ -26,7 +26,7 @@ from transformers.models.xlnet.modeling_xlnet import XLNetModel, XLNetRelativeAt
 from star.architecture.codes import Sparsity, Structure
 from star.architecture.genome.deck import DECK
 from star.architecture.genome.operator import build_liv
-from star.architecture.spec import Dimensions, Style, Variant
+from star.architecture.spec import BackboneConfig, Dimensions, OperatorOverrides
 from star.architecture.structures import check_size, fit, rules_of
 from star.architecture.structures.feature import kept_columns
 from star.errors import UserError
@@ -53,35 +53,69 @@ LIVS = OF_THE_DECK | {
 
 # What a scale may say of them: class, variant, style.
 VARIANTS = {
-    "decoupled heads": ("SA-1", Variant(num_heads=3, head_dim=12, value_head_dim=4), Style()),
-    "wide values": ("SA-1", Variant(num_heads=4, num_kv_heads=2, head_dim=6, value_head_dim=10), Style()),
-    "own window": ("SWA-GQA", Variant(window=7, num_kv_heads=2), Style()),
-    "scaled": ("SA-1", Variant(score_scale=0.3), Style()),
-    "partly rotated": ("SA-4", Variant(rotary=0.25, rope_theta=500), Style(rope_theta=100.0)),
-    "all normalised": ("SWA", Variant(qk_norm="all"), Style(rotary=0.5)),
-    "unrotated": ("SA-1", Variant(positions="none"), Style()),
-    "learned": ("SWA", Variant(), Style(positions="learned")),
-    "alibi": ("SA-1", Variant(num_heads=6, head_dim=4), Style(positions="alibi")),
-    "alibi in a window": ("SWA-GQA", Variant(positions="alibi", window=9, score_scale=0.5), Style()),
-    "relative": ("SA-1", Variant(num_heads=2, head_dim=6), Style(positions="relative")),
-    "relative in a window": ("SWA-GQA", Variant(positions="relative", window=9, rope_theta=50), Style()),
-    "gated": ("SA-4", Variant(gate=True, value_head_dim=6), Style()),
-    "gated and normalised": ("QKNorm-GQA", Variant(gate=True, qk_norm="all", bias="CBV", out_bias=True), Style()),
-    "gated by head": ("SA-4", Variant(gate=True, gate_dim=1), Style()),
-    "gated by thirds": ("SWA-GQA", Variant(gate=True, gate_dim=3, value_head_dim=6, window=7), Style()),
-    "sinks": ("SA-4", Variant(sinks=True), Style()),
-    "sinks in a window": ("SWA-GQA", Variant(sinks=True, window=7, gate=True, value_head_dim=6), Style()),
-    "capped": ("SA-4", Variant(score_cap=0.7, value_head_dim=12), Style()),
-    "capped in a window": ("SWA-GQA", Variant(score_cap=2.0, sinks=True, window=9), Style(positions="alibi")),
-    "capped with relative positions": ("SWA", Variant(score_cap=1.5, score_scale=0.5), Style(positions="relative")),
+    "decoupled heads": ("SA-1", OperatorOverrides(num_heads=3, head_dim=12, value_head_dim=4), BackboneConfig()),
+    "wide values": (
+        "SA-1",
+        OperatorOverrides(num_heads=4, num_kv_heads=2, head_dim=6, value_head_dim=10),
+        BackboneConfig(),
+    ),
+    "own window": ("SWA-GQA", OperatorOverrides(window=7, num_kv_heads=2), BackboneConfig()),
+    "scaled": ("SA-1", OperatorOverrides(score_scale=0.3), BackboneConfig()),
+    "partly rotated": ("SA-4", OperatorOverrides(rotary=0.25, rope_theta=500), BackboneConfig(rope_theta=100.0)),
+    "all normalised": ("SWA", OperatorOverrides(qk_norm="all"), BackboneConfig(rotary=0.5)),
+    "unrotated": ("SA-1", OperatorOverrides(positions="none"), BackboneConfig()),
+    "learned": ("SWA", OperatorOverrides(), BackboneConfig(positions="learned")),
+    "alibi": ("SA-1", OperatorOverrides(num_heads=6, head_dim=4), BackboneConfig(positions="alibi")),
+    "alibi in a window": ("SWA-GQA", OperatorOverrides(positions="alibi", window=9, score_scale=0.5), BackboneConfig()),
+    "relative": ("SA-1", OperatorOverrides(num_heads=2, head_dim=6), BackboneConfig(positions="relative")),
+    "relative in a window": (
+        "SWA-GQA",
+        OperatorOverrides(positions="relative", window=9, rope_theta=50),
+        BackboneConfig(),
+    ),
+    "gated": ("SA-4", OperatorOverrides(gate=True, value_head_dim=6), BackboneConfig()),
+    "gated and normalised": (
+        "QKNorm-GQA",
+        OperatorOverrides(gate=True, qk_norm="all", bias="CBV", out_bias=True),
+        BackboneConfig(),
+    ),
+    "gated by head": ("SA-4", OperatorOverrides(gate=True, gate_dim=1), BackboneConfig()),
+    "gated by thirds": (
+        "SWA-GQA",
+        OperatorOverrides(gate=True, gate_dim=3, value_head_dim=6, window=7),
+        BackboneConfig(),
+    ),
+    "sinks": ("SA-4", OperatorOverrides(sinks=True), BackboneConfig()),
+    "sinks in a window": (
+        "SWA-GQA",
+        OperatorOverrides(sinks=True, window=7, gate=True, value_head_dim=6),
+        BackboneConfig(),
+    ),
+    "capped": ("SA-4", OperatorOverrides(score_cap=0.7, value_head_dim=12), BackboneConfig()),
+    "capped in a window": (
+        "SWA-GQA",
+        OperatorOverrides(score_cap=2.0, sinks=True, window=9),
+        BackboneConfig(positions="alibi"),
+    ),
+    "capped with relative positions": (
+        "SWA",
+        OperatorOverrides(score_cap=1.5, score_scale=0.5),
+        BackboneConfig(positions="relative"),
+    ),
     "MLA at sizes of its own": (
         "MLA",
-        Variant(num_heads=3, head_dim=6, rope_head_dim=4, value_head_dim=12, latent_dim=10, rank=5, inner_norm=True),
-        Style(),
+        OperatorOverrides(
+            num_heads=3, head_dim=6, rope_head_dim=4, value_head_dim=12, latent_dim=10, rank=5, inner_norm=True
+        ),
+        BackboneConfig(),
     ),
-    "MLA of narrow values": ("MLA", Variant(value_head_dim=4, rope_head_dim=12, score_scale=0.2), Style(rotary=0.5)),
-    "MLA with alibi": ("MLA in a window", Variant(positions="alibi", window=9), Style()),
-    "MLA unrotated": ("MLA", Variant(positions="none"), Style()),
+    "MLA of narrow values": (
+        "MLA",
+        OperatorOverrides(value_head_dim=4, rope_head_dim=12, score_scale=0.2),
+        BackboneConfig(rotary=0.5),
+    ),
+    "MLA with alibi": ("MLA in a window", OperatorOverrides(positions="alibi", window=9), BackboneConfig()),
+    "MLA unrotated": ("MLA", OperatorOverrides(positions="none"), BackboneConfig()),
 }
 NAMES = [*LIVS, *VARIANTS]
 
@@ -207,10 +241,10 @@ def test_variants_start_by_looking_back_too(name):
 
 
 @pytest.mark.parametrize("name", ["unrotated", "learned", "alibi", "relative", "MLA unrotated"])
-@pytest.mark.parametrize("style", [Style(norm="layer"), Style(norm_place="after"), None])
+@pytest.mark.parametrize("style", [BackboneConfig(norm="layer"), BackboneConfig(norm_place="after"), None])
 def test_nothing_looks_back_where_nothing_could_be_seen(name, style):
     """Without a rotation, or where the norm takes the mean that it would be seen by."""
-    liv, dims = sized("SA-1" if style else name, replace(DIMS, style=style or Style()))
+    liv, dims = sized("SA-1" if style else name, replace(DIMS, style=style or BackboneConfig()))
     assert not MIXERS[liv.structure](liv, dims.of(liv)).looks_back
 
 
@@ -261,7 +295,7 @@ def test_relative_scores_are_those_of_xlnet():
 
 def test_latent_attention_knows_no_relative_positions():
     with pytest.raises(UserError, match="MLA: latent attention has no relative positions"):
-        check_size(LIVS["MLA"], replace(DIMS, style=Style(positions="relative")))
+        check_size(LIVS["MLA"], replace(DIMS, style=BackboneConfig(positions="relative")))
 
 
 @pytest.mark.parametrize("name", NAMES)

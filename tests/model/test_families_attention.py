@@ -43,7 +43,7 @@ from transformers import (
 )
 
 from star.architecture.genome import decode, parse, to_text
-from star.architecture.spec import Dimensions, Style, Variant
+from star.architecture.spec import BackboneConfig, Dimensions, OperatorOverrides
 from star.architecture.structures import specify
 from star.cost.cost import price
 from star.model.language_model import LanguageModel
@@ -61,8 +61,8 @@ SIZES = NO_TOKENS | {
     "intermediate_size": D_FF,
     "max_position_embeddings": 32,
 }
-GATED = ("GMemless", Variant(d_ff=D_FF))
-PLAIN = ("GEGLU", Variant(gate=False, d_ff=D_FF, bias="C", out_bias=True))
+GATED = ("GMemless", OperatorOverrides(d_ff=D_FF))
+PLAIN = ("GEGLU", OperatorOverrides(gate=False, d_ff=D_FF, bias="C", out_bias=True))
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def check(genome, dims, reference, translate, cached=True, tolerance=1e-9):
 def scale(*operators, style=None, **sizes):
     """Tiny sizes of ours."""
     given = {"d_model": 32, "head_dim": WIDTH, "vocab_size": 23, "seq_len": 32, "heads": HEADS} | sizes
-    return Dimensions(**given, style=style or Style(), operators=operators)
+    return Dimensions(**given, style=style or BackboneConfig(), operators=operators)
 
 
 def make(model_class, config_class, **settings):
@@ -183,8 +183,8 @@ def interleaved(tensor, width=WIDTH):
 
 @pytest.mark.usefixtures("all_double")
 def test_gpt_2():
-    style = Style(norm="layer", norm_bias=True, norm_eps=1e-5, positions="learned")
-    dims = scale(("SA-1", Variant(bias="CBV", out_bias=True)), PLAIN, style=style)
+    style = BackboneConfig(norm="layer", norm_bias=True, norm_eps=1e-5, positions="learned")
+    dims = scale(("SA-1", OperatorOverrides(bias="CBV", out_bias=True)), PLAIN, style=style)
     sizes = {
         "n_embd": 32,
         "n_layer": 2,
@@ -214,8 +214,8 @@ def test_gpt_2():
 @pytest.mark.usefixtures("all_double")
 def test_gpt_neox():
     """Pythia: attention and the unit after it read the same stream, each through a norm of its own."""
-    style = Style(norm="layer", norm_bias=True, norm_eps=1e-5, parallel=(2,), rotary=0.25, tied=False)
-    dims = scale(("SA-1", Variant(bias="CBV", out_bias=True)), PLAIN, style=style)
+    style = BackboneConfig(norm="layer", norm_bias=True, norm_eps=1e-5, parallel=(2,), rotary=0.25, tied=False)
+    dims = scale(("SA-1", OperatorOverrides(bias="CBV", out_bias=True)), PLAIN, style=style)
     settings = rope(partial_rotary_factor=0.25) | {"hidden_act": "gelu", "tie_word_embeddings": False}
     reference = make(GPTNeoXForCausalLM, GPTNeoXConfig, layer_norm_eps=1e-5, **settings)
 
@@ -240,7 +240,7 @@ def test_gpt_neox():
 
 @pytest.mark.usefixtures("all_double")
 def test_llama_3():
-    dims = scale(GATED, style=Style(norm_eps=1e-5, tied=False, rope_theta=500_000.0))
+    dims = scale(GATED, style=BackboneConfig(norm_eps=1e-5, tied=False, rope_theta=500_000.0))
     settings = rope(500_000.0) | {"rms_norm_eps": 1e-5, "tie_word_embeddings": False}
     reference = make(LlamaForCausalLM, LlamaConfig, **settings)
     check("41111-91111-41111-91111", dims, reference, lambda own: layers(own, separate))
@@ -248,7 +248,7 @@ def test_llama_3():
 
 @pytest.mark.usefixtures("all_double")
 def test_qwen_2():
-    dims = scale(("SA-4", Variant(bias="CBV")), GATED, style=Style(rope_theta=1e6))
+    dims = scale(("SA-4", OperatorOverrides(bias="CBV")), GATED, style=BackboneConfig(rope_theta=1e6))
     reference = make(Qwen2ForCausalLM, Qwen2Config, **rope(1e6), tie_word_embeddings=True)
     check("41111-91111-41111-91111", dims, reference, lambda own: layers(own, separate))
 
@@ -256,15 +256,17 @@ def test_qwen_2():
 @pytest.mark.usefixtures("all_double")
 def test_qwen_3():
     """Heads together wider than the stream."""
-    dims = scale(("QKNorm-GQA", Variant(num_kv_heads=2)), GATED, head_dim=12, style=Style(rope_theta=1e6))
+    dims = scale(
+        ("QKNorm-GQA", OperatorOverrides(num_kv_heads=2)), GATED, head_dim=12, style=BackboneConfig(rope_theta=1e6)
+    )
     reference = make(Qwen3ForCausalLM, Qwen3Config, **rope(1e6), head_dim=12, tie_word_embeddings=True)
     check("221111-91111-221111-91111", dims, reference, lambda own: layers(own, separate, qk_norms))
 
 
 @pytest.mark.usefixtures("all_double")
 def test_olmo_2():
-    style = Style(norm_place="after", norm_eps=1e-5, tied=False, rope_theta=5e5)
-    dims = scale(("SA-4", Variant(qk_norm="all")), GATED, style=style)
+    style = BackboneConfig(norm_place="after", norm_eps=1e-5, tied=False, rope_theta=5e5)
+    dims = scale(("SA-4", OperatorOverrides(qk_norm="all")), GATED, style=style)
     reference = make(Olmo2ForCausalLM, Olmo2Config, **rope(5e5), rms_norm_eps=1e-5, tie_word_embeddings=False)
 
     def separate_after(own, i):
@@ -293,9 +295,9 @@ def separate_gemma(own, i):
 def test_gemma_3():
     """A window with one base of rotation, all of the context with another."""
     heads = {"num_kv_heads": 2, "score_scale": 7**-0.5, "qk_norm": "head"}
-    windowed = Variant(rope_theta=10_000.0, window=6, **heads)
-    operators = (("SWA-GQA", windowed), ("SA-4", Variant(**heads)), ("GEGLU", Variant(d_ff=D_FF)))
-    style = Style(norm_place="both", rope_theta=1e6, embedding_scale=32**0.5)
+    windowed = OperatorOverrides(rope_theta=10_000.0, window=6, **heads)
+    operators = (("SWA-GQA", windowed), ("SA-4", OperatorOverrides(**heads)), ("GEGLU", OperatorOverrides(d_ff=D_FF)))
+    style = BackboneConfig(norm_place="both", rope_theta=1e6, embedding_scale=32**0.5)
     settings = {
         "head_dim": 12,
         "query_pre_attn_scalar": 7,
@@ -313,8 +315,12 @@ def test_gemma_3():
 def test_gemma_2():
     """Capped logits and scores."""
     heads = {"num_kv_heads": 2, "score_cap": 50.0}
-    operators = (("SWA-GQA", Variant(window=6, **heads)), ("SA-4", Variant(**heads)), ("GEGLU", Variant(d_ff=D_FF)))
-    style = Style(norm_place="both", embedding_scale=32**0.5, logit_cap=3.0)
+    operators = (
+        ("SWA-GQA", OperatorOverrides(window=6, **heads)),
+        ("SA-4", OperatorOverrides(**heads)),
+        ("GEGLU", OperatorOverrides(d_ff=D_FF)),
+    )
+    style = BackboneConfig(norm_place="both", embedding_scale=32**0.5, logit_cap=3.0)
     settings = {
         "head_dim": WIDTH,
         "query_pre_attn_scalar": WIDTH,
@@ -330,20 +336,20 @@ def test_gemma_2():
 
 @pytest.mark.usefixtures("all_double")
 def test_stable_lm():
-    style = Style(norm="layer", norm_bias=True, norm_eps=1e-5, rotary=0.25, tied=False)
+    style = BackboneConfig(norm="layer", norm_bias=True, norm_eps=1e-5, rotary=0.25, tied=False)
     settings = rope(partial_rotary_factor=0.25) | {"layer_norm_eps": 1e-5, "tie_word_embeddings": False}
     reference = make(StableLmForCausalLM, StableLmConfig, **settings, use_qkv_bias=True)
-    dims = scale(("SA-4", Variant(bias="CBV")), GATED, style=style)
+    dims = scale(("SA-4", OperatorOverrides(bias="CBV")), GATED, style=style)
     check("41111-91111-41111-91111", dims, reference, lambda own: layers(own, separate))
 
 
 @pytest.mark.usefixtures("all_double")
 def test_phi_3():
     """Fused maps, a window, part of a head rotated."""
-    style = Style(norm_eps=1e-5, tied=False, rotary=0.5)
+    style = BackboneConfig(norm_eps=1e-5, tied=False, rotary=0.5)
     settings = rope(partial_rotary_factor=0.5) | {"sliding_window": 6, "tie_word_embeddings": False}
     reference = make(Phi3ForCausalLM, Phi3Config, **settings, rms_norm_eps=1e-5)
-    dims = scale(("SWA-GQA", Variant(num_kv_heads=2, window=6)), GATED, style=style)
+    dims = scale(("SWA-GQA", OperatorOverrides(num_kv_heads=2, window=6)), GATED, style=style)
 
     def fused(own, i):
         layer = f"model.layers.{i}"
@@ -373,8 +379,8 @@ def falcon_layers(own, join):
 @pytest.mark.usefixtures("all_double")
 def test_falcon():
     """Attention with one head of keys and values beside the unit after it, behind one norm."""
-    style = Style(norm="layer", norm_bias=True, norm_eps=1e-5, parallel=(2,), shared_norm=True)
-    dims = scale(("GEGLU", Variant(gate=False, d_ff=D_FF)), style=style)
+    style = BackboneConfig(norm="layer", norm_bias=True, norm_eps=1e-5, parallel=(2,), shared_norm=True)
+    dims = scale(("GEGLU", OperatorOverrides(gate=False, d_ff=D_FF)), style=style)
     settings = {"multi_query": True, "parallel_attn": True, "bias": False, "alibi": False, "ffn_hidden_size": D_FF}
     reference = make(FalconForCausalLM, FalconConfig, **rope(), **settings, tie_word_embeddings=True)
     check("181111-371111-181111-371111", dims, reference, lambda own: falcon_layers(own, torch.cat))
@@ -382,9 +388,9 @@ def test_falcon():
 
 @pytest.mark.usefixtures("all_double")
 def test_bloom():
-    style = Style(norm="layer", norm_bias=True, norm_eps=1e-5, positions="alibi", embedding_norm=True)
-    plain = Variant(gate=False, d_ff=4 * 32, bias="C", out_bias=True)
-    dims = scale(("SA-1", Variant(bias="CBV", out_bias=True)), ("GEGLU", plain), style=style)
+    style = BackboneConfig(norm="layer", norm_bias=True, norm_eps=1e-5, positions="alibi", embedding_norm=True)
+    plain = OperatorOverrides(gate=False, d_ff=4 * 32, bias="C", out_bias=True)
+    dims = scale(("SA-1", OperatorOverrides(bias="CBV", out_bias=True)), ("GEGLU", plain), style=style)
     with double():
         sizes = {"hidden_size": 32, "n_layer": 2, "n_head": HEADS, "tie_word_embeddings": True}
         reference = BloomForCausalLM(BloomConfig(vocab_size=23, **NO_TOKENS, **sizes))
@@ -396,7 +402,7 @@ def test_bloom():
 @pytest.mark.usefixtures("all_double")
 def test_cohere():
     """A norm without bias before both; pairs of rotated channels lie beside each other there."""
-    style = Style(norm="layer", norm_eps=1e-5, parallel=(2,), shared_norm=True, logit_scale=0.0625)
+    style = BackboneConfig(norm="layer", norm_eps=1e-5, parallel=(2,), shared_norm=True, logit_scale=0.0625)
     reference = make(CohereForCausalLM, CohereConfig, **rope(), tie_word_embeddings=True)
 
     def translate(own):
@@ -411,7 +417,7 @@ def test_cohere():
 def test_deepseek_v3():
     """Its dense layers: every width of latent attention its own, queries from a latent too."""
     sizes = {"qk_nope_head_dim": 6, "qk_rope_head_dim": 4, "v_head_dim": 12, "kv_lora_rank": 10, "q_lora_rank": 5}
-    latent = Variant(head_dim=6, rope_head_dim=4, value_head_dim=12, latent_dim=10, rank=5, inner_norm=True)
+    latent = OperatorOverrides(head_dim=6, rope_head_dim=4, value_head_dim=12, latent_dim=10, rank=5, inner_norm=True)
     settings = sizes | {"first_k_dense_replace": 2, "num_key_value_heads": HEADS, "tie_word_embeddings": False}
     reference = make(DeepseekV3ForCausalLM, DeepseekV3Config, **rope(), **settings)
 
@@ -436,14 +442,14 @@ def test_deepseek_v3():
         names |= {f"model.layers.{i}.input_layernorm": f"norms.{2 * i}"}
         return found | own.named(names | {f"model.layers.{i}.post_attention_layernorm": f"norms.{2 * i + 1}"})
 
-    dims = scale(("MLA", latent), GATED, style=Style(tied=False))
+    dims = scale(("MLA", latent), GATED, style=BackboneConfig(tied=False))
     check("211111-91111-211111-91111", dims, reference, lambda own: layers(own, attention))
 
 
 @pytest.mark.usefixtures("all_double")
 def test_qwen_3_next():
     """Its gated attention, of which a quarter of a head is rotated."""
-    operators = (("QKNorm-GQA", Variant(num_kv_heads=2, gate=True)), GATED)
+    operators = (("QKNorm-GQA", OperatorOverrides(num_kv_heads=2, gate=True)), GATED)
     settings = rope(partial_rotary_factor=0.25) | {"head_dim": WIDTH, "tie_word_embeddings": True}
     settings |= {"layer_types": ["full_attention"] * 2, "num_experts": 0}
     reference = make(Qwen3NextForCausalLM, Qwen3NextConfig, **settings)
@@ -455,7 +461,7 @@ def test_qwen_3_next():
             found[name] = torch.cat(parts, dim=1).flatten(0, 1)
         return {name: less_one(tensor) if "norm" in name else tensor for name, tensor in found.items()}
 
-    dims = scale(*operators, style=Style(rotary=0.25))
+    dims = scale(*operators, style=BackboneConfig(rotary=0.25))
     check("221111-91111-221111-91111", dims, reference, translate)
 
 

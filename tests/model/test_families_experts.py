@@ -35,7 +35,7 @@ from transformers import (
 )
 
 from star.architecture.genome import decode, parse
-from star.architecture.spec import Variant
+from star.architecture.spec import OperatorOverrides
 from star.cost.cost import price
 
 
@@ -47,8 +47,8 @@ def doubles(monkeypatch):
 def test_mixtral():
     """Eight experts of which two are chosen, and gates that are a softmax over these."""
     operators = {
-        "SA-3": Variant(num_kv_heads=2),
-        "MoE": Variant(d_ff=20, num_experts=8, experts_per_token=2, scoring="softmax"),
+        "SA-3": OperatorOverrides(num_kv_heads=2),
+        "MoE": OperatorOverrides(d_ff=20, num_experts=8, experts_per_token=2, scoring="softmax"),
     }
     model = build("31111-331111-31111-331111", make_dims(32, 8, operators, norm_eps=1e-5, tied=False, rope_theta=1e6))
     config = MixtralConfig(
@@ -73,9 +73,14 @@ def test_mixtral():
 
 def test_jamba():
     """Attention without positions, Mamba with norms of its rates and states, experts every other layer."""
-    experts = Variant(d_ff=20, num_experts=4, experts_per_token=2, scoring="softmax", normalised=False)
-    mamba = Variant(chained=True, kernel_bias=True, inner_norm=True, rank=3, d_state=5)
-    operators = {"Mamba": mamba, "SA-3": Variant(num_kv_heads=2), "GMemless": Variant(d_ff=20), "MoE": experts}
+    experts = OperatorOverrides(d_ff=20, num_experts=4, experts_per_token=2, scoring="softmax", normalised=False)
+    mamba = OperatorOverrides(chained=True, kernel_bias=True, inner_norm=True, rank=3, d_state=5)
+    operators = {
+        "Mamba": mamba,
+        "SA-3": OperatorOverrides(num_kv_heads=2),
+        "GMemless": OperatorOverrides(d_ff=20),
+        "MoE": experts,
+    }
     dims = make_dims(32, 8, operators, positions="none", tied=False)
     model = build("271111-91111-31111-331111-271111-91111-271111-331111", dims)
     config = JambaConfig(
@@ -104,9 +109,11 @@ def test_jamba():
 
 def test_deepseek_v3():
     """Sigmoid scores, a bias that chooses, gates that sum to 2.5, a shared expert; the first layer is dense."""
-    experts = Variant(d_ff=12, d_shared=12, num_experts=8, experts_per_token=3, routed_scale=2.5)
-    attention = Variant(head_dim=8, rope_head_dim=4, value_head_dim=6, latent_dim=10, rank=14, inner_norm=True)
-    operators = {"MLA": attention, "GMemless": Variant(d_ff=24), "MoE-shared": experts}
+    experts = OperatorOverrides(d_ff=12, d_shared=12, num_experts=8, experts_per_token=3, routed_scale=2.5)
+    attention = OperatorOverrides(
+        head_dim=8, rope_head_dim=4, value_head_dim=6, latent_dim=10, rank=14, inner_norm=True
+    )
+    operators = {"MLA": attention, "GMemless": OperatorOverrides(d_ff=24), "MoE-shared": experts}
     model = build("211111-91111-211111-341111", make_dims(32, 8, operators, tied=False))
     config = DeepseekV3Config(
         vocab_size=VOCAB,
@@ -149,8 +156,14 @@ def beside(tensor, head_dim):
 
 def test_ernie_4_5():
     """Softmax scores, and a bias that only chooses but is among the parameters; gates of the chosen sum to 1."""
-    experts = Variant(d_ff=12, d_shared=24, num_experts=8, experts_per_token=3, scoring="softmax", selection_bias=True)
-    operators = {"SA-4": Variant(num_kv_heads=2), "GMemless": Variant(d_ff=24), "MoE-shared": experts}
+    experts = OperatorOverrides(
+        d_ff=12, d_shared=24, num_experts=8, experts_per_token=3, scoring="softmax", selection_bias=True
+    )
+    operators = {
+        "SA-4": OperatorOverrides(num_kv_heads=2),
+        "GMemless": OperatorOverrides(d_ff=24),
+        "MoE-shared": experts,
+    }
     dims = make_dims(32, 8, operators, norm_eps=1e-5, rope_theta=5e5)
     model = build("41111-91111-41111-341111", dims)
     config = Ernie4_5_MoeConfig(
@@ -187,10 +200,12 @@ def test_ernie_4_5():
 
 def test_qwen3_next():
     """Delta rules whose keys serve two heads of values each, attention with a gate, and a shared expert with one."""
-    experts = Variant(d_ff=12, d_shared=14, num_experts=4, experts_per_token=2, scoring="softmax", shared_gate=True)
+    experts = OperatorOverrides(
+        d_ff=12, d_shared=14, num_experts=4, experts_per_token=2, scoring="softmax", shared_gate=True
+    )
     operators = {
-        "GDN": Variant(num_heads=4, num_key_heads=2, head_dim=6, value_head_dim=10),
-        "QKNorm-GQA": Variant(num_kv_heads=2, gate=True),
+        "GDN": OperatorOverrides(num_heads=4, num_key_heads=2, head_dim=6, value_head_dim=10),
+        "QKNorm-GQA": OperatorOverrides(num_kv_heads=2, gate=True),
         "MoE-shared": experts,
     }
     model = build("291111-341111-221111-341111", make_dims(32, 8, operators, rotary=0.25, tied=False))

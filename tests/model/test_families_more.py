@@ -21,7 +21,7 @@ from transformers.models.gpt_oss import modeling_gpt_oss
 from transformers.models.llama.modeling_llama import LlamaMLP
 
 from star.architecture.genome import decode
-from star.architecture.spec import Style, Variant
+from star.architecture.spec import BackboneConfig, OperatorOverrides
 from star.architecture.structures import check_variant
 from star.cost.cost import price
 from star.errors import UserError
@@ -61,8 +61,8 @@ class Unit(LlamaMLP):
 def test_gpt_oss(monkeypatch):
     """Its attention by turns within a window and without, with sinks and biases."""
     monkeypatch.setattr(modeling_gpt_oss, "GptOssMLP", Unit)
-    heads = Variant(num_kv_heads=2, sinks=True, bias="CBV", out_bias=True)
-    operators = {"SWA-GQA": replace(heads, window=6), "SA-4": heads, "GMemless": Variant(d_ff=40)}
+    heads = OperatorOverrides(num_kv_heads=2, sinks=True, bias="CBV", out_bias=True)
+    operators = {"SWA-GQA": replace(heads, window=6), "SA-4": heads, "GMemless": OperatorOverrides(d_ff=40)}
     dims = make_dims(32, 12, operators, heads=4, norm_eps=1e-5, tied=False, rope_theta=150_000.0)
     model = build("201111-91111-41111-91111", dims)
     rotation = {"rope_type": "default", "rope_theta": 150_000.0}
@@ -73,7 +73,7 @@ def test_gpt_oss(monkeypatch):
 
 def test_granite():
     """Embedding, scores, what operators add, and logits, each times a number."""
-    operators = {"SA-4": Variant(num_kv_heads=2, score_scale=0.2), "GMemless": Variant(d_ff=40)}
+    operators = {"SA-4": OperatorOverrides(num_kv_heads=2, score_scale=0.2), "GMemless": OperatorOverrides(d_ff=40)}
     scales = {"embedding_scale": 12.0, "residual_scale": 0.22, "logit_scale": 1 / 8}
     dims = make_dims(32, 8, operators, norm_eps=1e-5, **scales)
     model = build("41111-91111-41111-91111", dims)
@@ -106,14 +106,14 @@ def test_prices_of_sinks_and_of_the_last_norm():
         slots = decode((number, 1, 1, 1, 1))
         assert slots[0].liv.name == name
         plain = price(slots, make_dims(32, 8, {}))
-        assert price(slots, make_dims(32, 8, {name: Variant(sinks=True)})).params == plain.params + 4 * copies
+        assert price(slots, make_dims(32, 8, {name: OperatorOverrides(sinks=True)})).params == plain.params + 4 * copies
         assert price(slots, make_dims(32, 8, {}, final_norm=False)).params == plain.params - 32
 
 
 def test_only_attention_over_heads_knows_sinks_and_caps():
     for number in (5, 21, 23):
         (slot,) = decode((number, 1, 1, 1, 1))
-        for variant in (Variant(sinks=True), Variant(score_cap=50.0)):
+        for variant in (OperatorOverrides(sinks=True), OperatorOverrides(score_cap=50.0)):
             with pytest.raises(UserError, match="means nothing to"):
                 check_variant(slot.liv, variant)
 
@@ -121,15 +121,15 @@ def test_only_attention_over_heads_knows_sinks_and_caps():
 @pytest.mark.parametrize("number", [-1.0, float("inf"), float("nan")])
 def test_impossible_numbers(number):
     with pytest.raises(UserError, match="score_cap must be a number from 0 to"):
-        Variant(score_cap=number)
+        OperatorOverrides(score_cap=number)
     for name in ("residual_scale", "logit_scale"):
         with pytest.raises(UserError, match=f"{name} must be positive"):
-            Style(**{name: number})
+            BackboneConfig(**{name: number})
 
 
 @torch.no_grad()
 def test_an_exported_file_computes_the_same(tmp_path):
-    heads = Variant(sinks=True, score_cap=2.0)
+    heads = OperatorOverrides(sinks=True, score_cap=2.0)
     style = {"final_norm": False, "residual_scale": 0.5, "logit_scale": 3.0}
     dims = make_dims(32, 8, {"SA-1": heads, "SWA-GQA": replace(heads, window=2)}, **style)
     model = build("11111-201111-91111", dims)

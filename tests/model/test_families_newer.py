@@ -34,7 +34,7 @@ from transformers import (
 )
 
 from star.architecture.genome import decode, parse
-from star.architecture.spec import Variant
+from star.architecture.spec import OperatorOverrides
 from star.architecture.structures import check_size, check_variant, fit
 from star.cost.cost import price
 from star.errors import UserError
@@ -79,10 +79,10 @@ def test_lfm3():
     """Beside a convolution, attention within a window and without, norms before and after."""
     heads = {"num_kv_heads": 2, "qk_norm": "head", "gate": True, "gate_dim": 1}
     operators = {
-        "GConv-k7": Variant(kept_taps=7),
-        "SWA-GQA": Variant(window=6, **heads),
-        "SA-4": Variant(rope_theta=5e4, **heads),
-        "GMemless": Variant(d_ff=40),
+        "GConv-k7": OperatorOverrides(kept_taps=7),
+        "SWA-GQA": OperatorOverrides(window=6, **heads),
+        "SA-4": OperatorOverrides(rope_theta=5e4, **heads),
+        "GMemless": OperatorOverrides(d_ff=40),
     }
     dims = make_dims(32, 12, operators, heads=4, norm_eps=1e-5, norm_place="both")
     rotation = {"full_attention": PLAIN_ROTATION | {"rope_theta": 5e4}, "sliding_attention": PLAIN_ROTATION}
@@ -120,9 +120,9 @@ def test_prices_of_gates():
         slots = decode((number, 1, 1, 1, 1))
         plain = price(slots, make_dims(32, 8, {}))
         for variant, columns in (
-            (Variant(gate=True), 32),
-            (Variant(gate=True, gate_dim=1), 4),
-            (Variant(gate=True, gate_dim=4), 16),
+            (OperatorOverrides(gate=True), 32),
+            (OperatorOverrides(gate=True, gate_dim=1), 4),
+            (OperatorOverrides(gate=True, gate_dim=4), 16),
         ):
             found = price(slots, make_dims(32, 8, {name: variant}))
             assert found.params == plain.params + copies * 32 * columns
@@ -131,15 +131,20 @@ def test_prices_of_gates():
 
 def test_gates_that_do_not_go_together():
     refused(
-        4, make_dims(32, 8, {"SA-4": Variant(gate=True, gate_dim=3)}), "SA-4: gate_dim 3 does not divide the channels"
+        4,
+        make_dims(32, 8, {"SA-4": OperatorOverrides(gate=True, gate_dim=3)}),
+        "SA-4: gate_dim 3 does not divide the channels",
     )
-    refused(4, make_dims(32, 8, {"SA-4": Variant(gate_dim=1)}), "SA-4: gate_dim means nothing without gate = true")
+    refused(
+        4, make_dims(32, 8, {"SA-4": OperatorOverrides(gate_dim=1)}), "SA-4: gate_dim means nothing without gate = true"
+    )
 
 
 @torch.no_grad()
 def test_a_gate_by_head_is_a_gate_by_channel_that_repeats_itself():
     wide, narrow = (
-        build("41111", make_dims(32, 8, {"SA-4": Variant(gate=True, gate_dim=numbers)})).layers[0] for numbers in (0, 2)
+        build("41111", make_dims(32, 8, {"SA-4": OperatorOverrides(gate=True, gate_dim=numbers)})).layers[0]
+        for numbers in (0, 2)
     )
     weights = narrow.state_dict()
     queries, gate = weights["featurizer.C.channels.weight"].split((32, 8))
@@ -150,7 +155,7 @@ def test_a_gate_by_head_is_a_gate_by_channel_that_repeats_itself():
 
 
 def test_an_exported_file_has_the_gate(tmp_path):
-    dims = make_dims(32, 8, {"QKNorm-GQA": Variant(gate=True, gate_dim=1)})
+    dims = make_dims(32, 8, {"QKNorm-GQA": OperatorOverrides(gate=True, gate_dim=1)})
     check_exported("221111-91111", dims, build("221111-91111", dims), tmp_path)
 
 
@@ -169,8 +174,8 @@ def blocks(model, first="input_layernorm", second="post_attention_layernorm", mo
 
 def test_hunyuan():
     """Queries and keys are rotated, then normalised; a window cuts what the cache keeps of them."""
-    heads = Variant(num_kv_heads=2, qk_norm_place="after rotation")
-    dims = make_dims(32, 12, {"QKNorm-GQA": heads, "GMemless": Variant(d_ff=40)}, heads=4, norm_eps=1e-5)
+    heads = OperatorOverrides(num_kv_heads=2, qk_norm_place="after rotation")
+    dims = make_dims(32, 12, {"QKNorm-GQA": heads, "GMemless": OperatorOverrides(d_ff=40)}, heads=4, norm_eps=1e-5)
     config = HunYuanDenseV1Config(**sizes(head_dim=12, tie_word_embeddings=True))
 
     def norms(mixer):
@@ -187,9 +192,9 @@ def swapped(tensor, head_dim=8):
 
 def test_nanochat():
     """No gains at all, a norm of the embedding, a squared ReLU, capped logits."""
-    heads = Variant(num_kv_heads=2, qk_norm_gain=False, qk_norm_place="after rotation")
+    heads = OperatorOverrides(num_kv_heads=2, qk_norm_gain=False, qk_norm_place="after rotation")
     style = {"norm_gain": False, "embedding_norm": True, "tied": False, "logit_cap": 3.0}
-    dims = make_dims(32, 8, {"QKNorm-GQA": heads, "ReLU2": Variant(d_ff=40)}, **style)
+    dims = make_dims(32, 8, {"QKNorm-GQA": heads, "ReLU2": OperatorOverrides(d_ff=40)}, **style)
     config = NanoChatConfig(**sizes(final_logit_softcapping=3.0, pad_token_id=None))
 
     def translate(model):
@@ -210,7 +215,7 @@ def test_nanochat():
 @pytest.mark.parametrize("gain", [True, False])
 def test_norms_after_the_rotation_by_their_definition(kind, gain):
     """From maps and gains alone: rotate, normalise, softmax; keys serve two query heads each."""
-    variant = Variant(num_kv_heads=2, qk_norm=kind, qk_norm_gain=gain, qk_norm_place="after rotation")
+    variant = OperatorOverrides(num_kv_heads=2, qk_norm=kind, qk_norm_gain=gain, qk_norm_place="after rotation")
     (liv,) = build("41111", make_dims(32, 8, {"SA-4": variant})).layers
     x = torch.randn(2, 9, 32, dtype=torch.float64)
     q, k, v = (liv.featurizer[role].channels(x) for role in "CBV")
@@ -238,26 +243,26 @@ def test_prices_of_gains():
     for number, name, copies in ((22, "QKNorm-GQA", 1), (42, "QKNorm-GQA-Diff", 2)):
         for kind, width in (("", 8 + 8), ("all", 32 + 8)):
             slots = decode((number, 1, 1, 1, 1))
-            plain = price(slots, make_dims(32, 8, {name: Variant(qk_norm=kind)})).params
+            plain = price(slots, make_dims(32, 8, {name: OperatorOverrides(qk_norm=kind)})).params
             for variant, less in (
-                (Variant(qk_norm=kind, qk_norm_gain=False), copies * width),
-                (Variant(qk_norm=kind, qk_norm_gain=False, qk_norm_place="after rotation"), copies * width),
-                (Variant(qk_norm=kind, qk_norm_place="after rotation"), 0),
-                (Variant(qk_norm=kind, qk_norm_place="before rotation"), 0),
+                (OperatorOverrides(qk_norm=kind, qk_norm_gain=False), copies * width),
+                (OperatorOverrides(qk_norm=kind, qk_norm_gain=False, qk_norm_place="after rotation"), copies * width),
+                (OperatorOverrides(qk_norm=kind, qk_norm_place="after rotation"), 0),
+                (OperatorOverrides(qk_norm=kind, qk_norm_place="before rotation"), 0),
             ):
                 assert price(slots, make_dims(32, 8, {name: variant})).params == plain - less
     shared = decode((22, 1, 2, 1, 1) * 2)
     prices = [
-        price(shared, make_dims(32, 8, {"QKNorm-GQA": Variant(qk_norm_place=place)})).params
+        price(shared, make_dims(32, 8, {"QKNorm-GQA": OperatorOverrides(qk_norm_place=place)})).params
         for place in ("before rotation", "after rotation")
     ]
     assert prices[1] - prices[0] == 8 + 8
 
 
 def test_norms_that_are_not_there():
-    for variant in (Variant(qk_norm_gain=False), Variant(qk_norm_place="after rotation")):
+    for variant in (OperatorOverrides(qk_norm_gain=False), OperatorOverrides(qk_norm_place="after rotation")):
         refused(4, make_dims(32, 8, {"SA-4": variant}), "SA-4: queries and keys have no norm")
-    late = Variant(qk_norm_place="after rotation", positions="alibi")
+    late = OperatorOverrides(qk_norm_place="after rotation", positions="alibi")
     (slot,) = decode((22, 1, 1, 1, 1))
     with pytest.raises(UserError, match="QKNorm-GQA: norms after the rotation need rotary positions"):
         check_size(slot.liv, make_dims(32, 8, {"QKNorm-GQA": late}))
@@ -265,7 +270,7 @@ def test_norms_that_are_not_there():
 
 def test_an_exported_file_has_norms_after_the_rotation_only_where_they_are(tmp_path):
     for place, count in (("after rotation", 1), ("before rotation", 0)):
-        dims = make_dims(32, 8, {"QKNorm-GQA": Variant(qk_norm_place=place)})
+        dims = make_dims(32, 8, {"QKNorm-GQA": OperatorOverrides(qk_norm_place=place)})
         text = check_exported("221111-91111", dims, build("221111-91111", dims), tmp_path)
         assert text.count("class LateNormAttention(") == count and text.count("late_gains") == 2 * count
 
@@ -277,7 +282,10 @@ def test_bitnet():
     """In attention and in units, whose gate is a squared ReLU; keys serve two heads each."""
     deck = "12123,1211,1212,1212+11172,1231,1231"
     unit = decode(parse(f"{deck}/21111"))[0].liv.name
-    operators = {"SA-4": Variant(num_kv_heads=2, out_norm=True), unit: Variant(d_ff=40, out_norm=True)}
+    operators = {
+        "SA-4": OperatorOverrides(num_kv_heads=2, out_norm=True),
+        unit: OperatorOverrides(d_ff=40, out_norm=True),
+    }
     dims = make_dims(32, 8, operators, norm_eps=1e-5)
     config = BitNetConfig(**sizes(hidden_act="relu2", tie_word_embeddings=True))
 
@@ -292,12 +300,12 @@ def test_bitnet():
 @pytest.mark.parametrize(
     ("text", "variant", "width"),
     [
-        ("11111", Variant(value_head_dim=6), 24),
-        ("101111", Variant(), 2 * 32),
-        ("91111", Variant(d_ff=40), 40),
-        ("381111", Variant(), 128),
-        ("11182,1241/11111", Variant(d_ff=24), 24),
-        ("11192,1231,1231/11111", Variant(d_ff=24), 24),
+        ("11111", OperatorOverrides(value_head_dim=6), 24),
+        ("101111", OperatorOverrides(), 2 * 32),
+        ("91111", OperatorOverrides(d_ff=40), 40),
+        ("381111", OperatorOverrides(), 128),
+        ("11182,1241/11111", OperatorOverrides(d_ff=24), 24),
+        ("11192,1231,1231/11111", OperatorOverrides(d_ff=24), 24),
     ],
 )
 @torch.no_grad()
@@ -321,11 +329,11 @@ def test_who_knows_norms_before_the_map_back():
     for number in (21, 23, 33, 5):
         (slot,) = decode((number, 1, 1, 1, 1))
         with pytest.raises(UserError, match="out_norm means nothing to"):
-            check_variant(slot.liv, Variant(out_norm=True))
+            check_variant(slot.liv, OperatorOverrides(out_norm=True))
 
 
 def test_an_exported_file_has_norms_before_the_map_back(tmp_path):
-    dims = make_dims(32, 8, {"SA-1": Variant(out_norm=True), "GMemless": Variant(out_norm=True)})
+    dims = make_dims(32, 8, {"SA-1": OperatorOverrides(out_norm=True), "GMemless": OperatorOverrides(out_norm=True)})
     check_exported("11111-91111", dims, build("11111-91111", dims), tmp_path)
 
 
@@ -335,10 +343,10 @@ def test_an_exported_file_has_norms_before_the_map_back(tmp_path):
 def hybrid_operators(place_of_attention):
     """Delta rules, attention, and the unit that follows each: norms before the former two."""
     return {
-        "GDN": Variant(num_heads=4, head_dim=6, value_head_dim=10),
-        "SA-4": Variant(num_kv_heads=2, qk_norm="all", norm_place=place_of_attention),
-        "GMemless": Variant(d_ff=40),
-        "SwiGLU-1": Variant(d_ff=40, norm_place=place_of_attention),
+        "GDN": OperatorOverrides(num_heads=4, head_dim=6, value_head_dim=10),
+        "SA-4": OperatorOverrides(num_kv_heads=2, qk_norm="all", norm_place=place_of_attention),
+        "GMemless": OperatorOverrides(d_ff=40),
+        "SwiGLU-1": OperatorOverrides(d_ff=40, norm_place=place_of_attention),
     }
 
 
@@ -377,7 +385,7 @@ def test_olmo_hybrid():
 @pytest.mark.parametrize("own", ["before", "after", "both"])
 def test_a_class_has_its_norms_where_it_says(own, style):
     """By the definition, and two norms are priced where there are two."""
-    text, dims = "11111-91111-11111", make_dims(32, 8, {"SA-1": Variant(norm_place=own)}, norm_place=style)
+    text, dims = "11111-91111-11111", make_dims(32, 8, {"SA-1": OperatorOverrides(norm_place=own)}, norm_place=style)
     model = build(text, dims)
     assert price(decode(parse(text)), dims).params == sum(parameter.numel() for parameter in model.parameters())
     tokens = torch.arange(12).reshape(2, 6)
@@ -389,17 +397,17 @@ def test_a_class_has_its_norms_where_it_says(own, style):
 
 
 def test_classes_that_share_a_norm_have_it_at_one_place():
-    variants = {"SA-1": Variant(norm_place="after")}
+    variants = {"SA-1": OperatorOverrides(norm_place="after")}
     refused(
         1, make_dims(32, 8, variants, shared_norm=True, parallel=(2,)), "SA-1: norm_place of a class goes with norms"
     )
     with pytest.raises(UserError, match="norm_place must be one of before, after, both, not 'between'"):
-        Variant(norm_place="between")
+        OperatorOverrides(norm_place="between")
 
 
 def test_what_is_read_without_a_norm_has_no_mean_to_look_back_by():
     """Attention begins by looking back only where a norm stands before it."""
-    dims = make_dims(32, 8, {"SA-1": Variant(norm_place="after")})
+    dims = make_dims(32, 8, {"SA-1": OperatorOverrides(norm_place="after")})
     (slot,) = decode((1, 1, 1, 1, 1))
     assert not Attention(fit(slot.liv, dims), dims).looks_back
     assert Attention(fit(slot.liv, make_dims(32, 8, {})), dims).looks_back == ["C", "B", "V"]

@@ -39,7 +39,7 @@ from transformers import (
 )
 from transformers.models.recurrent_gemma.modeling_recurrent_gemma import RecurrentGemmaRglru
 
-from star.architecture.spec import Variant
+from star.architecture.spec import OperatorOverrides
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +75,9 @@ def with_cache(reference):
 @pytest.mark.parametrize("sizes", [(2, 16, 2), (3, 5, 3)])
 def test_mamba(sizes):
     expand, states, rank = sizes
-    variant = Variant(chained=True, kernel_bias=True, d_inner=32 * expand, d_state=states, rank=rank, kept_taps=4)
+    variant = OperatorOverrides(
+        chained=True, kernel_bias=True, d_inner=32 * expand, d_state=states, rank=rank, kept_taps=4
+    )
     model = build("271111-271111", make_dims(32, 8, {"Mamba": variant}))
     config = MambaConfig(
         vocab_size=VOCAB,
@@ -97,7 +99,7 @@ def test_mamba(sizes):
 @pytest.mark.parametrize("num_groups", [1, 2])
 @pytest.mark.parametrize("bias", ["", "ZVBCA"])
 def test_mamba_2(num_groups, bias):
-    variant = Variant(
+    variant = OperatorOverrides(
         d_state=6,
         num_heads=8,
         num_groups=num_groups,
@@ -132,9 +134,9 @@ def test_mamba_2(num_groups, bias):
 
 def test_lfm2():
     operators = {
-        "GConv-1": Variant(kept_taps=3),
-        "QKNorm-GQA": Variant(num_kv_heads=2, rope_theta=1e6),
-        "GMemless": Variant(d_ff=40),
+        "GConv-1": OperatorOverrides(kept_taps=3),
+        "QKNorm-GQA": OperatorOverrides(num_kv_heads=2, rope_theta=1e6),
+        "GMemless": OperatorOverrides(d_ff=40),
     }
     model = build("71111-91111-221111-91111", make_dims(32, 8, operators, norm_eps=1e-5))
     config = Lfm2Config(
@@ -172,9 +174,9 @@ def test_recurrent_gemma(monkeypatch):
     monkeypatch.setattr(RecurrentGemmaRglru._rnn_scan, "__defaults__", (torch.float64,))  # what it accumulates in
     biased = {"bias": "CV", "out_bias": True}
     operators = {
-        "RG-LRU": Variant(d_inner=48, taps=4, kept_taps=3, chained=True, kernel_bias=True, **biased),
-        "SWA": Variant(num_kv_heads=1, window=6, out_bias=True),
-        "GEGLU": Variant(d_ff=40, **biased),
+        "RG-LRU": OperatorOverrides(d_inner=48, taps=4, kept_taps=3, chained=True, kernel_bias=True, **biased),
+        "SWA": OperatorOverrides(num_kv_heads=1, window=6, out_bias=True),
+        "GEGLU": OperatorOverrides(d_ff=40, **biased),
     }
     style = {"rotary": 0.5, "embedding_scale": 8.0, "logit_cap": 30.0}
     model = build("301111-371111-301111-371111-191111-371111", make_dims(64, 16, operators, **style))
@@ -204,11 +206,11 @@ def test_nemotron_h():
     """Mamba-2 in groups, squared ReLU and attention without positions, each with a norm of its own. The reference
     bounds steps from below, which these weights do not reach."""
     operators = {
-        "Mamba-2": Variant(
+        "Mamba-2": OperatorOverrides(
             num_heads=6, head_dim=8, d_inner=48, d_state=5, num_groups=2, norm_groups=2, kernel_bias=True
         ),
-        "SA-3": Variant(num_kv_heads=2),
-        "ReLU2": Variant(d_ff=40),
+        "SA-3": OperatorOverrides(num_kv_heads=2),
+        "ReLU2": OperatorOverrides(d_ff=40),
     }
     model = build("261111-381111-31111-261111-381111", make_dims(32, 8, operators, positions="none", tied=False))
     kinds = {26: "linear_attention", 38: "mlp", 3: "full_attention"}
@@ -238,8 +240,10 @@ def test_nemotron_h():
 
 def test_falcon_h1():
     """Mamba-2 and attention read one norm side by side; a gate and no norm at the end of the former."""
-    mamba = Variant(num_heads=6, head_dim=8, d_inner=48, d_state=5, num_groups=2, out_norm=False, kernel_bias=True)
-    operators = {"Mamba-2": mamba, "SA-3": Variant(num_kv_heads=2), "GMemless": Variant(d_ff=40)}
+    mamba = OperatorOverrides(
+        num_heads=6, head_dim=8, d_inner=48, d_state=5, num_groups=2, out_norm=False, kernel_bias=True
+    )
+    operators = {"Mamba-2": mamba, "SA-3": OperatorOverrides(num_kv_heads=2), "GMemless": OperatorOverrides(d_ff=40)}
     style = {"parallel": (2, 1), "shared_norm": True, "norm_eps": 1e-5, "tied": False}
     model = build("261111-31111-91111-261111-31111-91111", make_dims(32, 8, operators, **style))
     config = FalconH1Config(

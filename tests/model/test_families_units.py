@@ -24,7 +24,7 @@ from star.architecture.codes import UNSEARCHED, Nonlinearity
 from star.architecture.genome import decode, parse
 from star.architecture.genome.operator import nearest_codes
 from star.architecture.genome.space import CLASS_ALPHABET
-from star.architecture.spec import Variant
+from star.architecture.spec import OperatorOverrides
 from star.architecture.structures import check_variant, specify
 from star.cost.cost import price
 from star.errors import UserError
@@ -56,7 +56,7 @@ def name_of(text):
 def test_apertus():
     """Units without a gate, whose activation has two numbers in each layer; norms of queries and keys."""
     deck = f"12123,1511,1514,1214+{XIELU}"
-    operators = {"QKNorm-GQA": Variant(num_kv_heads=2), name_of(XIELU): Variant(d_ff=40)}
+    operators = {"QKNorm-GQA": OperatorOverrides(num_kv_heads=2), name_of(XIELU): OperatorOverrides(d_ff=40)}
     dims = make_dims(32, 8, operators, norm_eps=1e-5, tied=False)
     model = build(f"{deck}/11111-21111-11111-21111", dims)
     config = ApertusConfig(**sizes(intermediate_size=40, rope_parameters=PLAIN_ROTATION), dtype=torch.float64)
@@ -93,8 +93,12 @@ def test_gpt_oss_whole():
     """Its experts, too: biases in all maps, a clipped swish, and values that are one more than they say."""
     heads = {"num_kv_heads": 2, "sinks": True, "bias": "CBV", "out_bias": True}
     experts = {"num_experts": 6, "experts_per_token": 2, "d_ff": 20, "scoring": "softmax", "normalised": True}
-    experts = Variant(bias="CVR", out_bias=True, clip_limit=0.8, **experts)
-    operators = {"SWA-GQA": Variant(window=6, **heads), "SA-4": Variant(**heads), name_of(EXPERTS): experts}
+    experts = OperatorOverrides(bias="CVR", out_bias=True, clip_limit=0.8, **experts)
+    operators = {
+        "SWA-GQA": OperatorOverrides(window=6, **heads),
+        "SA-4": OperatorOverrides(**heads),
+        name_of(EXPERTS): experts,
+    }
     dims = make_dims(32, 12, operators, heads=4, norm_eps=1e-5, tied=False)
     deck = f"12223,1211,1214,1214+{EXPERTS}+12123,1211,1212,1212"
     model = build(f"{deck}/11111-21111-31111-21111", dims)
@@ -114,7 +118,7 @@ def test_gpt_oss_whole():
 
 @torch.no_grad()
 def test_the_unit_of_deepseek_v4():
-    variant = Variant(d_ff=40, clip_limit=1.0, swish_slope=1.0, value_shift=0.0)
+    variant = OperatorOverrides(d_ff=40, clip_limit=1.0, swish_slope=1.0, value_shift=0.0)
     (unit,) = build(f"{CLIPPED}/11111", make_dims(32, 8, {name_of(CLIPPED): variant})).layers
     with double():
         reference = DeepseekV4MLP(DeepseekV4Config(hidden_size=32, intermediate_size=40, swiglu_limit=1.0))
@@ -180,7 +184,7 @@ def test_an_activation_with_parameters_is_priced(copies):
     ],
 )
 def test_an_exported_file_has_the_activations_that_it_needs(text, has, lacks, tmp_path):
-    genome, dims = f"{text}/11111-11111", make_dims(32, 8, {name_of(text): Variant(d_ff=12)})
+    genome, dims = f"{text}/11111-11111", make_dims(32, 8, {name_of(text): OperatorOverrides(d_ff=12)})
     found = check_exported(genome, dims, build(genome, dims), tmp_path)
     code = found.split("-- star/model")[1:]
     assert all(any(words in part for part in code) for words in has)
@@ -197,14 +201,14 @@ def test_searches_draw_what_they_drew():
 @pytest.mark.parametrize("key", ["clip_limit", "swish_slope", "value_shift"])
 def test_only_a_clipped_swish_has_limits(key):
     clipped, plain = (decode(parse(f"{text}/11111"))[0].liv for text in (CLIPPED, "11142,1231,1231"))
-    check_variant(clipped, Variant(**{key: 0.5}))
+    check_variant(clipped, OperatorOverrides(**{key: 0.5}))
     with pytest.raises(UserError, match=f"{key} means nothing to .*, whose nonlinearity is no clipped swish"):
-        check_variant(plain, Variant(**{key: 0.5}))
+        check_variant(plain, OperatorOverrides(**{key: 0.5}))
 
 
 @torch.no_grad()
 def test_without_a_limit_nothing_is_clipped():
-    variant = Variant(clip_limit=0.0, swish_slope=1.0, value_shift=0.0)
+    variant = OperatorOverrides(clip_limit=0.0, swish_slope=1.0, value_shift=0.0)
     (unit,) = build(f"{CLIPPED}/11111", make_dims(32, 8, {name_of(CLIPPED): variant})).layers
     x = 100 * torch.randn(2, 3, 32, dtype=torch.float64)
     c, v = (unit.featurizer[role].channels(x) for role in "CV")

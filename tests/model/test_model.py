@@ -9,7 +9,7 @@ from support.soundness import NANO, assert_causal, assert_sound, assert_trains, 
 from support.strategies import genomes, three_level_genomes
 
 from star.architecture.genome import DECK, PAPER, decode, parse
-from star.architecture.spec import ModelSpec, Style
+from star.architecture.spec import BackboneConfig, ModelSpec
 from star.architecture.structures import specify
 from star.model.language_model import LanguageModel, Norm
 
@@ -108,7 +108,9 @@ def test_empty_slots_are_not_there():
 def of_style(genome, **style):
     """A model of a style, whose output maps have something to say."""
     torch.manual_seed(0)
-    model = LanguageModel(specify(decode(parse(genome)), replace(NANO, seq_len=16, style=Style(**style)))).eval()
+    model = LanguageModel(
+        specify(decode(parse(genome)), replace(NANO, seq_len=16, style=BackboneConfig(**style)))
+    ).eval()
     for layer in model.layers:
         torch.nn.init.normal_(layer.out.weight, std=0.1)
     return model
@@ -146,7 +148,7 @@ def test_slots_of_a_round_may_share_their_norm():
 @pytest.mark.parametrize("norm_bias", [False, True])
 @pytest.mark.parametrize("norm", ["rms", "layer"])
 def test_norms_by_their_definition(norm, norm_gain, norm_bias):
-    made = Norm(Style(norm=norm, norm_gain=norm_gain, norm_bias=norm_bias, norm_eps=0.1), 6).double()
+    made = Norm(BackboneConfig(norm=norm, norm_gain=norm_gain, norm_bias=norm_bias, norm_eps=0.1), 6).double()
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter)
     x = torch.randn(2, 3, 6, dtype=torch.float64)

@@ -13,7 +13,7 @@ from transformers.models.mamba2.modeling_mamba2 import Mamba2Mixer
 from transformers.models.qwen3_next.modeling_qwen3_next import Qwen3NextGatedDeltaNet
 
 from star.architecture.genome import DECK
-from star.architecture.spec import Dimensions, Variant
+from star.architecture.spec import Dimensions, OperatorOverrides
 from star.architecture.structures import fit
 from star.model.operators.delta import DeltaRule, delta_rule_naive
 from star.model.operators.featurizer import make_feature
@@ -30,7 +30,7 @@ NUMBERS = {liv.name: number for number, liv in DECK.items()}
 
 def fitted(name, **fields):
     """A class as a scale with this variant builds it, and the sizes as it sees them."""
-    liv = fit(DECK[NUMBERS[name]], replace(DIMS, operators=((name, Variant(**fields)),)))
+    liv = fit(DECK[NUMBERS[name]], replace(DIMS, operators=((name, OperatorOverrides(**fields)),)))
     return liv, DIMS.of(liv)
 
 

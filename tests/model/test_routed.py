@@ -17,7 +17,7 @@ from star.architecture.codes import Nonlinearity
 from star.architecture.genome import decode
 from star.architecture.genome.operator import build_liv
 from star.architecture.scales import BALANCES, Recipe
-from star.architecture.spec import Dimensions, ModelSpec, Slot, Variant
+from star.architecture.spec import Dimensions, ModelSpec, OperatorOverrides, Slot
 from star.architecture.structures import fit as fit_operator
 from star.architecture.structures import specify
 from star.cost.cost import price
@@ -43,7 +43,7 @@ def make_liv(experts=4, chosen=2, nonlinearity=Nonlinearity.SWISH, shared=False,
     roles = 1 if nonlinearity is Nonlinearity.SQUARED_RELU else 2
     rows = [*[(1, 2, 2, 1)] * roles, (1, 2, experts, chosen), *([(1, 2, 3, 2)] * roles if shared else [])]
     liv = build_liv("MoE-test", (1, 1, nonlinearity, 5 if shared else 4), rows)
-    return fit_operator(liv, replace(DIMS, operators=((liv.name, Variant(**variant)),))) if variant else liv
+    return fit_operator(liv, replace(DIMS, operators=((liv.name, OperatorOverrides(**variant)),))) if variant else liv
 
 
 def make_mixer(liv):
@@ -437,7 +437,7 @@ def test_a_bias_that_is_counted_trains_like_one_that_is_not(balance):
     """Bit for bit; it has one number for each expert, and the weights are stored under the same names."""
     found = []
     for is_counted in (False, True):
-        dims = replace(DIMS, operators=(("MoE", Variant(selection_bias=is_counted)),))
+        dims = replace(DIMS, operators=(("MoE", OperatorOverrides(selection_bias=is_counted)),))
         slots = decode((MOE, 1, 1, 1, 1) * 2)
         torch.manual_seed(0)
         model = LanguageModel(specify(slots, dims))

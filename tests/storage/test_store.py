@@ -22,7 +22,7 @@ from support.tiny import CONFIG, SETTINGS, TINY, contents, make_corpus, make_tas
 
 import star.evaluation.evaluate
 from star.architecture.genome import parse
-from star.architecture.spec import Dimensions, Variant
+from star.architecture.spec import Dimensions, OperatorOverrides
 from star.architecture.structures import specify
 from star.evaluation import fingerprint as provenance
 from star.evaluation.evaluate import evaluate
@@ -282,7 +282,7 @@ def changed(value):
     return (*value, *value)
 
 
-@pytest.mark.parametrize("one", [TINY.recipe, Variant()], ids=["recipe", "variant"])
+@pytest.mark.parametrize("one", [TINY.recipe, OperatorOverrides()], ids=["recipe", "variant"])
 def test_every_field_shows(one):
     texts = {canonical_text(one)}
     for field in fields(one):

@@ -2,7 +2,7 @@
 
 import torch
 
-from star.architecture.spec import Dimensions, Style
+from star.architecture.spec import BackboneConfig, Dimensions
 from star.model.ops.rotary import rotary_table
 from support.families import copy_weights, double
 
@@ -17,7 +17,7 @@ def make_dims(d_model, head_dim, operators, heads=0, **style):
         vocab_size=VOCAB,
         seq_len=CONTEXT,
         heads=heads,
-        style=Style(**style),
+        style=BackboneConfig(**style),
         operators=tuple(operators.items()),
     )
 

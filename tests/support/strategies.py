@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from star.architecture.codes import Nonlinearity
 from star.architecture.genome import Space, decode
 from star.architecture.genome.space import CLASS_ALPHABET
-from star.architecture.spec import NORM_PLACES, NORMS, POSITIONS, Style, Variant
+from star.architecture.spec import NORM_PLACES, NORMS, POSITIONS, BackboneConfig, OperatorOverrides
 from star.architecture.structures import fit, rules_of
 from star.architecture.structures.structure import COMMON
 from star.errors import UserError
@@ -96,7 +96,7 @@ SIZES = {  # values of what a variant may say in numbers, words and yes or no; m
 def styles():
     """Any way to build a model around its operators."""
     return st.builds(
-        Style,
+        BackboneConfig,
         norm=st.sampled_from(NORMS),
         norm_gain=st.booleans(),
         norm_bias=st.booleans(),
@@ -124,8 +124,10 @@ def variants(draw, liv, dims):
     known = sorted({*rules_of(liv).supported, *COMMON} & set(SIZES))
     names = draw(st.lists(st.sampled_from(known), max_size=5, unique=True))
     roles = "".join(draw(st.lists(st.sampled_from([group.role for group in liv.groups]), unique=True)))
-    variant = Variant(bias=roles.replace("K", ""), **{name: draw(st.sampled_from(SIZES[name])) for name in names})
-    return variant if fits(liv, replace(dims, operators=((liv.name, variant),))) else Variant()
+    variant = OperatorOverrides(
+        bias=roles.replace("K", ""), **{name: draw(st.sampled_from(SIZES[name])) for name in names}
+    )
+    return variant if fits(liv, replace(dims, operators=((liv.name, variant),))) else OperatorOverrides()
 
 
 @st.composite

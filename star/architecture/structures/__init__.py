@@ -4,7 +4,7 @@ from dataclasses import replace
 from itertools import product
 
 from star.architecture.codes import ChannelMixing, Nonlinearity, Sparsity, TokenMixing
-from star.architecture.spec import Dimensions, LivSpec, ModelSpec, Slot, Style, Variant
+from star.architecture.spec import BackboneConfig, Dimensions, LivSpec, ModelSpec, OperatorOverrides, Slot
 from star.architecture.structures import attention, convolution, memoryless, recurrence
 from star.architecture.structures.memoryless import CLIPPING
 from star.architecture.structures.structure import StructureRules, check_features, check_known
@@ -37,7 +37,7 @@ def rules_of(liv: LivSpec) -> StructureRules:
     return MEANINGS[liv.token_mixing, liv.sparsity, liv.nonlinearity, liv.channel_mixing]
 
 
-def check_variant(liv: LivSpec, variant: Variant) -> None:
+def check_variant(liv: LivSpec, variant: OperatorOverrides) -> None:
     """Raise UserError if overrides set a field that the operator does not support."""
     rules = rules_of(liv)
     check_known(rules, liv.name, variant)
@@ -46,7 +46,7 @@ def check_variant(liv: LivSpec, variant: Variant) -> None:
         raise UserError(f"gate cannot be true for {liv.name}, which has no feature V")
     if liv.nonlinearity is not Nonlinearity.CLIPPED_SWISH:
         for name in CLIPPING:
-            if getattr(variant, name) != getattr(Variant(), name):
+            if getattr(variant, name) != getattr(OperatorOverrides(), name):
                 raise UserError(f"{name} means nothing to {liv.name}, whose nonlinearity is no clipped swish")
     if variant.window and liv.sparsity is not Sparsity.BANDED:
         raise UserError(f"window means nothing to {liv.name}, which looks at all of the context")
@@ -66,7 +66,7 @@ def fit(liv: LivSpec, dims: Dimensions) -> LivSpec:
     Raise UserError if the sizes do not fit together.
     """
     variant = next((variant for name, variant in dims.operators if name == liv.name), None)
-    if variant is None and not dims.heads and dims.style.positions == Style().positions:
+    if variant is None and not dims.heads and dims.style.positions == BackboneConfig().positions:
         return liv
     variant, rules = variant or liv.variant, rules_of(liv)
     if variant.norm_place and dims.style.shared_norm:

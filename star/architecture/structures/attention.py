@@ -11,7 +11,7 @@ from star.architecture.codes import (
     Structure,
     TokenMixing,
 )
-from star.architecture.spec import Dimensions, FeatureGroup, LivSpec, Variant
+from star.architecture.spec import Dimensions, FeatureGroup, LivSpec, OperatorOverrides
 from star.architecture.structures.feature import norm_width
 from star.architecture.structures.structure import (
     ATTENTION_ROLES,
@@ -239,7 +239,7 @@ def value_head_dim(liv: LivSpec, dims: Dimensions) -> int:
     return liv.variant.value_head_dim or dims.head_dim
 
 
-def is_late(variant: Variant) -> bool:
+def is_late(variant: OperatorOverrides) -> bool:
     """Return whether queries and keys are normalised after the rotation."""
     return variant.qk_norm_place == "after rotation"
 
@@ -271,7 +271,7 @@ def positions_of(liv: LivSpec, dims: Dimensions) -> str:
     return liv.variant.positions or dims.style.positions
 
 
-def rotated_channels(variant: Variant, dims: Dimensions, head_dim: int) -> int:
+def rotated_channels(variant: OperatorOverrides, dims: Dimensions, head_dim: int) -> int:
     """Return the number of channels of a head that are rotated."""
     return round(head_dim * (dims.style.rotary if variant.rotary is None else variant.rotary))
 
@@ -289,7 +289,7 @@ def count_pairs(liv: LivSpec, dims: Dimensions, tokens: int) -> int:
     return window * (window + 1) // 2 + (tokens - window) * window
 
 
-def scaled(score: str, variant: Variant, width: str) -> str:
+def scaled(score: str, variant: OperatorOverrides, width: str) -> str:
     """Return a score as text, times the scale that overrides set or divided by the root of a width."""
     root = width if width.startswith("(") else f"({width})"
     return f"{variant.score_scale:g} {score}" if variant.score_scale else f"{score} / sqrt{root}"

@@ -5,7 +5,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from star.architecture.codes import GATED_RATIO, ChannelMixing, Nonlinearity, Structure, TokenMixing
-from star.architecture.spec import Dimensions, FeatureGroup, LivSpec, Variant
+from star.architecture.spec import Dimensions, FeatureGroup, LivSpec, OperatorOverrides
 from star.architecture.structures.feature import feature_flops, feature_params
 from star.architecture.structures.structure import Choices, StructureRules, Tie
 from star.errors import UserError
@@ -49,7 +49,7 @@ class MemorylessRules(StructureRules):
     def widths(self, liv: LivSpec, dims: Dimensions) -> dict[str, int]:
         return dict.fromkeys("CV", liv.variant.d_ff or liv.group("C").width(dims))
 
-    def dropped_roles(self, variant: Variant) -> str:
+    def dropped_roles(self, variant: OperatorOverrides) -> str:
         return "V" if variant.gate is False else ""
 
     def params(self, liv: LivSpec, dims: Dimensions) -> int:
@@ -117,10 +117,10 @@ class RoutedRules(MemorylessRules):
             widths |= dict.fromkeys("SU", liv.variant.d_shared or liv.group("S").width(dims))
         return widths
 
-    def dropped_roles(self, variant: Variant) -> str:
+    def dropped_roles(self, variant: OperatorOverrides) -> str:
         return "VU" if variant.gate is False else ""
 
-    def override_group(self, variant: Variant, group: FeatureGroup, widths: dict[str, int]) -> FeatureGroup:
+    def override_group(self, variant: OperatorOverrides, group: FeatureGroup, widths: dict[str, int]) -> FeatureGroup:
         group = super().override_group(variant, group, widths)
         if group.role != "R":
             return group

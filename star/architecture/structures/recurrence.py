@@ -10,7 +10,7 @@ from star.architecture.codes import (
     Structure,
     TokenMixing,
 )
-from star.architecture.spec import Dimensions, FeatureGroup, LivSpec, Variant
+from star.architecture.spec import Dimensions, FeatureGroup, LivSpec, OperatorOverrides
 from star.architecture.structures.attention import value_head_dim
 from star.architecture.structures.convolution import GATED_C
 from star.architecture.structures.structure import (
@@ -68,7 +68,7 @@ class SelectiveScanRules(StructureRules):
         states = liv.variant.d_state or liv.group("B").width(dims)
         return dict.fromkeys("VAZ", inner) | dict.fromkeys("CB", states)
 
-    def override_group(self, variant: Variant, group: FeatureGroup, widths: dict[str, int]) -> FeatureGroup:
+    def override_group(self, variant: OperatorOverrides, group: FeatureGroup, widths: dict[str, int]) -> FeatureGroup:
         group = super().override_group(variant, group, widths)
         is_normed = variant.inner_norm and group.role in "CB"
         return replace(group, channel_mixing=FeatureChannelMixing.COMPRESSED) if is_normed else group

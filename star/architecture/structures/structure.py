@@ -16,7 +16,7 @@ from star.architecture.codes import (
     Structure,
     TokenMixing,
 )
-from star.architecture.spec import Dimensions, FeatureGroup, LivSpec, Variant
+from star.architecture.spec import Dimensions, FeatureGroup, LivSpec, OperatorOverrides
 from star.architecture.structures.feature import feature_flops, feature_params
 from star.errors import UserError, nearest
 
@@ -90,7 +90,7 @@ class StructureRules:
     conditions: Mapping[str, str] = MappingProxyType({})  # role -> rule of `canonicalise` beyond ties
     deferred: str = ""  # roles whose features each slot computes anew, even where it shares them
     repeats_heads: bool = False  # a repeat counts query heads that one key/value head serves
-    supported: tuple[str, ...] = ()  # fields of Variant that it supports beyond COMMON
+    supported: tuple[str, ...] = ()  # fields of OperatorOverrides that it supports beyond COMMON
     chains: str = ""  # roles that a chained variant makes from V
     relative_time: float = 1.0  # of a training step to a memoryless unit's: docs/benchmarks.md, nano, 128 tokens
     kept_per_flop: float = 0.06  # elements that training keeps for each FLOP of mixing: a form in chunks
@@ -124,7 +124,7 @@ class StructureRules:
         """
         raise NotImplementedError
 
-    def dropped_roles(self, variant: Variant) -> str:
+    def dropped_roles(self, variant: OperatorOverrides) -> str:
         """Return the roles that overrides remove."""
         return ""
 
@@ -144,7 +144,7 @@ class StructureRules:
                 check_divides(liv.name, "num_heads", dims.num_heads, f"the width of {group.role},", group.channels)
         return tuple(groups)
 
-    def override_group(self, variant: Variant, group: FeatureGroup, widths: dict[str, int]) -> FeatureGroup:
+    def override_group(self, variant: OperatorOverrides, group: FeatureGroup, widths: dict[str, int]) -> FeatureGroup:
         """Return one feature group with overrides applied."""
         group = replace(group, channels=widths.get(group.role, 0), bias=group.role in variant.bias)
         if variant.chained and group.role in self.chains:
@@ -218,15 +218,15 @@ class StructureRules:
 COMMON = ("norm_place", "bias", "out_bias", "taps", "kept_taps", "kernel_bias")  # every structure supports them
 
 
-def check_known(rules: StructureRules, name: str, variant: Variant) -> None:
+def check_known(rules: StructureRules, name: str, variant: OperatorOverrides) -> None:
     """Raise UserError if overrides set a field that a structure does not support."""
     known = (*COMMON, *rules.supported)
-    for field in fields(Variant):
+    for field in fields(OperatorOverrides):
         if field.name not in known and getattr(variant, field.name) != field.default:
             raise UserError(f"{field.name} means nothing to {name} ({rules.structure}){nearest(field.name, known)}")
 
 
-def check_features(rules: StructureRules, liv: LivSpec, variant: Variant) -> None:
+def check_features(rules: StructureRules, liv: LivSpec, variant: OperatorOverrides) -> None:
     """Raise UserError if overrides need a part that the features do not have: a bias without a map, taps without a
     kernel.
     """
@@ -242,7 +242,7 @@ def check_features(rules: StructureRules, liv: LivSpec, variant: Variant) -> Non
             raise UserError(f"kept_taps is {kept}, but decoding keeps {taps - 1} or {taps} columns for {taps} taps")
 
 
-def check_bias(rules: StructureRules, liv: LivSpec, variant: Variant) -> None:
+def check_bias(rules: StructureRules, liv: LivSpec, variant: OperatorOverrides) -> None:
     """Raise UserError if overrides give a bias to a role that has no map of the operator's input, or two to one."""
     lacking = rules.dropped_roles(variant) + "K"
     mapped = [group.role for group in liv.groups if group.role not in lacking]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from star.architecture.genome import decode, parse, tile
-from star.architecture.spec import Dimensions, Slot, Style, Variant
+from star.architecture.spec import BackboneConfig, Dimensions, OperatorOverrides, Slot
 from star.cost.cost import Cost, price
 from star.errors import UserError
 
@@ -55,8 +55,8 @@ class Shape:
             head_dim=HEAD_DIM,
             vocab_size=self.vocab_size,
             seq_len=self.context,
-            style=Style(norm_eps=NORM_EPS, rope_theta=ROPE_THETA, tied=self.tied),
-            operators=tuple((name, Variant(**values)) for name, values in self.variants.items()),  # type: ignore[arg-type]
+            style=BackboneConfig(norm_eps=NORM_EPS, rope_theta=ROPE_THETA, tied=self.tied),
+            operators=tuple((name, OperatorOverrides(**values)) for name, values in self.variants.items()),  # type: ignore[arg-type]
         )
         return price(_decoded(self.genome, 2 * self.num_layers), dims)
 

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from star.architecture.codes import FeatureChannelMixing, Sparsity
-from star.architecture.spec import Dimensions, LivSpec, Style
+from star.architecture.spec import BackboneConfig, Dimensions, LivSpec
 from star.architecture.structures.attention import gate_width, value_head_dim
 from star.model.operators.memory import CacheTensor, OperatorCache
 from star.model.operators.mixer import Mixer
@@ -121,7 +121,7 @@ class Attention(Mixer):
         return Scoring(self.window, self.scale, self.positions.scores, self.score_cap, self.sinks)
 
 
-def has_mean(liv: LivSpec, style: Style) -> bool:
+def has_mean(liv: LivSpec, style: BackboneConfig) -> bool:
     """Return whether the channels of the operator's input have a mean that all tokens share."""
     return style.norm == "rms" and liv.norm_place(style) != "after"
 

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from star.architecture.codes import Nonlinearity
-from star.architecture.spec import Dimensions, LivSpec, Variant
+from star.architecture.spec import Dimensions, LivSpec, OperatorOverrides
 from star.model.operators.memory import OperatorCache
 from star.model.operators.mixer import Mixer
 from star.model.ops.shapes import BTD
@@ -40,7 +40,7 @@ class Xielu(nn.Module):
     factors begin at 0.8.
     """
 
-    def __init__(self, variant: Variant) -> None:
+    def __init__(self, variant: OperatorOverrides) -> None:
         super().__init__()
         self.positive = nn.Parameter(torch.full((1,), math.log(math.expm1(0.8))))
         self.negative = nn.Parameter(torch.full((1,), math.log(math.expm1(0.3))))
@@ -55,7 +55,7 @@ class Xielu(nn.Module):
 class ClippedSwish(nn.Module):
     """Activation c sigmoid(a c) (V + s), with c = C and V clipped."""
 
-    def __init__(self, variant: Variant) -> None:
+    def __init__(self, variant: OperatorOverrides) -> None:
         super().__init__()
         self.limit = variant.clip_limit or math.inf
         self.slope, self.shift = variant.swish_slope, variant.value_shift

@@ -14,12 +14,12 @@ SCORINGS = ("sigmoid", "softmax")
 
 
 def largest(name: str) -> int:
-    """Return the highest value of a number of a Style or a Variant."""
+    """Return the highest value of a number of a BackboneConfig or a OperatorOverrides."""
     return LARGEST_BASE if name == "rope_theta" else LARGEST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Variant:
+class OperatorOverrides:
     """The sizes and details of one class of operators that a scale sets beyond its genes, which give sizes only in
     proportion. 0, None and empty texts leave a value to the genes. Each structure supports some of the fields.
     """
@@ -42,7 +42,7 @@ class Variant:
     kept_taps: int = 0  # columns that decoding keeps of them
     num_experts: int = 0
     experts_per_token: int = 0
-    norm_place: str = ""  # as Style.norm_place, of slots of this class
+    norm_place: str = ""  # as BackboneConfig.norm_place, of slots of this class
     bias: str = ""  # roles of the features whose maps have one
     out_bias: bool = False
     kernel_bias: bool = False
@@ -55,7 +55,7 @@ class Variant:
     out_norm: bool | None = None  # before the map back; None: in a state space that has an output gate alone
     norm_groups: int = 0  # groups of channels that it normalises apart
     chained: bool = False  # rates and gates of a recurrence are made from V, not from the input
-    positions: str = ""  # as Style.positions, of this operator
+    positions: str = ""  # as BackboneConfig.positions, of this operator
     rotary: float | None = None
     rope_theta: float = 0.0
     score_scale: float = 0.0  # of queries with keys; 1 / sqrt(head_dim) if 0
