@@ -12,6 +12,14 @@ QK_NORMS = ("head", "all")
 QK_NORM_PLACES = ("before rotation", "after rotation")
 SCORINGS = ("sigmoid", "softmax")
 
+WORDS = {  # field -> the words that it may hold
+    "norm_place": NORM_PLACES,
+    "qk_norm": QK_NORMS,
+    "qk_norm_place": QK_NORM_PLACES,
+    "scoring": SCORINGS,
+    "positions": POSITIONS,
+}
+
 
 def largest(name: str) -> int:
     """Return the highest value of a number of a BackboneConfig or a OperatorOverrides."""
@@ -71,9 +79,7 @@ class OperatorOverrides:
     value_shift: float = 1.0  # of a clipped swish: added to V
 
     def __post_init__(self) -> None:
-        known = {"norm_place": NORM_PLACES, "qk_norm": QK_NORMS, "qk_norm_place": QK_NORM_PLACES}
-        known |= {"scoring": SCORINGS, "positions": POSITIONS}
-        for name, words in known.items():
+        for name, words in WORDS.items():
             if (word := getattr(self, name)) and word not in words:
                 raise UserError(f"{name} must be one of {', '.join(words)}, not {word!r}")
         for field in fields(self):

@@ -33,7 +33,7 @@ class Recipe:
         for kind, known in (("optimizer", OPTIMIZERS), ("balance", BALANCES)):
             if (value := getattr(self, kind)) not in known:
                 raise UserError(f"unknown {kind} {value!r}{nearest(value, known)}")
-        for name in ("tokens", "batch_size", "seq_len", "valid_tokens"):
+        for name in ("tokens", "batch_size", "seq_len"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} of a recipe must be at least 1, not {getattr(self, name)}")
 

@@ -482,7 +482,7 @@ def test_the_guide_says_which_structure_knows_which_key():
         assert known == "all" if key in COMMON else set(known.split(", ")) == structures, key
 
 
-@pytest.mark.parametrize("key", ["tokens", "batch_size", "seq_len", "valid_tokens"])
+@pytest.mark.parametrize("key", ["tokens", "batch_size", "seq_len"])
 def test_a_recipe_of_nothing_is_refused(key):
     recipe = {
         "tokens": 64,

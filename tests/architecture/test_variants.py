@@ -12,6 +12,7 @@ from star.architecture.codes import Structure
 from star.architecture.genome import DECK, decode
 from star.architecture.genome.operator import GENES_PER_OPERATOR, describe_class, repair_class
 from star.architecture.genome.space import CLASS_ALPHABET
+from star.architecture.overrides import WORDS
 from star.architecture.scales import SCALES
 from star.architecture.spec import Dimensions, OperatorOverrides
 from star.architecture.structures import MEANINGS, specify
@@ -38,7 +39,8 @@ SIZES = {
     "num_experts": (3, 6),
     "experts_per_token": (1, 3),
 }
-WORDS = {"scoring": ("sigmoid", "softmax"), "routed_scale": (2.5,), "normalised": (False, True), "gate": (False,)}
+CHOICES = WORDS | {"routed_scale": (2.5,), "normalised": (False, True), "gate": (False,)}
+CHOICES |= {"clip_limit": (0.0, 1.5), "swish_slope": (1.0, 3.0), "value_shift": (0.0, 0.5)}
 OF_OTHERS = {Structure.ATTENTION, Structure.LATENT_ATTENTION, Structure.LINEAR_ATTENTION}
 MEANT = list(dict.fromkeys(rules for rules in MEANINGS.values() if rules.structure not in OF_OTHERS))
 SHARINGS = ((1, 1, 1, 1, 1), (1, 1, 2, 1, 4), (1, 1, 2, 1, 3))
@@ -54,7 +56,7 @@ def variants(draw, rules, roles):
             if field.name == "bias":
                 found["bias"] = "".join(role for role in roles if draw(st.booleans()))
             else:
-                choices = SIZES.get(field.name) or WORDS.get(field.name) or (not field.default,)
+                choices = SIZES.get(field.name) or CHOICES.get(field.name) or (not field.default,)
                 found[field.name] = draw(st.sampled_from(choices))
     return OperatorOverrides(**found)
 
