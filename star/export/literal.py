@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+from collections.abc import Container
 from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 
@@ -136,32 +137,34 @@ def drop_checks(definition: Definition) -> Definition:
     return replace(definition, source="\n".join(lines[: check.lineno - 2] + lines[check.end_lineno :]))
 
 
-def drop_fields(found: Collection, names: tuple[str, ...]) -> Collection:
-    """Return the collection with these records reduced to the fields that the rest of the collection mentions."""
-    fields_by_name = {
-        name: _fields(one) for _, part in found.sections for one in part for name in one.names if name in names
-    }
-    rest = [
-        line
-        for _, part in found.sections
-        for one in part
-        for number, line in enumerate(one.source.splitlines(), start=1)
-        if number not in fields_by_name.get(one.names[0], {})
-    ]
-    mentioned = set(re.findall(r"\w+", "\n".join(rest)))
+def drop_fields(found: Collection, names: Container[str]) -> Collection:
+    """Return the collection with these records and enums reduced to what the rest of the collection mentions."""
+    lines_of = {one.names[0]: _fields(one) for _, part in found.sections for one in part if one.names[0] in names}
+    rest = "\n".join(_without(one, lines_of.get(one.names[0], {})) for _, part in found.sections for one in part)
+    mentioned = set(re.findall(r"\w+", rest)) | set(re.findall(r"\w+\.\w+", rest))
 
     def drop(one: Definition) -> Definition:
-        gone = {line for line, field in fields_by_name.get(one.names[0], {}).items() if field not in mentioned}
-        lines = enumerate(one.source.splitlines(), start=1)
-        return replace(one, source="\n".join(line for number, line in lines if number not in gone))
+        unused = {line: field for line, field in lines_of.get(one.names[0], {}).items() if field not in mentioned}
+        return replace(one, source=_without(one, unused))
 
     return replace(found, sections=[(module, list(map(drop, part))) for module, part in found.sections])
 
 
+def _without(definition: Definition, lines: Container[int]) -> str:
+    """Return the text of a definition without some lines, counted from 1."""
+    return "\n".join(text for line, text in enumerate(definition.source.splitlines(), start=1) if line not in lines)
+
+
 def _fields(definition: Definition) -> dict[int, str]:
-    """Return the field of a record on each line, by line number."""
-    body = getattr(definition.node, "body", [])
-    return {part.lineno: part.target.id for part in body if isinstance(part, ast.AnnAssign)}
+    """Return by line number how other code mentions the field or the enum member (`Enum.MEMBER`) on that line."""
+    found = {}
+    for part in getattr(definition.node, "body", []):
+        match part:
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                found[part.lineno] = name
+            case ast.Assign(targets=[ast.Name(id=name)]):
+                found[part.lineno] = f"{definition.names[0]}.{name}"
+    return found
 
 
 def plain_shape(definition: Definition) -> Definition:

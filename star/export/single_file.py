@@ -68,7 +68,7 @@ def model_source(spec: ModelSpec, header: ExportHeader) -> str:
     roots = [Reference("star.export.standalone", "main")]
     roots += [Reference("star.architecture.spec", name) for name in RECORDS]
     roots += [Reference("star.architecture.codes", name) for name in sorted(enums)]
-    text = drop_fields(collect(roots, PACKAGE, rewrite), ("BackboneConfig", "OperatorOverrides")).text()
+    text = drop_fields(collect(roots, PACKAGE, rewrite), ("BackboneConfig", "OperatorOverrides", *enums)).text()
     return f'"""{_escape(_head(spec, header))}\n"""\n\n{text}{ENTRY}'
 
 

@@ -272,6 +272,18 @@ def test_settings_that_nothing_reads_are_left_out():
     assert "num_kv_heads=2" in rotated and "rope_theta" in fields_in(rotated, "BackboneConfig")
 
 
+def test_codes_that_no_class_has_are_left_out():
+    """And those that one has keep their numbers."""
+
+    def nonlinearities(text):
+        source = model_source(ModelSpec(decode(parse(text)), DIMS), header(parse(text)))
+        enum = source.split("\nclass Nonlinearity(IntEnum):")[1].split("\n\n\n")[0]
+        return dict(re.findall(r"^    (\w+) = (\d+)", enum, re.MULTILINE))
+
+    assert nonlinearities("91111") == {"SWISH": "4"}
+    assert nonlinearities("11111-371111") == {"SOFTMAX": "2", "GELU": "5"}
+
+
 def test_head_tells_genome_costs_and_lineage():
     genome = parse("31111-91111-31112-91111-31112")
     text = model_source(ModelSpec(decode(genome), DIMS), header(genome))

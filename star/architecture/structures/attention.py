@@ -62,6 +62,7 @@ class AttentionRules(StructureRules):
         )
 
     def widths(self, liv: LivSpec, dims: Dimensions) -> dict[str, int]:
+        check_gate(liv, dims)
         served, head_dim = num_kv_heads(liv, dims), dims.head_dim
         queries = dims.num_heads * head_dim
         return {"C": queries + gate_width(liv, dims), "B": served * head_dim, "V": served * value_head_dim(liv, dims)}
@@ -239,6 +240,15 @@ def value_head_dim(liv: LivSpec, dims: Dimensions) -> int:
     return liv.variant.value_head_dim or dims.head_dim
 
 
+def check_gate(liv: LivSpec, dims: Dimensions) -> None:
+    """Raise UserError unless each number of the gate serves as many channels of a head."""
+    if numbers := liv.variant.gate_dim:
+        if not liv.variant.gate:
+            raise UserError(f"{liv.name}: gate_dim means nothing without gate = true")
+        wide = value_head_dim(liv, dims)
+        check_divides(liv.name, "gate_dim", numbers, "the channels of a head of values,", wide)
+
+
 def is_late(variant: OperatorOverrides) -> bool:
     """Return whether queries and keys are normalised after the rotation."""
     return variant.qk_norm_place == "after rotation"
@@ -252,13 +262,8 @@ def late_gains(liv: LivSpec) -> str:
 
 
 def gate_width(liv: LivSpec, dims: Dimensions) -> int:
-    """Return the channels of the gate, 0 without one. Raise UserError if `gate_dim` does not fit the heads."""
-    wide, numbers = value_head_dim(liv, dims), liv.variant.gate_dim
-    if numbers:
-        if not liv.variant.gate:
-            raise UserError(f"{liv.name}: gate_dim means nothing without gate = true")
-        check_divides(liv.name, "gate_dim", numbers, "the channels of a head of values,", wide)
-    return dims.num_heads * (numbers or wide) if liv.variant.gate else 0
+    """Return the channels of the gate, 0 without one."""
+    return dims.num_heads * (liv.variant.gate_dim or value_head_dim(liv, dims)) if liv.variant.gate else 0
 
 
 def rope_head_dim(liv: LivSpec, dims: Dimensions) -> int:
