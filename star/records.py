@@ -33,6 +33,13 @@ class Task:
     seed: int
 
 
+def derive_seed(run_seed: int, genome_hash: str) -> int:
+    """Return the seed of a proxy, derived from the run's seed and the genome's hash: equal on any
+    worker, in any order.
+    """
+    return int(np.random.SeedSequence([run_seed, int(genome_hash, 16)]).generate_state(1, np.uint64)[0] >> 1)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Job:
     """A task for a worker, or the next part of one: train from `state` on, up to the rung `until`."""

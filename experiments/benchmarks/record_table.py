@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 
 from star.architecture.genome import Space, canonical, genome_hash
 from star.data.corpus import Corpus, load_corpus
-from star.evaluation.evaluate import derive_seed, evaluate
-from star.records import Evaluation, Genome, Job, Status, Task
+from star.evaluation.evaluate import evaluate
+from star.records import Evaluation, Genome, Job, Status, Task, derive_seed
 from star.run.evolve import evaluation_settings
 from star.run.plan import plan_run
 from star.run.settings import Settings

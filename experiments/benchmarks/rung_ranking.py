@@ -24,8 +24,8 @@ from scipy.stats import kendalltau
 from star.architecture import catalogue
 from star.architecture.genome import Space, canonical, genome_hash
 from star.data.corpus import load_corpus
-from star.evaluation.evaluate import derive_seed, evaluate
-from star.records import Evaluation, Genome, Job, Task
+from star.evaluation.evaluate import evaluate
+from star.records import Evaluation, Genome, Job, Task, derive_seed
 from star.run.evolve import evaluation_settings
 from star.run.plan import plan_run
 from star.run.settings import Settings

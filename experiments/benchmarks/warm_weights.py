@@ -22,8 +22,8 @@ from scipy.stats import kendalltau
 
 from star.architecture.genome import canonical, decode, genome_hash
 from star.data.corpus import Corpus, load_corpus
-from star.evaluation.evaluate import derive_seed, evaluate
-from star.records import Arrays, Genome, Individual, Job, Result, Status, Task
+from star.evaluation.evaluate import evaluate
+from star.records import Arrays, Genome, Individual, Job, Result, Status, Task, derive_seed
 from star.run.evolve import evaluation_settings
 from star.run.inheritance import inherit
 from star.run.plan import plan_run

@@ -39,7 +39,7 @@ from typing import Any
 from star.architecture.genome import DECK, GENES_PER_SLOT, decode, join, parse, split, tile
 from star.architecture.scales import SCALES, Recipe, Scale
 from star.architecture.spec import MOST_SLOTS, BackboneConfig, Dimensions, LivSpec, OperatorOverrides
-from star.architecture.structures import check_size, check_variant
+from star.architecture.structures import check_overrides, check_size
 from star.architecture.toml_table import check_key, parse_table, read_record
 from star.errors import UserError, located
 from star.records import Genome
@@ -244,7 +244,7 @@ def _read_scale(where: str, table: dict[str, Any], genome: Genome | None) -> Sca
     num_slots, dims = sizes.pop("slots"), _read_dims(sizes)
     style = read_record(BackboneConfig, table.get("style", {}), " in [style]")
     operators = _read_operators(table.get("operators", {}), genome)
-    dims = replace(dims, style=style, operators=tuple((liv.name, variant) for liv, variant in operators))
+    dims = replace(dims, style=style, operators=tuple((liv.name, overrides) for liv, overrides in operators))
     for liv in [slot.liv for slot in decode(genome)] if genome else [liv for liv, _ in operators]:
         check_size(liv, dims)
     recipe = read_record(Recipe, table["recipe"], " in [recipe]") if "recipe" in table else None
@@ -284,7 +284,7 @@ def _read_operators(table: dict[str, Any], genome: Genome | None) -> list[tuple[
             raise UserError(f"{place} must be a table, not {one!r:.60}")
         found[name] = livs[name], read_record(OperatorOverrides, one, f" in {place}")
         try:
-            check_variant(*found[name])
+            check_overrides(*found[name])
         except UserError as error:
             raise UserError(f"{place}: {error}") from error
     return list(found.values())

@@ -129,14 +129,14 @@ class Dimensions:
 
     def of(self, liv: "LivSpec") -> "Dimensions":
         """Return the sizes with those that one operator's overrides replace."""
-        variant = liv.variant
-        if not (variant.head_dim or variant.num_heads or variant.window):
+        overrides = liv.overrides
+        if not (overrides.head_dim or overrides.num_heads or overrides.window):
             return self
-        head_dim, heads = variant.head_dim or self.head_dim, variant.num_heads or self.heads
+        head_dim, heads = overrides.head_dim or self.head_dim, overrides.num_heads or self.heads
         if not heads and liv.structure is Structure.STATE_SPACE:  # whose heads fill d_inner instead
             heads = max(1, self.d_model // head_dim)
         # A window of the class may be longer than the context, and then it is all of that.
-        return replace(self, head_dim=head_dim, heads=heads, window=min(variant.window, self.seq_len) or self.window)
+        return replace(self, head_dim=head_dim, heads=heads, window=min(overrides.window, self.seq_len) or self.window)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,7 @@ class LivSpec:
     """One class of linear input-varying operator: featurizer groups and the four structure codes, read together as
     a structure.
 
-    `differential` marks y = a(x) - b(x), two copies with weights of their own; `variant` is how a scale builds it.
+    `differential` marks y = a(x) - b(x), two copies with weights of their own; `overrides` is how a scale builds it.
     """
 
     name: str
@@ -194,11 +194,11 @@ class LivSpec:
     nonlinearity: Nonlinearity
     channel_mixing: ChannelMixing
     differential: bool = False
-    variant: OperatorOverrides = OperatorOverrides()
+    overrides: OperatorOverrides = OperatorOverrides()
 
     def norm_place(self, style: BackboneConfig) -> str:
         """Return the place of the norms of its slots: before the operator, after it, or both."""
-        return self.variant.norm_place or style.norm_place
+        return self.overrides.norm_place or style.norm_place
 
     def group(self, role: str) -> FeatureGroup:
         """Return the feature group of that role."""

@@ -27,6 +27,7 @@ from star.errors import UserError
 
 # What the writing of a stream fails with; of files, all that is written tells its own errors.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+INTERRUPTED = 130
 DEBUG = "STAR_DEBUG"  # in the environment: unexpected errors show their traceback
 
 app = typer.Typer(
@@ -84,13 +85,13 @@ def run(arguments: list[str]) -> int:
     try:
         code = app(arguments, prog_name="star", standalone_mode=False) or 0
         sys.stdout.flush()
-        return code
+        return _fail("interrupted", INTERRUPTED, kind="") if code == INTERRUPTED else code
     except TyperException as error:
         return _fail(_usage(error), error.exit_code)
     except UserError as error:
         return _fail(str(error), 2)
-    except (KeyboardInterrupt, Abort):
-        return _fail("interrupted", 130, kind="")
+    except (KeyboardInterrupt, Abort) as stop:
+        return _fail(str(stop) or "interrupted", INTERRUPTED, kind="")
     except (BrokenPipeError, SystemExit) as end:
         if isinstance(end, SystemExit) and not isinstance(end.__context__, BrokenPipeError):
             return int(end.code or 0)  # of what shows or installs the completion of a shell

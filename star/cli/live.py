@@ -6,7 +6,7 @@ from typing import Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from star.cli.console import count, duration, stderr
+from star.cli.console import count, duration, printable, stderr
 from star.records import STORE, Evaluation, Generation, Status
 from star.report.front import quality_of
 from star.run.plan import RunPlan
@@ -47,10 +47,10 @@ class Watcher:
     def run_started(self, generations: int, latest: Generation | None) -> None:
         self._generations = generations
         where = f"after generation {latest.number}" if latest else "from the start"
-        self._console.print(f"searching {where} to generation {generations}; starting the workers")
+        self._tell(f"searching {where} to generation {generations}; starting the workers")
 
     def workers_ready(self, num_workers: int, startup_seconds: float) -> None:
-        self._console.print(f"{count(num_workers, 'worker')} ready after {duration(startup_seconds)}")
+        self._tell(f"{count(num_workers, 'worker')} ready after {duration(startup_seconds)}")
         self._begun = time.perf_counter()
 
     def generation_started(self, number: int, proposals: int, proxies: int) -> None:
@@ -64,7 +64,7 @@ class Watcher:
         if evaluation.status is Status.OK:
             self._qualities.append(quality_of(evaluation.objectives))
         elif evaluation.status is not Status.STOPPED:
-            self._console.print(f"proxy {evaluation.hash} {evaluation.status}: {evaluation.error}", markup=False)
+            self._tell(f"proxy {evaluation.hash} {evaluation.status}: {evaluation.error}")
         news = [_best_and_median(self._qualities, self._unit), self._time_left()]
         self._bar.update(self._task, advance=1, news="".join(f", {one}" for one in news if one))
 
@@ -80,16 +80,19 @@ class Watcher:
             f"front {len(generation.front)}",
         ]
         if generation.turned_away:
-            parts.append(f"{generation.turned_away} turned away untrained")
+            parts.append(f"{generation.turned_away} rejected before training")
         infeasible = sum(one.status is Status.INFEASIBLE for one in generation.individuals)
         if infeasible:
             mostly = f", mostly: {refusal}" if refusal else ""
             parts.append(f"{infeasible} of {len(generation.individuals)} infeasible{mostly}")
         # Without the time left: it is stale as soon as the line scrolls away, and the bar tells it anew.
-        self._console.print("  ".join(filter(None, parts)), markup=False)
+        self._tell("  ".join(filter(None, parts)))
 
     def noted(self, sentence: str) -> None:
-        self._console.print(f"note: {sentence}", markup=False)
+        self._tell(f"note: {sentence}")
+
+    def _tell(self, line: str) -> None:
+        self._console.print(printable(line))
 
     def _time_left(self) -> str:
         """Return the time left at the pace so far; empty if nothing was trained yet. Neither duplicates nor results in

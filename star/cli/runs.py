@@ -12,7 +12,7 @@ import typer
 
 from star.cli import options
 from star.cli.closing import describe_store, describe_timing
-from star.cli.console import count, print_json, stderr, stdout
+from star.cli.console import count, note, print_json, say, stdout
 from star.cli.live import Watcher
 from star.cli.results import Json, front_table, read_front
 from star.cost.limits import describe_limits
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from star.storage.run_directory import RunDirectory
 
 RUNS = Path("runs")
-INTERRUPTED = 130
 NOTHING_TRAINED = 1
 ROWS = 20  # of the front that are printed at the end
 
@@ -112,7 +111,7 @@ def resume(
         plan = read_plan(directory)
         settings = replace(plan.settings, generations=plan.settings.generations + extra)
         if summary := summarise_finished(directory, replace(plan, settings=settings)):
-            stderr().print(f"{run} is finished; star resume {run} --generations +N adds more", markup=False)
+            note(f"{run} is finished; star resume {run} --generations +N adds more")
             _tell(directory, summary, json, only_missing=True)
             return
 
@@ -139,8 +138,7 @@ def _drive(run: "RunDirectory", plan: RunPlan, search: Callable[[Watcher], "Summ
         with Watcher(plan) as watcher:
             summary = search(watcher)
     except Interrupted as stop:
-        stderr().print(f"star: {stop}", markup=False)
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Abort(stop) from None
     _tell(run, summary, json)
 
 
@@ -151,8 +149,7 @@ def _tell(run: "RunDirectory", summary: "Summary", json: bool, only_missing: boo
     if not (only_missing and (run.path / "export" / "README.md").exists()):
         from star.export.front import export_front
 
-        for note in export_front(run, run.path / "export"):
-            stderr().print(note, markup=False)
+        note(*export_front(run, run.path / "export"))
     if not (only_missing and (run.path / "report.html").exists() and (run.path / "front.png").exists()):
         from star.report.page import write_report
 
@@ -163,7 +160,7 @@ def _tell(run: "RunDirectory", summary: "Summary", json: bool, only_missing: boo
     else:
         _print_end(run.path, summary, seeds)
     if not summary.front_size:
-        stderr().print(f"star: no proxy was trained to the end, mostly for: {_usual_failure(run)}", markup=False)
+        note(f"star: no proxy was trained to the end, mostly for: {_usual_failure(run)}")
         raise typer.Exit(NOTHING_TRAINED)
 
 
@@ -181,28 +178,28 @@ def _print_end(path: Path, summary: "Summary", seeds: list["SeedResult"]) -> Non
     plan, front = read_front(path)
     stdout().print(front_table(front[:ROWS], plan))
     if len(front) > ROWS:
-        print(f"and {len(front) - ROWS} more: star front {path}")
+        say(f"and {len(front) - ROWS} more: star front {path}")
     if seeds:
-        print()
+        say("")
         stdout().print(seeds_table(seeds, {row.id for row in front}))
     if timing := describe_timing(summary):
-        print("", *timing, sep="\n")
+        say("", *timing)
     if plan.race.steps and summary.evaluations:
         share = summary.training_tokens / (summary.evaluations * plan.settings.tokens)
         stopped = count(summary.stopped, "proxy")
-        print(f"race    {stopped} stopped at a rung; {share:.1%} of the tokens of full training")
+        say(f"race    {stopped} stopped at a rung; {share:.1%} of the tokens of full training")
     if reused := describe_store(summary):
-        print(f"store   {reused}")
-    print(
+        say(f"store   {reused}")
+    say(
         f"costs   at {summary.target}, {summary.context:,} tokens in {summary.dtype}, "
         f"{count(summary.batch, 'sequence')} at a time"
     )
     if summary.limits or summary.turned_away:
         limits = describe_limits(summary.limits) or "none"
         mostly = f", mostly: {summary.turned_away_mostly}" if summary.turned_away_mostly else ""
-        print(f"limits  {limits}; {count(summary.turned_away, 'candidate')} turned away before training{mostly}")
-    print(f"failed  {describe_failures(summary.failures, summary.evaluations)}")
-    print(f"report  {path / 'report.html'}\nmodels  {path / 'export'}")
+        say(f"limits  {limits}; {count(summary.turned_away, 'candidate')} rejected before training{mostly}")
+    say(f"failed  {describe_failures(summary.failures, summary.evaluations)}")
+    say(f"report  {path / 'report.html'}", f"models  {path / 'export'}")
 
 
 def _read(path: Path | None) -> Settings:

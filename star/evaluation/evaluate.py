@@ -44,13 +44,6 @@ class EvaluationSettings:
     tasks: tuple[str, ...] = ()  # synthetic ones, each a training of its own
 
 
-def derive_seed(run_seed: int, genome_hash: str) -> int:
-    """Return the seed of a proxy, derived from the run's seed and the genome's hash: equal on any
-    worker, in any order.
-    """
-    return int(np.random.SeedSequence([run_seed, int(genome_hash, 16)]).generate_state(1, np.uint64)[0] >> 1)
-
-
 def evaluate(job: Job, settings: EvaluationSettings, corpus: Corpus) -> Result:
     """Train and score the proxy of one genome, or the part of it that the job asks for, on one thread: the result would
     depend on the number of threads.

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from star.architecture.spec import BackboneConfig, Dimensions, ModelSpec
+from star.model.operators.cache import OperatorCache
 from star.model.operators.featurizer import linear
 from star.model.operators.liv import Differential, Liv
-from star.model.operators.memory import OperatorCache
 from star.model.ops.shapes import BS, BT, BTD, BTM
 
 
@@ -30,16 +30,16 @@ class Cache:
         position: how many it holds.
     """
 
-    def __init__(self, context: int, memories: list[tuple[OperatorCache, ...]]) -> None:
+    def __init__(self, context: int, caches: list[tuple[OperatorCache, ...]]) -> None:
         self.context = context
         self.position = 0
-        self.memories = memories
+        self.caches = caches
 
     def tensors(self) -> Iterator[torch.Tensor]:
         """Yield every stored tensor once."""
-        for slot in self.memories:
-            for memory in slot:
-                yield from memory.tensors.values()
+        for slot in self.caches:
+            for cache in slot:
+                yield from cache.tensors.values()
 
     @property
     def num_bytes(self) -> int:
@@ -52,16 +52,16 @@ class Cache:
             raise ValueError(
                 f"a cache for {self.context} tokens holds {self.position}: there is no room for {num_tokens} more"
             )
-        for slot in self.memories:
-            for memory in slot:
-                memory.begin(self.position)
+        for slot in self.caches:
+            for cache in slot:
+                cache.begin(self.position)
         self.position += num_tokens
 
     def finish(self) -> None:
         """Release tensors that only the finished pass needed."""
-        for slot in self.memories:
-            for memory in slot:
-                memory.end()
+        for slot in self.caches:
+            for cache in slot:
+                cache.end()
 
 
 class Norm(nn.Module):
@@ -143,7 +143,7 @@ class LanguageModel(nn.Module):
             if self.rounds[i] == i or not self.style.shared_norm:
                 layer_input = self._before(i, residual)
             shared = {role: features[source][role] for role, source in self.feature_slots[i].items() if source != i}
-            y, new_features = layer(layer_input, shared, cache.memories[i] if cache else None)
+            y, new_features = layer(layer_input, shared, cache.caches[i] if cache else None)
             if i in self.shared_slots:
                 features[i] = new_features
             x = x + self._after(i, y)
@@ -192,15 +192,15 @@ class LanguageModel(nn.Module):
         """Return an empty cache for up to `context` tokens, with the parameters' type and device."""
         # (name, slots that compute its features) -> the first slot with this tensor, which stores it
         first: dict[tuple[str, tuple[int, ...]], int] = {}
-        memories: list[tuple[OperatorCache, ...]] = []
+        caches: list[tuple[OperatorCache, ...]] = []
         for i, layer in enumerate(self.layers):
-            keepers = {}
+            owners = {}
             for name, one in layer.cache_spec(context).items():
                 key = name, tuple(self.feature_slots[i][role] for role in one.roles)
                 if one.roles and first.setdefault(key, i) != i:
-                    keepers[name] = memories[first[key]]
-            memories.append(layer.new_memory(batch_size, context, keepers))
-        return Cache(context, memories)
+                    owners[name] = caches[first[key]]
+            caches.append(layer.new_cache(batch_size, context, owners))
+        return Cache(context, caches)
 
     @torch.no_grad()
     def generate(

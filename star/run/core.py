@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from star.architecture.genome import canonical, genome_hash, parse
-from star.evaluation.evaluate import derive_seed
 from star.evaluation.objectives import QUALITY
-from star.records import STORE, Evaluation, Generation, Genome, Individual, Recorded, Status, Task
+from star.records import STORE, Evaluation, Generation, Genome, Individual, Recorded, Status, Task, derive_seed
 from star.run.plan import RunPlan
 from star.search.front import front_mask, hypervolume, non_dominated, objective_matrix, reference_box
 from star.search.plan import Proposal

@@ -22,7 +22,7 @@ class Progress(Protocol):
         """Tell that a proxy has ended, or was stopped at a rung for good, and is on disk."""
 
     def generation_finished(self, generation: Generation, refusal: str) -> None:
-        """Tell that a generation is on disk. `refusal` is why most candidates so far were turned away, empty if none
+        """Tell that a generation is on disk. `refusal` is why most candidates so far were infeasible, empty if none
         were."""
 
     def noted(self, sentence: str) -> None:

@@ -100,7 +100,7 @@ class Reuse:
 
     def _priced(self, task: Task, known: Evaluation, measured: dict[str, float]) -> Evaluation:
         cost = self._screen.cost(task.genome)
-        assert cost is not None, "what cannot be built was turned away before"
+        assert cost is not None, "what cannot be built is infeasible"
         return replace(known, objectives=measured | cost.columns(), worker=STORE)
 
 

@@ -62,7 +62,7 @@ class Clock:
         evaluations: Collection[Evaluation],
         refusal: str = "",
     ) -> Summary:
-        """Return the summary of a run as of now; `refusal` is why most candidates were turned away."""
+        """Return the summary of a run as of now; `refusal` is why most candidates were infeasible."""
         usage = self._read()
         return Summary(
             run=run,

@@ -98,8 +98,8 @@ def test_a_size_of_0_is_not_taken_for_one_that_is_left_out(write, head, line, wo
 
 def test_a_zero_that_means_something_is_taken(write):
     text = f'genome = "191111"\n{SIZES.format(1)}[operators.SWA]\nrotary = 0\nscore_cap = 0\n'
-    ((_, variant),) = catalogue.load(write(text)).scale.dims.operators
-    assert (variant.rotary, variant.score_cap) == (0.0, 0.0)
+    ((_, overrides),) = catalogue.load(write(text)).scale.dims.operators
+    assert (overrides.rotary, overrides.score_cap) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("text", ["a{} = 1", "[a{}]", "a = {{ b{} = 1 }}", "[[a{}]]"])

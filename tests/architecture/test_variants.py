@@ -84,8 +84,8 @@ def test_every_structure_is_built_as_priced_and_decodes(rules, data):
     rows = [data.draw(st.sampled_from(values)) for values in CLASS_ALPHABET[GENES_PER_OPERATOR:]]
     own = repair_class((data.draw(st.sampled_from((1, 2))), *map(int, codes), *rows))
     liv = describe_class(own)
-    variant = data.draw(variants(rules, [group.role for group in liv.groups]))
-    dims = Dimensions(d_model=32, head_dim=4, vocab_size=11, seq_len=16, operators=((liv.name, variant),))
+    overrides = data.draw(variants(rules, [group.role for group in liv.groups]))
+    dims = Dimensions(d_model=32, head_dim=4, vocab_size=11, seq_len=16, operators=((liv.name, overrides),))
     slots = decode((-1, *own, *(gene for sharing in SHARINGS for gene in sharing)))
     try:
         with double():
@@ -119,9 +119,9 @@ PUBLISHED = {
 }
 
 
-def build(name, variant):
+def build(name, overrides):
     """A model of one class as a variant has it."""
-    dims = Dimensions(d_model=32, head_dim=8, vocab_size=11, seq_len=16, operators=((name, variant),))
+    dims = Dimensions(d_model=32, head_dim=8, vocab_size=11, seq_len=16, operators=((name, overrides),))
     number = next(number for number, liv in DECK.items() if liv.name == name)
     return LanguageModel(specify(decode((number, 1, 1, 1, 1)), dims))
 

@@ -1,7 +1,9 @@
 """What reaches the terminal and what does not: names that are no text, outputs that take nothing, heavy libraries."""
 
+import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ from support.fake_run import write_run
 from support.paths import ROOT
 
 from star.architecture import catalogue
+from star.cli.command import run
 from star.run.settings import Settings
 
 SCALE = "[scale]\nslots = 2\nd_model = 64\nhead_dim = 16\nvocab_size = 100\nseq_len = 32\n"
@@ -132,6 +135,21 @@ def test_a_closed_output_is_one_line():
 def test_a_full_or_closed_error_output_leaves_the_exit_code(unbuffered):
     for end in ("2> /dev/full", "2>&-"):
         assert shell(f"star inspect nothing {end}", PYTHONUNBUFFERED=unbuffered) == (2, b"", "")
+
+
+class Interrupting(io.StringIO):
+    """A standard output during whose first write Ctrl-C is pressed."""
+
+    def write(self, text):
+        signal.raise_signal(signal.SIGINT)
+        return len(text)
+
+
+@pytest.mark.parametrize("command", [["genes"], ["inspect", "mamba"], ["compare", "mamba"], ["--help"]])
+def test_an_interrupt_is_one_line_in_any_command(command, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdout", Interrupting())
+    assert run(command) == 130
+    assert capsys.readouterr().err == "star: interrupted\n"
 
 
 @pytest.mark.parametrize("command", ["genomes", "genes", "genomes --json", "genes --markdown"])

@@ -192,4 +192,4 @@ def test_status_tells_what_a_run_does(star, runs):
     )
     assert (text["objectives"], text["corpus"]) == ("quality, params, cache", "stdlib")
     assert text["tokens a proxy"].replace(",", "") == str(found["tokens"]) and text["rungs"] == str(found["rungs"])
-    assert text["stopped early"] == "0" and "stopped" in found and "turned away" not in text
+    assert text["stopped early"] == "0" and "stopped" in found and "rejected" not in text

@@ -16,10 +16,10 @@ from star.cost.cost import price
 from star.cost.target import Target, TargetCost
 from star.errors import UserError
 from star.evaluation import evaluate as room
-from star.evaluation.evaluate import EvaluationSettings, classify, derive_seed, describe, evaluate
+from star.evaluation.evaluate import EvaluationSettings, classify, describe, evaluate
 from star.evaluation.objectives import OBJECTIVES, Outcome, find_objectives
 from star.model.language_model import LanguageModel
-from star.records import Arrays, Fit, Job, Result, Status, Task
+from star.records import Arrays, Fit, Job, Result, Status, Task, derive_seed
 from star.storage.arrays import pack_arrays, unpack_arrays
 from star.training.latency import Latency
 from star.training.loop import Diverged

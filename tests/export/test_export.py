@@ -244,7 +244,7 @@ def test_positions_and_checks_that_are_not_used_are_left_out():
     )
     text = source_of("11111-201111-91111", STYLES["11111-201111-91111"])
     assert "def alibi_scores" in text and "def relative_scores" in text and "class Rotary" not in text
-    assert 'variant=OperatorOverrides(positions="relative")' in text
+    assert 'overrides=OperatorOverrides(positions="relative")' in text
 
 
 def test_settings_that_nothing_reads_are_left_out():

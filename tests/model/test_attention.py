@@ -1,5 +1,5 @@
 """Softmax attention, over heads and over a latent: against naive twins, plain masked attention and public models, in
-values and gradients; decoding with a memory against the whole sequence at once."""
+values and gradients; decoding with a cache against the whole sequence at once."""
 
 import random
 from dataclasses import replace
@@ -51,7 +51,7 @@ LIVS = OF_THE_DECK | {
     "GQA with kernels": build_liv("", (2, 2, 2, 3), ((3, 4, 1, 1), (7, 5, 1, 2), (1, 4, 1, 2))),
 }
 
-# What a scale may say of them: class, variant, style.
+# What a scale may say of them: class, overrides, style.
 VARIANTS = {
     "decoupled heads": ("SA-1", OperatorOverrides(num_heads=3, head_dim=12, value_head_dim=4), BackboneConfig()),
     "wide values": (
@@ -124,10 +124,10 @@ def sized(name, dims):
     """An operator as a scale builds it, and the scale."""
     if name in LIVS:
         return LIVS[name], dims
-    base, variant, style = VARIANTS[name]
+    base, overrides, style = VARIANTS[name]
     dims = replace(dims, style=style)
     liv = LIVS[base]
-    return fit(liv, replace(dims, operators=((liv.name, variant),))), dims
+    return fit(liv, replace(dims, operators=((liv.name, overrides),))), dims
 
 
 def assert_same(one, other, tensors, atol=1e-10):
@@ -231,7 +231,7 @@ def test_variants_start_by_looking_back_too(name):
     x = torch.full((1, 20, DIMS.d_model), 0.5**0.5)
     c, b = (feature(x, None) for feature in made.values())
     heads = c[:, :, : dims.num_heads * mixer.total].unflatten(2, (-1, mixer.total))
-    q = mixer.positions.turn(heads[..., mixer.total - mixer.rope_dim :], 0)[0, -1]
+    q = mixer.positions.rotate(heads[..., mixer.total - mixer.rope_dim :], 0)[0, -1]
     k = mixer.prepare("B", b, 0).unflatten(2, (-1, mixer.rope_dim))[0]
     k = k.repeat_interleave(len(q) // k.shape[1], dim=1)
     scores = mixer.scale * torch.einsum("hk,jhk->hj", q, k)
@@ -259,12 +259,12 @@ def test_tables_serve_many_steps():
     for name in ("partly rotated", "relative"):
         liv, dims = sized(name, DIMS)
         operator, x = make(liv, dims), torch.randn(1, 70, dims.d_model)
-        memory = operator.new_memory(1, 70, {})
+        cache = operator.new_cache(1, 70, {})
         for table in (rotary_table, distance_table):
             table.cache_clear()
         for i in range(70):
-            memory[0].begin(i)
-            operator(x[:, i : i + 1], {}, memory)
+            cache[0].begin(i)
+            operator(x[:, i : i + 1], {}, cache)
         assert rotary_table.cache_info().misses + distance_table.cache_info().misses <= 8  # one for each power of two
 
 
@@ -453,15 +453,15 @@ def expected_shapes(liv, dims, context):
 
 
 def decode(operator, x, cuts, context):
-    """The operator over one part of x after another, with a memory; and the memory."""
-    memory = operator.new_memory(x.shape[0], context, {})
+    """The operator over one part of x after another, with a cache; and the cache."""
+    cache = operator.new_cache(x.shape[0], context, {})
     parts, position = [], 0
     for part in x.split(cuts, dim=1):
-        for one in memory:
+        for one in cache:
             one.begin(position)
-        parts.append(operator(part, {}, memory)[0])
+        parts.append(operator(part, {}, cache)[0])
         position += part.shape[1]
-    return torch.cat(parts, dim=1), memory
+    return torch.cat(parts, dim=1), cache
 
 
 def random_cuts(num_tokens, choose):
@@ -485,9 +485,9 @@ def test_decoding_is_the_whole_sequence(name, context):
     x = torch.randn(2, context, dims.d_model)
     expected, _ = operator(x, {})
     for cuts in random_cuts(context, random.Random(context)):
-        found, memory = decode(operator, x, cuts, context)
+        found, cache = decode(operator, x, cuts, context)
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
-        for one in memory:
+        for one in cache:
             shapes = {name: tuple(tensor.shape[1:]) for name, tensor in one.tensors.items()}
             assert shapes == expected_shapes(liv, dims.of(liv), context)
 
@@ -512,20 +512,20 @@ def test_decoding_with_features_of_an_earlier_slot(name, shared):
     first, second = make(liv, dims), Liv(liv, dims, (None,) * 3, tuple(role in shared for role in "CBV"))
     nn.init.normal_(second.out.weight)
 
-    def both(x, memories=(None, None)):
-        y, features = first(x, {}, memories[0])
-        return second(x + y, {role: features[role] for role in shared}, memories[1])[0]
+    def both(x, caches=(None, None)):
+        y, features = first(x, {}, caches[0])
+        return second(x + y, {role: features[role] for role in shared}, caches[1])[0]
 
     x = torch.randn(2, 12, dims.d_model)
     for cuts in random_cuts(12, random.Random(0)):
-        kept = first.new_memory(2, 12, {})
-        memories = kept, second.new_memory(2, 12, dict.fromkeys(shared, kept))
-        assert set(memories[1][0].tensors) == set("BV") - set(shared)
+        kept = first.new_cache(2, 12, {})
+        caches = kept, second.new_cache(2, 12, dict.fromkeys(shared, kept))
+        assert set(caches[1][0].tensors) == set("BV") - set(shared)
         parts, position = [], 0
         for part in x.split(cuts, dim=1):
-            for memory in memories:
-                memory[0].begin(position)
-            parts.append(both(part, memories))
+            for cache in caches:
+                cache[0].begin(position)
+            parts.append(both(part, caches))
             position += part.shape[1]
         torch.testing.assert_close(torch.cat(parts, dim=1), both(x), rtol=0, atol=1e-10)
 
@@ -550,13 +550,13 @@ def test_a_step_never_expands_the_latents(name):
     operator, context = make(LIVS[name], WIDE), 70
     remembered = context if name == "MLA" else WIDE.window
     for num_tokens in (1, 2):
-        memory = operator.new_memory(1, context, {})
-        memory[0].begin(context - num_tokens)
+        cache = operator.new_cache(1, context, {})
+        cache[0].begin(context - num_tokens)
         with Largest() as largest:
             operator.mixer(
                 c=torch.randn(1, num_tokens, 2 * WIDE.d_model),
                 b=torch.randn(1, num_tokens, WIDE.head_dim),
                 v=torch.randn(1, num_tokens, LIVS[name].group("V").width(WIDE)),
-                memory=memory[0],
+                cache=cache[0],
             )
         assert (largest.elements >= remembered * WIDE.d_model) == (num_tokens > 1)

@@ -83,19 +83,19 @@ def test_decoding_allocates_what_it_announces(class_id):
 @pytest.mark.parametrize("sharing", SHARINGS)
 @pytest.mark.parametrize("class_id", DECK)
 def test_nothing_else_stays_between_tokens(class_id, sharing):
-    """All storage that a memory holds on to after a pass, views and what later slots looked up included."""
+    """All storage that a cache holds on to after a pass, views and what later slots looked up included."""
     model = build(parse(sharing.format(class_id)))
     cache = model.new_cache(NUM_TOKENS)
     for length in (20, 1):
         with torch.no_grad():
             model(torch.randint(0, 32, (1, length)), cache)
-        held = [tensor for slot in cache.memories for memory in slot for tensor in find_tensors(vars(memory))]
+        held = [tensor for slot in cache.caches for cache in slot for tensor in find_tensors(vars(cache))]
         storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in held}
         assert sum(storages.values()) == cache.num_bytes
 
 
 def find_tensors(value):
-    """Every tensor in nested dictionaries, but not those of other memories."""
+    """Every tensor in nested dictionaries, but not those of other caches."""
     if isinstance(value, torch.Tensor):
         yield value
     elif isinstance(value, dict):

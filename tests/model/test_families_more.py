@@ -22,7 +22,7 @@ from transformers.models.llama.modeling_llama import LlamaMLP
 
 from star.architecture.genome import decode
 from star.architecture.spec import BackboneConfig, OperatorOverrides
-from star.architecture.structures import check_variant
+from star.architecture.structures import check_overrides
 from star.cost.cost import price
 from star.errors import UserError
 
@@ -113,9 +113,9 @@ def test_prices_of_sinks_and_of_the_last_norm():
 def test_only_attention_over_heads_knows_sinks_and_caps():
     for number in (5, 21, 23):
         (slot,) = decode((number, 1, 1, 1, 1))
-        for variant in (OperatorOverrides(sinks=True), OperatorOverrides(score_cap=50.0)):
+        for overrides in (OperatorOverrides(sinks=True), OperatorOverrides(score_cap=50.0)):
             with pytest.raises(UserError, match="means nothing to"):
-                check_variant(slot.liv, variant)
+                check_overrides(slot.liv, overrides)
 
 
 @pytest.mark.parametrize("number", [-1.0, float("inf"), float("nan")])

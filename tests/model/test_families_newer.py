@@ -35,7 +35,7 @@ from transformers import (
 
 from star.architecture.genome import decode, parse
 from star.architecture.spec import OperatorOverrides
-from star.architecture.structures import check_size, check_variant, fit
+from star.architecture.structures import check_overrides, check_size, fit
 from star.cost.cost import price
 from star.errors import UserError
 from star.model.operators.attention import Attention
@@ -119,12 +119,12 @@ def test_prices_of_gates():
     for number, name, copies in ((4, "SA-4", 1), (13, "SA-4-Diff", 2)):
         slots = decode((number, 1, 1, 1, 1))
         plain = price(slots, make_dims(32, 8, {}))
-        for variant, columns in (
+        for overrides, columns in (
             (OperatorOverrides(gate=True), 32),
             (OperatorOverrides(gate=True, gate_dim=1), 4),
             (OperatorOverrides(gate=True, gate_dim=4), 16),
         ):
-            found = price(slots, make_dims(32, 8, {name: variant}))
+            found = price(slots, make_dims(32, 8, {name: overrides}))
             assert found.params == plain.params + copies * 32 * columns
             assert found.cache_bytes == plain.cache_bytes
 
@@ -215,14 +215,14 @@ def test_nanochat():
 @pytest.mark.parametrize("gain", [True, False])
 def test_norms_after_the_rotation_by_their_definition(kind, gain):
     """From maps and gains alone: rotate, normalise, softmax; keys serve two query heads each."""
-    variant = OperatorOverrides(num_kv_heads=2, qk_norm=kind, qk_norm_gain=gain, qk_norm_place="after rotation")
-    (liv,) = build("41111", make_dims(32, 8, {"SA-4": variant})).layers
+    overrides = OperatorOverrides(num_kv_heads=2, qk_norm=kind, qk_norm_gain=gain, qk_norm_place="after rotation")
+    (liv,) = build("41111", make_dims(32, 8, {"SA-4": overrides})).layers
     x = torch.randn(2, 9, 32, dtype=torch.float64)
     q, k, v = (liv.featurizer[role].channels(x) for role in "CBV")
     gains = liv.mixer.gains
     assert set(gains) == (set("CB") if gain else set())
     q, k = (
-        normalise(liv.mixer.positions.turn(y.unflatten(2, (-1, 8)), 0), gains[role] if gain else None, kind)
+        normalise(liv.mixer.positions.rotate(y.unflatten(2, (-1, 8)), 0), gains[role] if gain else None, kind)
         for role, y in (("C", q), ("B", k))
     )
     k, v = k.repeat_interleave(2, dim=2), v.unflatten(2, (-1, 8)).repeat_interleave(2, dim=2)
@@ -244,13 +244,13 @@ def test_prices_of_gains():
         for kind, width in (("", 8 + 8), ("all", 32 + 8)):
             slots = decode((number, 1, 1, 1, 1))
             plain = price(slots, make_dims(32, 8, {name: OperatorOverrides(qk_norm=kind)})).params
-            for variant, less in (
+            for overrides, less in (
                 (OperatorOverrides(qk_norm=kind, qk_norm_gain=False), copies * width),
                 (OperatorOverrides(qk_norm=kind, qk_norm_gain=False, qk_norm_place="after rotation"), copies * width),
                 (OperatorOverrides(qk_norm=kind, qk_norm_place="after rotation"), 0),
                 (OperatorOverrides(qk_norm=kind, qk_norm_place="before rotation"), 0),
             ):
-                assert price(slots, make_dims(32, 8, {name: variant})).params == plain - less
+                assert price(slots, make_dims(32, 8, {name: overrides})).params == plain - less
     shared = decode((22, 1, 2, 1, 1) * 2)
     prices = [
         price(shared, make_dims(32, 8, {"QKNorm-GQA": OperatorOverrides(qk_norm_place=place)})).params
@@ -260,8 +260,8 @@ def test_prices_of_gains():
 
 
 def test_norms_that_are_not_there():
-    for variant in (OperatorOverrides(qk_norm_gain=False), OperatorOverrides(qk_norm_place="after rotation")):
-        refused(4, make_dims(32, 8, {"SA-4": variant}), "SA-4: queries and keys have no norm")
+    for overrides in (OperatorOverrides(qk_norm_gain=False), OperatorOverrides(qk_norm_place="after rotation")):
+        refused(4, make_dims(32, 8, {"SA-4": overrides}), "SA-4: queries and keys have no norm")
     late = OperatorOverrides(qk_norm_place="after rotation", positions="alibi")
     (slot,) = decode((22, 1, 1, 1, 1))
     with pytest.raises(UserError, match="QKNorm-GQA: norms after the rotation need rotary positions"):
@@ -298,7 +298,7 @@ def test_bitnet():
 
 
 @pytest.mark.parametrize(
-    ("text", "variant", "width"),
+    ("text", "overrides", "width"),
     [
         ("11111", OperatorOverrides(value_head_dim=6), 24),
         ("101111", OperatorOverrides(), 2 * 32),
@@ -309,11 +309,11 @@ def test_bitnet():
     ],
 )
 @torch.no_grad()
-def test_the_norm_is_the_last_before_the_map_back(text, variant, width):
+def test_the_norm_is_the_last_before_the_map_back(text, overrides, width):
     """A gain for each channel, in each copy; what comes out does not change with the size of what goes in."""
     (slot,) = decode(parse(text))
     plain, normed = (
-        make_dims(32, 8, {slot.liv.name: replace(variant, out_norm=norm)}, norm_eps=1e-12) for norm in (None, True)
+        make_dims(32, 8, {slot.liv.name: replace(overrides, out_norm=norm)}, norm_eps=1e-12) for norm in (None, True)
     )
     assert price((slot,), normed).params == price((slot,), plain).params + width
     (operator,) = build(text, normed).layers
@@ -329,7 +329,7 @@ def test_who_knows_norms_before_the_map_back():
     for number in (21, 23, 33, 5):
         (slot,) = decode((number, 1, 1, 1, 1))
         with pytest.raises(UserError, match="out_norm means nothing to"):
-            check_variant(slot.liv, OperatorOverrides(out_norm=True))
+            check_overrides(slot.liv, OperatorOverrides(out_norm=True))
 
 
 def test_an_exported_file_has_norms_before_the_map_back(tmp_path):

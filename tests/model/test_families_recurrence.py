@@ -75,10 +75,10 @@ def with_cache(reference):
 @pytest.mark.parametrize("sizes", [(2, 16, 2), (3, 5, 3)])
 def test_mamba(sizes):
     expand, states, rank = sizes
-    variant = OperatorOverrides(
+    overrides = OperatorOverrides(
         chained=True, kernel_bias=True, d_inner=32 * expand, d_state=states, rank=rank, kept_taps=4
     )
-    model = build("271111-271111", make_dims(32, 8, {"Mamba": variant}))
+    model = build("271111-271111", make_dims(32, 8, {"Mamba": overrides}))
     config = MambaConfig(
         vocab_size=VOCAB,
         hidden_size=32,
@@ -99,7 +99,7 @@ def test_mamba(sizes):
 @pytest.mark.parametrize("num_groups", [1, 2])
 @pytest.mark.parametrize("bias", ["", "ZVBCA"])
 def test_mamba_2(num_groups, bias):
-    variant = OperatorOverrides(
+    overrides = OperatorOverrides(
         d_state=6,
         num_heads=8,
         num_groups=num_groups,
@@ -108,7 +108,7 @@ def test_mamba_2(num_groups, bias):
         bias=bias,
         out_bias=bool(bias),
     )
-    model = build("261111-261111", make_dims(32, 8, {"Mamba-2": variant}, norm_eps=1e-5))
+    model = build("261111-261111", make_dims(32, 8, {"Mamba-2": overrides}, norm_eps=1e-5))
     config = Mamba2Config(
         vocab_size=VOCAB,
         hidden_size=32,

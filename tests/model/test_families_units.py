@@ -25,7 +25,7 @@ from star.architecture.genome import decode, parse
 from star.architecture.genome.operator import nearest_codes
 from star.architecture.genome.space import CLASS_ALPHABET
 from star.architecture.spec import OperatorOverrides
-from star.architecture.structures import check_variant, specify
+from star.architecture.structures import check_overrides, specify
 from star.cost.cost import price
 from star.errors import UserError
 from star.model.language_model import LanguageModel
@@ -118,8 +118,8 @@ def test_gpt_oss_whole():
 
 @torch.no_grad()
 def test_the_unit_of_deepseek_v4():
-    variant = OperatorOverrides(d_ff=40, clip_limit=1.0, swish_slope=1.0, value_shift=0.0)
-    (unit,) = build(f"{CLIPPED}/11111", make_dims(32, 8, {name_of(CLIPPED): variant})).layers
+    overrides = OperatorOverrides(d_ff=40, clip_limit=1.0, swish_slope=1.0, value_shift=0.0)
+    (unit,) = build(f"{CLIPPED}/11111", make_dims(32, 8, {name_of(CLIPPED): overrides})).layers
     with double():
         reference = DeepseekV4MLP(DeepseekV4Config(hidden_size=32, intermediate_size=40, swiglu_limit=1.0))
     reference.load_state_dict(unit_state(unit))
@@ -200,15 +200,15 @@ def test_searches_draw_what_they_drew():
 @pytest.mark.parametrize("key", ["clip_limit", "swish_slope", "value_shift"])
 def test_only_a_clipped_swish_has_limits(key):
     clipped, plain = (decode(parse(f"{text}/11111"))[0].liv for text in (CLIPPED, "11142,1231,1231"))
-    check_variant(clipped, OperatorOverrides(**{key: 0.5}))
+    check_overrides(clipped, OperatorOverrides(**{key: 0.5}))
     with pytest.raises(UserError, match=f"{key} means nothing to .*, whose nonlinearity is no clipped swish"):
-        check_variant(plain, OperatorOverrides(**{key: 0.5}))
+        check_overrides(plain, OperatorOverrides(**{key: 0.5}))
 
 
 @torch.no_grad()
 def test_without_a_limit_nothing_is_clipped():
-    variant = OperatorOverrides(clip_limit=0.0, swish_slope=1.0, value_shift=0.0)
-    (unit,) = build(f"{CLIPPED}/11111", make_dims(32, 8, {name_of(CLIPPED): variant})).layers
+    overrides = OperatorOverrides(clip_limit=0.0, swish_slope=1.0, value_shift=0.0)
+    (unit,) = build(f"{CLIPPED}/11111", make_dims(32, 8, {name_of(CLIPPED): overrides})).layers
     x = 100 * torch.randn(2, 3, 32, dtype=torch.float64)
     c, v = (unit.featurizer[role].channels(x) for role in "CV")
     torch.testing.assert_close(unit(x, {})[0], unit.out(nn.functional.silu(c) * v))

@@ -29,7 +29,7 @@ NUMBERS = {liv.name: number for number, liv in DECK.items()}
 
 
 def fitted(name, **fields):
-    """A class as a scale with this variant builds it, and the sizes as it sees them."""
+    """A class as a scale with this overrides builds it, and the sizes as it sees them."""
     liv = fit(DECK[NUMBERS[name]], replace(DIMS, operators=((name, OperatorOverrides(**fields)),)))
     return liv, DIMS.of(liv)
 

@@ -38,12 +38,14 @@ RECIPE = Recipe(
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-10}
 
 
-def make_liv(experts=4, chosen=2, nonlinearity=Nonlinearity.SWISH, shared=False, **variant):
+def make_liv(experts=4, chosen=2, nonlinearity=Nonlinearity.SWISH, shared=False, **overrides):
     """A routed operator whose experts have width 2 d, beside one of width 8/3 d / 2."""
     roles = 1 if nonlinearity is Nonlinearity.SQUARED_RELU else 2
     rows = [*[(1, 2, 2, 1)] * roles, (1, 2, experts, chosen), *([(1, 2, 3, 2)] * roles if shared else [])]
     liv = build_liv("MoE-test", (1, 1, nonlinearity, 5 if shared else 4), rows)
-    return fit_operator(liv, replace(DIMS, operators=((liv.name, OperatorOverrides(**variant)),))) if variant else liv
+    return (
+        fit_operator(liv, replace(DIMS, operators=((liv.name, OperatorOverrides(**overrides)),))) if overrides else liv
+    )
 
 
 def make_mixer(liv):
@@ -117,9 +119,9 @@ VARIANTS = [
 ]
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_twins_of_variants(variant):
-    liv = make_liv(shared=True, **variant)
+@pytest.mark.parametrize("overrides", VARIANTS)
+def test_twins_of_variants(overrides):
+    liv = make_liv(shared=True, **overrides)
     mixer = make_mixer(liv)
     features, tensors = make_features(liv, 20)
     naive = routed_naive(mixer, *(features.get(role) for role in "CVRSU"))

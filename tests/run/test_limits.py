@@ -221,7 +221,7 @@ def test_a_generation_that_stays_short_says_why(star, tmp_path, config, trained)
     reason = f"mostly: memory_bytes > max_memory {write_limit('max_memory', config.max_memory)}"
     lines = [line for line in err.splitlines() if line.startswith("generation ")]
     assert f"6 of 6 infeasible, {reason}" in lines[0]
-    assert f"turned away before training, {reason}\n" in out
+    assert f"rejected before training, {reason}\n" in out
 
 
 class Stop(Silent):

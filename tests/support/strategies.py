@@ -124,10 +124,10 @@ def variants(draw, liv, dims):
     known = sorted({*rules_of(liv).supported, *COMMON} & set(SIZES))
     names = draw(st.lists(st.sampled_from(known), max_size=5, unique=True))
     roles = "".join(draw(st.lists(st.sampled_from([group.role for group in liv.groups]), unique=True)))
-    variant = OperatorOverrides(
+    overrides = OperatorOverrides(
         bias=roles.replace("K", ""), **{name: draw(st.sampled_from(SIZES[name])) for name in names}
     )
-    return variant if fits(liv, replace(dims, operators=((liv.name, variant),))) else OperatorOverrides()
+    return overrides if fits(liv, replace(dims, operators=((liv.name, overrides),))) else OperatorOverrides()
 
 
 @st.composite

@@ -10,9 +10,9 @@ from star.architecture.catalogue import read_scale
 from star.architecture.genome import canonical, genome_hash
 from star.cost.target import Target
 from star.data.corpus import Corpus, load_corpus
-from star.evaluation.evaluate import EvaluationSettings, derive_seed
+from star.evaluation.evaluate import EvaluationSettings
 from star.evaluation.fingerprint import provenance
-from star.records import Evaluation, Genome, Job, Result, Status, Task
+from star.records import Evaluation, Genome, Job, Result, Status, Task, derive_seed
 from star.run.settings import Settings
 from star.storage.run_directory import RunDirectory
 

@@ -8,8 +8,7 @@ import numpy as np
 
 from comparing.setting import COLUMNS
 from star.architecture.genome import canonical, genome_hash
-from star.evaluation.evaluate import derive_seed
-from star.records import Genome, Job, ReferenceBox, Result, Status, Task
+from star.records import Genome, Job, ReferenceBox, Result, Status, Task, derive_seed
 from star.run.plan import plan_run
 from star.run.settings import Settings
 from star.search.front import front_mask, hypervolume

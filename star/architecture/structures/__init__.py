@@ -37,20 +37,20 @@ def rules_of(liv: LivSpec) -> StructureRules:
     return MEANINGS[liv.token_mixing, liv.sparsity, liv.nonlinearity, liv.channel_mixing]
 
 
-def check_variant(liv: LivSpec, variant: OperatorOverrides) -> None:
+def check_overrides(liv: LivSpec, overrides: OperatorOverrides) -> None:
     """Raise UserError if overrides set a field that the operator does not support."""
     rules = rules_of(liv)
-    check_known(rules, liv.name, variant)
-    check_features(rules, liv, variant)
-    if variant.gate and liv.token_mixing is TokenMixing.DIAGONAL and not liv.has("V"):
+    check_known(rules, liv.name, overrides)
+    check_features(rules, liv, overrides)
+    if overrides.gate and liv.token_mixing is TokenMixing.DIAGONAL and not liv.has("V"):
         raise UserError(f"gate cannot be true for {liv.name}, which has no feature V")
     if liv.nonlinearity is not Nonlinearity.CLIPPED_SWISH:
         for name in CLIPPING:
-            if getattr(variant, name) != getattr(OperatorOverrides(), name):
+            if getattr(overrides, name) != getattr(OperatorOverrides(), name):
                 raise UserError(f"{name} means nothing to {liv.name}, whose nonlinearity is no clipped swish")
-    if variant.window and liv.sparsity is not Sparsity.BANDED:
+    if overrides.window and liv.sparsity is not Sparsity.BANDED:
         raise UserError(f"window means nothing to {liv.name}, which looks at all of the context")
-    if variant.positions == "learned":
+    if overrides.positions == "learned":
         raise UserError(f"positions of {liv.name} cannot be learned: the model has one table of them, said in [style]")
 
 
@@ -65,15 +65,15 @@ def fit(liv: LivSpec, dims: Dimensions) -> LivSpec:
 
     Raise UserError if the sizes do not fit together.
     """
-    variant = next((variant for name, variant in dims.operators if name == liv.name), None)
-    if variant is None and not dims.heads and dims.style.positions == BackboneConfig().positions:
+    overrides = next((overrides for name, overrides in dims.operators if name == liv.name), None)
+    if overrides is None and not dims.heads and dims.style.positions == BackboneConfig().positions:
         return liv
-    variant, rules = variant or liv.variant, rules_of(liv)
-    if variant.norm_place and dims.style.shared_norm:
+    overrides, rules = overrides or liv.overrides, rules_of(liv)
+    if overrides.norm_place and dims.style.shared_norm:
         raise UserError(f"{liv.name}: norm_place of a class goes with norms of its own, but shared_norm is true")
-    if "positions" in rules.supported and not variant.positions:
-        variant = replace(variant, positions=dims.style.positions)
-    varied = replace(liv, variant=variant)
+    if "positions" in rules.supported and not overrides.positions:
+        overrides = replace(overrides, positions=dims.style.positions)
+    varied = replace(liv, overrides=overrides)
     try:
         groups = rules.apply_overrides(varied, dims.of(varied))
     except UserError as error:

@@ -69,13 +69,13 @@ class AttentionRules(StructureRules):
 
     def apply_overrides(self, liv: LivSpec, dims: Dimensions) -> tuple[FeatureGroup, ...]:
         groups = super().apply_overrides(liv, dims)
-        if liv.variant.qk_norm:
-            qk_map = QK_MAPS[liv.variant.qk_norm]
+        if liv.overrides.qk_norm:
+            qk_map = QK_MAPS[liv.overrides.qk_norm]
             groups = tuple(replace(one, channel_mixing=qk_map) if one.role in "CB" else one for one in groups)
-        if liv.variant.gate:
+        if liv.overrides.gate:
             plain = gate_width(liv, dims)
             groups = tuple(replace(one, plain=plain) if one.role == "C" else one for one in groups)
-        if not liv.variant.qk_norm_gain or is_late(liv.variant):
+        if not liv.overrides.qk_norm_gain or is_late(liv.overrides):
             if not any(norm_width(one, dims) for one in groups if one.role in "CB"):
                 raise UserError(f"{liv.name}: queries and keys have no norm, whose gain or place could be told")
             groups = tuple(replace(one, gain=one.role not in "CB") for one in groups)
@@ -84,14 +84,14 @@ class AttentionRules(StructureRules):
     def check_fits(self, liv: LivSpec, dims: Dimensions) -> None:
         super().check_fits(liv, dims)
         check_rotary(liv, dims, dims.head_dim)
-        if is_late(liv.variant) and positions_of(liv, dims) != "rotary":
+        if is_late(liv.overrides) and positions_of(liv, dims) != "rotary":
             raise UserError(f"{liv.name}: norms after the rotation need rotary positions")
 
     def params(self, liv: LivSpec, dims: Dimensions) -> int:
         relative = dims.d_model * dims.num_heads * dims.head_dim if positions_of(liv, dims) == "relative" else 0
-        sinks = dims.num_heads if liv.variant.sinks else 0
+        sinks = dims.num_heads if liv.overrides.sinks else 0
         gains = sum(norm_width(liv.group(role), dims) for role in late_gains(liv))
-        gains += dims.num_heads * value_head_dim(liv, dims) if liv.variant.out_norm else 0
+        gains += dims.num_heads * value_head_dim(liv, dims) if liv.overrides.out_norm else 0
         return self.out_params(liv, dims.num_heads * value_head_dim(liv, dims), dims) + relative + sinks + gains
 
     def cache_spec(self, liv: LivSpec, dims: Dimensions) -> tuple[CacheEntry, ...]:
@@ -108,15 +108,15 @@ class AttentionRules(StructureRules):
 
     def equation(self, liv: LivSpec) -> str:
         late = "(g * rotate(C_i))" if late_gains(liv) else "rotate(C_i)"
-        score = scaled(SCORES[liv.variant.positions].replace("rotate(C_i)", late), liv.variant, "head_dim")
-        if cap := liv.variant.score_cap:
+        score = scaled(SCORES[liv.overrides.positions].replace("rotate(C_i)", late), liv.overrides, "head_dim")
+        if cap := liv.overrides.score_cap:
             score = f"{cap:g} tanh({score} / {cap:g})"
-        score = f"{score} - slope (i - j)" if liv.variant.positions == "alibi" else score
-        score = f"{score}, beside a learned one" if liv.variant.sinks else score
+        score = f"{score} - slope (i - j)" if liv.overrides.positions == "alibi" else score
+        score = f"{score}, beside a learned one" if liv.overrides.sinks else score
         text = f"y_i = sum over {looked_at(liv)} of softmax_j({score}) V_j"
-        numbers = f",  C' with {liv.variant.gate_dim} for each head" if liv.variant.gate_dim else ""
-        text = f"{text} * sigmoid(C'_i){numbers}" if liv.variant.gate else text
-        return text.replace("y_i = ", "y_i = norm(", 1) + ")" if liv.variant.out_norm else text
+        numbers = f",  C' with {liv.overrides.gate_dim} for each head" if liv.overrides.gate_dim else ""
+        text = f"{text} * sigmoid(C'_i){numbers}" if liv.overrides.gate else text
+        return text.replace("y_i = ", "y_i = norm(", 1) + ")" if liv.overrides.out_norm else text
 
 
 class LatentAttentionRules(AttentionRules):
@@ -149,12 +149,12 @@ class LatentAttentionRules(AttentionRules):
         )
 
     def widths(self, liv: LivSpec, dims: Dimensions) -> dict[str, int]:
-        turned = rope_head_dim(liv, dims)
-        latent = liv.variant.latent_dim or liv.group("V").width(dims)
-        return {"C": dims.num_heads * (dims.head_dim + turned), "B": turned, "V": latent}
+        rotated = rope_head_dim(liv, dims)
+        latent = liv.overrides.latent_dim or liv.group("V").width(dims)
+        return {"C": dims.num_heads * (dims.head_dim + rotated), "B": rotated, "V": latent}
 
     def apply_overrides(self, liv: LivSpec, dims: Dimensions) -> tuple[FeatureGroup, ...]:
-        if liv.variant.rank:
+        if liv.overrides.rank:
             thin = FeatureChannelMixing.LATENT
             groups = tuple(replace(one, channel_mixing=thin) if one.role == "C" else one for one in liv.groups)
             liv = replace(liv, groups=groups)
@@ -186,9 +186,9 @@ class LatentAttentionRules(AttentionRules):
         return pairs + 2 * heads * (latent * (dims.head_dim + wide) + wide * dims.d_model)
 
     def equation(self, liv: LivSpec) -> str:
-        turned = SCORES[liv.variant.positions].replace("C_i", "C'_i")
-        width = "(head_dim + rope_head_dim)" if liv.variant.rope_head_dim else "(2 head_dim)"
-        score = scaled(f"(C_i . W_K V_j + {turned})", liv.variant, width)
+        rotated = SCORES[liv.overrides.positions].replace("C_i", "C'_i")
+        width = "(head_dim + rope_head_dim)" if liv.overrides.rope_head_dim else "(2 head_dim)"
+        score = scaled(f"(C_i . W_K V_j + {rotated})", liv.overrides, width)
         return f"y_i = sum over {looked_at(liv)} of softmax_j({score}) W_V V_j"
 
 
@@ -225,9 +225,9 @@ STRUCTURES = (AttentionRules(), LatentAttentionRules(), LinearAttentionRules())
 
 def num_kv_heads(liv: LivSpec, dims: Dimensions) -> int:
     """Return the number of key/value heads. Raise UserError if it does not divide the number of query heads."""
-    if liv.variant.num_kv_heads:
-        check_divides(liv.name, "num_kv_heads", liv.variant.num_kv_heads, "num_heads", dims.num_heads)
-        return liv.variant.num_kv_heads
+    if liv.overrides.num_kv_heads:
+        check_divides(liv.name, "num_kv_heads", liv.overrides.num_kv_heads, "num_heads", dims.num_heads)
+        return liv.overrides.num_kv_heads
     repeat = liv.group("B").repeat
     if repeat == EVERY_HEAD:
         return 1
@@ -237,55 +237,55 @@ def num_kv_heads(liv: LivSpec, dims: Dimensions) -> int:
 
 def value_head_dim(liv: LivSpec, dims: Dimensions) -> int:
     """Return the channels of one head of values."""
-    return liv.variant.value_head_dim or dims.head_dim
+    return liv.overrides.value_head_dim or dims.head_dim
 
 
 def check_gate(liv: LivSpec, dims: Dimensions) -> None:
     """Raise UserError unless each number of the gate serves as many channels of a head."""
-    if numbers := liv.variant.gate_dim:
-        if not liv.variant.gate:
+    if numbers := liv.overrides.gate_dim:
+        if not liv.overrides.gate:
             raise UserError(f"{liv.name}: gate_dim means nothing without gate = true")
         wide = value_head_dim(liv, dims)
         check_divides(liv.name, "gate_dim", numbers, "the channels of a head of values,", wide)
 
 
-def is_late(variant: OperatorOverrides) -> bool:
+def is_late(overrides: OperatorOverrides) -> bool:
     """Return whether queries and keys are normalised after the rotation."""
-    return variant.qk_norm_place == "after rotation"
+    return overrides.qk_norm_place == "after rotation"
 
 
 def late_gains(liv: LivSpec) -> str:
     """Return the roles of the features whose norms have gains after the rotation."""
     normed = (FeatureChannelMixing.NORMALISED, FeatureChannelMixing.COMPRESSED)
-    roles = "CB" if is_late(liv.variant) and liv.variant.qk_norm_gain else ""
+    roles = "CB" if is_late(liv.overrides) and liv.overrides.qk_norm_gain else ""
     return "".join(role for role in roles if liv.group(role).channel_mixing in normed)
 
 
 def gate_width(liv: LivSpec, dims: Dimensions) -> int:
     """Return the channels of the gate, 0 without one."""
-    return dims.num_heads * (liv.variant.gate_dim or value_head_dim(liv, dims)) if liv.variant.gate else 0
+    return dims.num_heads * (liv.overrides.gate_dim or value_head_dim(liv, dims)) if liv.overrides.gate else 0
 
 
 def rope_head_dim(liv: LivSpec, dims: Dimensions) -> int:
     """Return the rotated channels of one head of latent attention."""
-    return liv.variant.rope_head_dim or dims.head_dim
+    return liv.overrides.rope_head_dim or dims.head_dim
 
 
 def positions_of(liv: LivSpec, dims: Dimensions) -> str:
     """Return the kind of positions that attention uses: one of POSITIONS."""
-    return liv.variant.positions or dims.style.positions
+    return liv.overrides.positions or dims.style.positions
 
 
-def rotated_channels(variant: OperatorOverrides, dims: Dimensions, head_dim: int) -> int:
+def rotated_channels(overrides: OperatorOverrides, dims: Dimensions, head_dim: int) -> int:
     """Return the number of channels of a head that are rotated."""
-    return round(head_dim * (dims.style.rotary if variant.rotary is None else variant.rotary))
+    return round(head_dim * (dims.style.rotary if overrides.rotary is None else overrides.rotary))
 
 
 def check_rotary(liv: LivSpec, dims: Dimensions, head_dim: int) -> None:
     """Raise UserError unless the rotated channels of a head are pairs."""
-    turned = rotated_channels(liv.variant, dims, head_dim)
-    if positions_of(liv, dims) == "rotary" and turned % 2:
-        raise UserError(f"{liv.name}: {turned} of {head_dim} channels of a head would be rotated, which are no pairs")
+    rotated = rotated_channels(liv.overrides, dims, head_dim)
+    if positions_of(liv, dims) == "rotary" and rotated % 2:
+        raise UserError(f"{liv.name}: {rotated} of {head_dim} channels of a head would be rotated, which are no pairs")
 
 
 def count_pairs(liv: LivSpec, dims: Dimensions, tokens: int) -> int:
@@ -294,10 +294,10 @@ def count_pairs(liv: LivSpec, dims: Dimensions, tokens: int) -> int:
     return window * (window + 1) // 2 + (tokens - window) * window
 
 
-def scaled(score: str, variant: OperatorOverrides, width: str) -> str:
+def scaled(score: str, overrides: OperatorOverrides, width: str) -> str:
     """Return a score as text, times the scale that overrides set or divided by the root of a width."""
     root = width if width.startswith("(") else f"({width})"
-    return f"{variant.score_scale:g} {score}" if variant.score_scale else f"{score} / sqrt{root}"
+    return f"{overrides.score_scale:g} {score}" if overrides.score_scale else f"{score} / sqrt{root}"
 
 
 def looked_at(liv: LivSpec) -> str:

@@ -32,7 +32,7 @@ class ConvolutionRules(StructureRules):
             rows["K"][2] = 3
 
     def widths(self, liv: LivSpec, dims: Dimensions) -> dict[str, int]:
-        return dict.fromkeys("CBVK", liv.variant.d_inner or dims.d_model)
+        return dict.fromkeys("CBVK", liv.overrides.d_inner or dims.d_model)
 
     def params(self, liv: LivSpec, dims: Dimensions) -> int:
         return self.out_params(liv, liv.group("V").width(dims), dims)
@@ -41,7 +41,7 @@ class ConvolutionRules(StructureRules):
         kernel = liv.group("K")
         if kernel.token_mixing is FeatureTokenMixing.IMPLICIT_TOEPLITZ:
             return (CacheEntry("BV", growing=liv.group("V").width(dims)),)
-        columns = liv.variant.kept_taps or kernel.expansion
+        columns = liv.overrides.kept_taps or kernel.expansion
         return (CacheEntry("BV", fixed=columns * liv.group("V").width(dims)),)
 
     def flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:

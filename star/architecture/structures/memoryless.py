@@ -47,14 +47,14 @@ class MemorylessRules(StructureRules):
         return (gate,) if nonlinearity in UNGATED else (gate, value)
 
     def widths(self, liv: LivSpec, dims: Dimensions) -> dict[str, int]:
-        return dict.fromkeys("CV", liv.variant.d_ff or liv.group("C").width(dims))
+        return dict.fromkeys("CV", liv.overrides.d_ff or liv.group("C").width(dims))
 
-    def dropped_roles(self, variant: OperatorOverrides) -> str:
-        return "V" if variant.gate is False else ""
+    def dropped_roles(self, overrides: OperatorOverrides) -> str:
+        return "V" if overrides.gate is False else ""
 
     def params(self, liv: LivSpec, dims: Dimensions) -> int:
         width = liv.group("C").width(dims)
-        own = 2 * (liv.nonlinearity is Nonlinearity.XIELU) + width * bool(liv.variant.out_norm)
+        own = 2 * (liv.nonlinearity is Nonlinearity.XIELU) + width * bool(liv.overrides.out_norm)
         return self.out_params(liv, width, dims) + own
 
     def flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:
@@ -62,7 +62,7 @@ class MemorylessRules(StructureRules):
 
     def equation(self, liv: LivSpec) -> str:
         text = unit_text(liv, "C_i", "V_i" if liv.has("V") else "")
-        text = f"y_i = norm({text})" if liv.variant.out_norm else f"y_i = {text}"
+        text = f"y_i = norm({text})" if liv.overrides.out_norm else f"y_i = {text}"
         return text + XIELU if liv.nonlinearity is Nonlinearity.XIELU else text
 
 
@@ -112,28 +112,28 @@ class RoutedRules(MemorylessRules):
         return experts * feature_params(group, dims)
 
     def widths(self, liv: LivSpec, dims: Dimensions) -> dict[str, int]:
-        widths = dict.fromkeys("CV", liv.variant.d_ff or liv.group("C").width(dims))
+        widths = dict.fromkeys("CV", liv.overrides.d_ff or liv.group("C").width(dims))
         if liv.has("S"):
-            widths |= dict.fromkeys("SU", liv.variant.d_shared or liv.group("S").width(dims))
+            widths |= dict.fromkeys("SU", liv.overrides.d_shared or liv.group("S").width(dims))
         return widths
 
-    def dropped_roles(self, variant: OperatorOverrides) -> str:
-        return "VU" if variant.gate is False else ""
+    def dropped_roles(self, overrides: OperatorOverrides) -> str:
+        return "VU" if overrides.gate is False else ""
 
-    def override_group(self, variant: OperatorOverrides, group: FeatureGroup, widths: dict[str, int]) -> FeatureGroup:
-        group = super().override_group(variant, group, widths)
+    def override_group(self, overrides: OperatorOverrides, group: FeatureGroup, widths: dict[str, int]) -> FeatureGroup:
+        group = super().override_group(overrides, group, widths)
         if group.role != "R":
             return group
-        experts, chosen = variant.num_experts or group.expansion, variant.experts_per_token or group.repeat
+        experts, chosen = overrides.num_experts or group.expansion, overrides.experts_per_token or group.repeat
         if chosen > experts:
             raise UserError(f"a token cannot go through {chosen} of {experts} experts")
         return replace(group, expansion=experts, repeat=chosen)
 
     def params(self, liv: LivSpec, dims: Dimensions) -> int:
         shared = self.out_params(liv, liv.group("S").width(dims), dims) if liv.has("S") else 0
-        gate = dims.d_model if liv.variant.shared_gate else 0
+        gate = dims.d_model if liv.overrides.shared_gate else 0
         experts = liv.group("R").expansion
-        bias = experts if liv.variant.selection_bias else 0
+        bias = experts if liv.overrides.selection_bias else 0
         return experts * self.out_params(liv, liv.group("C").width(dims), dims) + shared + gate + bias
 
     def inactive_group_params(self, liv: LivSpec, group: FeatureGroup, dims: Dimensions) -> int:
@@ -149,7 +149,7 @@ class RoutedRules(MemorylessRules):
         return chosen * feature_flops(group, dims, tokens)
 
     def flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:
-        width = liv.group("R").repeat * liv.group("C").width(dims) + liv.variant.shared_gate
+        width = liv.group("R").repeat * liv.group("C").width(dims) + liv.overrides.shared_gate
         return 2 * tokens * (width + (liv.group("S").width(dims) if liv.has("S") else 0)) * dims.d_model
 
     def equation(self, liv: LivSpec) -> str:
@@ -157,9 +157,9 @@ class RoutedRules(MemorylessRules):
         text = f"y_i = sum over the best {router.repeat} of {router.expansion} experts e of g_ie W_e ({expert})"
         if liv.has("S"):
             shared = unit_text(liv, "S_i", "U_i" if liv.has("U") else "")
-            text += f" + sigmoid(x . w) W_S ({shared})" if liv.variant.shared_gate else f" + W_S ({shared})"
+            text += f" + sigmoid(x . w) W_S ({shared})" if liv.overrides.shared_gate else f" + W_S ({shared})"
         score, is_normalised = scoring_of(liv)
-        factor = "" if liv.variant.routed_scale == 1 else f"{liv.variant.routed_scale:g} "
+        factor = "" if liv.overrides.routed_scale == 1 else f"{liv.overrides.routed_scale:g} "
         return f"{text},  g = {factor}{score}(R){' / its sum over them' if is_normalised else ''}"
 
 
@@ -176,18 +176,18 @@ STRUCTURES = (MemorylessRules(), RoutedRules(), RoutedSharedRules())
 
 def unit_text(liv: LivSpec, gate: str, value: str) -> str:
     """Return the output of a unit from its features, as text; `value` is empty without a feature V."""
-    name, variant = NAMES[liv.nonlinearity], liv.variant
+    name, overrides = NAMES[liv.nonlinearity], liv.overrides
     if liv.nonlinearity is Nonlinearity.CLIPPED_SWISH:
-        if variant.clip_limit:
-            gate, value = f"min({gate}, {variant.clip_limit:g})", value and f"clip({value}, {variant.clip_limit:g})"
-        name = f"{name}_{variant.swish_slope:g}"
-        value = f"({value} + {variant.value_shift:g})" if value and variant.value_shift else value
+        if overrides.clip_limit:
+            gate, value = f"min({gate}, {overrides.clip_limit:g})", value and f"clip({value}, {overrides.clip_limit:g})"
+        name = f"{name}_{overrides.swish_slope:g}"
+        value = f"({value} + {overrides.value_shift:g})" if value and overrides.value_shift else value
     gate = f"{name}({gate})" if name else gate
     return f"{gate} * {value}" if value else gate
 
 
 def scoring_of(liv: LivSpec) -> tuple[str, bool]:
     """Return the scoring of experts, and whether the gates of the chosen ones are normalised to sum to 1."""
-    variant = liv.variant
-    is_normalised = liv.group("R").repeat > 1 if variant.normalised is None else variant.normalised
-    return variant.scoring or "sigmoid", is_normalised
+    overrides = liv.overrides
+    is_normalised = liv.group("R").repeat > 1 if overrides.normalised is None else overrides.normalised
+    return overrides.scoring or "sigmoid", is_normalised

@@ -64,13 +64,13 @@ class SelectiveScanRules(StructureRules):
         )
 
     def widths(self, liv: LivSpec, dims: Dimensions) -> dict[str, int]:
-        inner = liv.variant.d_inner or liv.group("V").width(dims)
-        states = liv.variant.d_state or liv.group("B").width(dims)
+        inner = liv.overrides.d_inner or liv.group("V").width(dims)
+        states = liv.overrides.d_state or liv.group("B").width(dims)
         return dict.fromkeys("VAZ", inner) | dict.fromkeys("CB", states)
 
-    def override_group(self, variant: OperatorOverrides, group: FeatureGroup, widths: dict[str, int]) -> FeatureGroup:
-        group = super().override_group(variant, group, widths)
-        is_normed = variant.inner_norm and group.role in "CB"
+    def override_group(self, overrides: OperatorOverrides, group: FeatureGroup, widths: dict[str, int]) -> FeatureGroup:
+        group = super().override_group(overrides, group, widths)
+        is_normed = overrides.inner_norm and group.role in "CB"
         return replace(group, channel_mixing=FeatureChannelMixing.COMPRESSED) if is_normed else group
 
     def params(self, liv: LivSpec, dims: Dimensions) -> int:
@@ -107,39 +107,39 @@ class StateSpaceRules(SelectiveScanRules):
         return (c, b, v, Choices("A", (1,), (2,), (1, 2), (WITHIN_HEAD,)), *gate)
 
     def widths(self, liv: LivSpec, dims: Dimensions) -> dict[str, int]:
-        variant = liv.variant
-        inner = variant.d_inner or liv.group("V").width(dims)
-        heads = variant.num_heads
+        overrides = liv.overrides
+        inner = overrides.d_inner or liv.group("V").width(dims)
+        heads = overrides.num_heads
         if not heads:
             check_divides(liv.name, "head_dim", dims.head_dim, "d_inner", inner)
             heads = inner // dims.head_dim
-        groups = variant.num_groups or 1
+        groups = overrides.num_groups or 1
         check_divides(liv.name, "num_heads", heads, "d_inner", inner)
         check_divides(liv.name, "num_groups", groups, "num_heads", heads)
-        check_divides(liv.name, "norm_groups", variant.norm_groups or 1, "d_inner", inner)
-        states = groups * (variant.d_state or liv.group("B").width(dims))
+        check_divides(liv.name, "norm_groups", overrides.norm_groups or 1, "d_inner", inner)
+        states = groups * (overrides.d_state or liv.group("B").width(dims))
         return {"V": inner, "Z": inner, "A": heads, "B": states, "C": states}
 
     def params(self, liv: LivSpec, dims: Dimensions) -> int:
         width = liv.group("V").width(dims)
-        gain = width if liv.has("Z") and liv.variant.out_norm is not False else 0
+        gain = width if liv.has("Z") and liv.overrides.out_norm is not False else 0
         own = 3 * liv.group("A").width(dims) + gain  # rate, step bias, skip of each head
         return own + self.out_params(liv, width, dims)
 
     def cache_spec(self, liv: LivSpec, dims: Dimensions) -> tuple[CacheEntry, ...]:
-        states = liv.group("B").width(dims) // (liv.variant.num_groups or 1)
+        states = liv.group("B").width(dims) // (liv.overrides.num_groups or 1)
         return (CacheEntry("", fixed=liv.group("V").width(dims) * states),)
 
     def flops(self, liv: LivSpec, dims: Dimensions, tokens: int) -> int:
         width = liv.group("V").width(dims)
-        states = 5 * width * liv.group("B").width(dims) // (liv.variant.num_groups or 1)  # decay 1, write 2, read 2
+        states = 5 * width * liv.group("B").width(dims) // (liv.overrides.num_groups or 1)  # decay 1, write 2, read 2
         return tokens * (states + 2 * width * dims.d_model)
 
     def equation(self, liv: LivSpec) -> str:
         text = "y_i = C_i S_i + skip * V_i"
         if liv.has("Z"):
             gated_text = "(C_i S_i + skip * V_i) * swish(Z_i)"
-            text = f"y_i = norm({gated_text})" if liv.variant.out_norm is not False else f"y_i = {gated_text}"
+            text = f"y_i = norm({gated_text})" if liv.overrides.out_norm is not False else f"y_i = {gated_text}"
         return f"{text},  S_i = exp(-s_i r) S_(i-1) + s_i B_i V_i^T,  s = softplus(A + bias), r and s of a head"
 
 
@@ -197,7 +197,7 @@ class DeltaRuleRules(GatedLinearRules):
 
     def widths(self, liv: LivSpec, dims: Dimensions) -> dict[str, int]:
         heads = dims.num_heads
-        key_heads = liv.variant.num_key_heads or heads
+        key_heads = liv.overrides.num_key_heads or heads
         check_divides(liv.name, "num_key_heads", key_heads, "num_heads", heads)
         keys, values = key_heads * dims.head_dim, heads * value_head_dim(liv, dims)
         return dict.fromkeys("CB", keys) | dict.fromkeys("VZ", values) | dict.fromkeys("AW", heads)
@@ -238,7 +238,7 @@ class GatedRecurrenceRules(StructureRules):
         return (c, b, v, a)
 
     def widths(self, liv: LivSpec, dims: Dimensions) -> dict[str, int]:
-        inner = liv.variant.d_inner or dims.d_model
+        inner = liv.overrides.d_inner or dims.d_model
         check_divides(liv.name, "num_heads", dims.num_heads, "d_inner", inner)
         return dict.fromkeys("CBVA", inner)
 

@@ -120,48 +120,50 @@ class StructureRules:
 
     def widths(self, liv: LivSpec, dims: Dimensions) -> dict[str, int]:
         """Return the channels of the feature groups with overrides, except those of role R. Raise UserError if they do
-        not fit.
+        do not fit.
         """
         raise NotImplementedError
 
-    def dropped_roles(self, variant: OperatorOverrides) -> str:
+    def dropped_roles(self, overrides: OperatorOverrides) -> str:
         """Return the roles that overrides remove."""
         return ""
 
     def apply_overrides(self, liv: LivSpec, dims: Dimensions) -> tuple[FeatureGroup, ...]:
-        """Return the feature groups with `liv.variant` applied, at the operator's own sizes. Raise UserError if they do
-        not fit.
+        """Return the feature groups with `liv.overrides` applied, at the operator's own sizes. Raise UserError if they
+        do not fit.
         """
         widths = self.widths(liv, dims)
         for role, width in widths.items():
             if width < 1:
                 raise UserError(f"{liv.name}: {role} would have {width} channels")
-        dropped_roles = self.dropped_roles(liv.variant)
-        groups = [self.override_group(liv.variant, one, widths) for one in liv.groups if one.role not in dropped_roles]
+        dropped_roles = self.dropped_roles(liv.overrides)
+        groups = [
+            self.override_group(liv.overrides, one, widths) for one in liv.groups if one.role not in dropped_roles
+        ]
         for group in groups:
             if group.channel_mixing is FeatureChannelMixing.GROUPED:
                 check_divides(liv.name, "num_heads", dims.num_heads, "d_model", group.fan_in or dims.d_model)
                 check_divides(liv.name, "num_heads", dims.num_heads, f"the width of {group.role},", group.channels)
         return tuple(groups)
 
-    def override_group(self, variant: OperatorOverrides, group: FeatureGroup, widths: dict[str, int]) -> FeatureGroup:
+    def override_group(self, overrides: OperatorOverrides, group: FeatureGroup, widths: dict[str, int]) -> FeatureGroup:
         """Return one feature group with overrides applied."""
-        group = replace(group, channels=widths.get(group.role, 0), bias=group.role in variant.bias)
-        if variant.chained and group.role in self.chains:
+        group = replace(group, channels=widths.get(group.role, 0), bias=group.role in overrides.bias)
+        if overrides.chained and group.role in self.chains:
             diagonal = FeatureTokenMixing.DIAGONAL
             group = replace(group, source="V", fan_in=widths["V"], token_mixing=diagonal, bias=False)
         if group.role == "K":
-            return replace(group, expansion=variant.taps or group.expansion)
+            return replace(group, expansion=overrides.taps or group.expansion)
         if group.num_taps:
-            taps, kept = variant.taps or group.num_taps, variant.kept_taps
-            group = replace(group, taps=taps, kept_taps=kept, kernel_bias=variant.kernel_bias)
+            taps, kept = overrides.taps or group.num_taps, overrides.kept_taps
+            group = replace(group, taps=taps, kept_taps=kept, kernel_bias=overrides.kernel_bias)
         if group.channel_mixing is FeatureChannelMixing.LATENT:
-            group = replace(group, rank=variant.rank, inner_norm=variant.inner_norm)
+            group = replace(group, rank=overrides.rank, inner_norm=overrides.inner_norm)
         return group
 
     def out_params(self, liv: LivSpec, width: int, dims: Dimensions) -> int:
         """Return the parameters of the map of `width` channels back to the residual stream."""
-        return width * dims.d_model + (dims.d_model if liv.variant.out_bias else 0)
+        return width * dims.d_model + (dims.d_model if liv.overrides.out_bias else 0)
 
     def group_params(self, liv: LivSpec, group: FeatureGroup, dims: Dimensions) -> int:
         """Return the parameters of one of its feature groups."""
@@ -218,41 +220,41 @@ class StructureRules:
 COMMON = ("norm_place", "bias", "out_bias", "taps", "kept_taps", "kernel_bias")  # every structure supports them
 
 
-def check_known(rules: StructureRules, name: str, variant: OperatorOverrides) -> None:
+def check_known(rules: StructureRules, name: str, overrides: OperatorOverrides) -> None:
     """Raise UserError if overrides set a field that a structure does not support."""
     known = (*COMMON, *rules.supported)
     for field in fields(OperatorOverrides):
-        if field.name not in known and getattr(variant, field.name) != field.default:
+        if field.name not in known and getattr(overrides, field.name) != field.default:
             raise UserError(f"{field.name} means nothing to {name} ({rules.structure}){nearest(field.name, known)}")
 
 
-def check_features(rules: StructureRules, liv: LivSpec, variant: OperatorOverrides) -> None:
+def check_features(rules: StructureRules, liv: LivSpec, overrides: OperatorOverrides) -> None:
     """Raise UserError if overrides need a part that the features do not have: a bias without a map, taps without a
     kernel.
     """
-    check_bias(rules, liv, variant)
-    kernels = {group.role: variant.taps or kernel_taps(group) for group in liv.groups if group.num_taps}
-    if (variant.taps or variant.kept_taps) and not kernels:
+    check_bias(rules, liv, overrides)
+    kernels = {group.role: overrides.taps or kernel_taps(group) for group in liv.groups if group.num_taps}
+    if (overrides.taps or overrides.kept_taps) and not kernels:
         raise UserError(f"taps and kept_taps mean nothing to {liv.name}, which has no short kernel")
-    if variant.kernel_bias and not {*kernels} - {"K"}:
+    if overrides.kernel_bias and not {*kernels} - {"K"}:
         raise UserError(f"kernel_bias means nothing to {liv.name}, which has no short kernel on a feature")
-    kept = variant.kept_taps
+    kept = overrides.kept_taps
     for taps in kernels.values():
         if kept and not taps - 1 <= kept <= taps:
             raise UserError(f"kept_taps is {kept}, but decoding keeps {taps - 1} or {taps} columns for {taps} taps")
 
 
-def check_bias(rules: StructureRules, liv: LivSpec, variant: OperatorOverrides) -> None:
+def check_bias(rules: StructureRules, liv: LivSpec, overrides: OperatorOverrides) -> None:
     """Raise UserError if overrides give a bias to a role that has no map of the operator's input, or two to one."""
-    lacking = rules.dropped_roles(variant) + "K"
+    lacking = rules.dropped_roles(overrides) + "K"
     mapped = [group.role for group in liv.groups if group.role not in lacking]
-    for role in variant.bias:
+    for role in overrides.bias:
         if role not in mapped:
             raise UserError(f"bias names {role!r}, but the maps of {liv.name} are {', '.join(mapped)}")
-        if variant.chained and role in rules.chains:
+        if overrides.chained and role in rules.chains:
             raise UserError(f"bias names {role!r}, which {liv.name} makes from V if chained, without a bias")
-    if len(set(variant.bias)) < len(variant.bias):
-        raise UserError(f"bias names a map of {liv.name} twice: {variant.bias!r:.60}")
+    if len(set(overrides.bias)) < len(overrides.bias):
+        raise UserError(f"bias names a map of {liv.name} twice: {overrides.bias!r:.60}")
 
 
 def kernel_taps(group: FeatureGroup) -> int:

@@ -22,7 +22,7 @@ from torch import nn
 from star.architecture.codes import FeatureChannelMixing, Sparsity
 from star.architecture.spec import BackboneConfig, Dimensions, LivSpec
 from star.architecture.structures.attention import gate_width, value_head_dim
-from star.model.operators.memory import CacheTensor, OperatorCache
+from star.model.operators.cache import CacheTensor, OperatorCache
 from star.model.operators.mixer import Mixer
 from star.model.operators.positions import added_scores_naive, make_positions, score_scale
 from star.model.ops.positions import distances
@@ -65,9 +65,9 @@ class Attention(Mixer):
         self.positions = make_positions(liv, dims, self.rope_dim, self.scale)
         gate = gate_width(liv, dims)
         self.gate_repeat = self.width // gate if gate else 0  # channels that each number of the gate serves
-        self.norm = nn.RMSNorm(self.width, eps=dims.style.norm_eps) if liv.variant.out_norm else None
-        self.score_cap = liv.variant.score_cap
-        self.sinks = nn.Parameter(torch.zeros(dims.num_heads)) if liv.variant.sinks else None
+        self.norm = nn.RMSNorm(self.width, eps=dims.style.norm_eps) if liv.overrides.out_norm else None
+        self.score_cap = liv.overrides.score_cap
+        self.sinks = nn.Parameter(torch.zeros(dims.num_heads)) if liv.overrides.sinks else None
         self.window = dims.band if liv.sparsity is Sparsity.BANDED else None
         self.kept_widths = {group.role: group.width(dims) for group in liv.groups if group.role in "BV"}
         self.looks_back = [group.role for group in liv.groups if group.channel_mixing in LOOKS_BACK]
@@ -95,26 +95,26 @@ class Attention(Mixer):
     def prepare(self, role: str, feature: BTE, position: int) -> BTE:
         if role != "B":
             return feature
-        return self.positions.turn(feature.unflatten(2, (-1, self.rope_dim)), position).flatten(2)
+        return self.positions.rotate(feature.unflatten(2, (-1, self.rope_dim)), position).flatten(2)
 
     def cache_spec(self, context: int) -> dict[str, CacheTensor]:
         length = min(context, self.window or context)
         return {role: CacheTensor((length, width), role) for role, width in self.kept_widths.items()}
 
-    def forward(self, *, c: BTD, b: torch.Tensor, v: torch.Tensor, memory: OperatorCache | None = None) -> BTE:
-        if memory is not None:
-            b, v = memory.extend("B", b), memory.extend("V", v)
+    def forward(self, *, c: BTD, b: torch.Tensor, v: torch.Tensor, cache: OperatorCache | None = None) -> BTE:
+        if cache is not None:
+            b, v = cache.extend("B", b), cache.extend("V", v)
         q = c[:, :, : self.queries].unflatten(2, (-1, self.head_dim))  # (B, T, heads, K)
         k, v = b.unflatten(2, (-1, self.head_dim)), v.unflatten(2, (-1, self.value_head_dim))
-        q = self.turn_queries(q, memory.position if memory else 0)
+        q = self.rotate_queries(q, cache.position if cache else 0)
         y = attend(q, k, v, self.scoring()).flatten(2)
         if self.gate_repeat:
             y = y * torch.sigmoid(c[:, :, self.queries :]).repeat_interleave(self.gate_repeat, dim=2)
         return y if self.norm is None else self.norm(y)
 
-    def turn_queries(self, q: torch.Tensor, position: int) -> torch.Tensor:
+    def rotate_queries(self, q: torch.Tensor, position: int) -> torch.Tensor:
         """Return queries with rotated channels; the first token has index `position`."""
-        return self.positions.turn(q, position)
+        return self.positions.rotate(q, position)
 
     def scoring(self) -> Scoring:
         """Return the parameters of the scores at the present weights."""
@@ -230,7 +230,7 @@ def attention_naive(mixer: Attention, c: BTD, b: torch.Tensor, v: torch.Tensor) 
     """Compute attention from unrotated keys, one query and one head at a time."""
     q = c[:, :, : mixer.queries].unflatten(2, (-1, mixer.head_dim))
     k, v = b.unflatten(2, (-1, mixer.head_dim)), v.unflatten(2, (-1, mixer.value_head_dim))
-    q, k = mixer.positions.turn(q, 0), mixer.positions.turn(k, 0)
+    q, k = mixer.positions.rotate(q, 0), mixer.positions.rotate(k, 0)
     repeat = q.shape[2] // k.shape[2]
     y = q.new_zeros(*q.shape[:3], mixer.value_head_dim)
     for i in range(q.shape[1]):

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from star.architecture.codes import FeatureTokenMixing, Nonlinearity
 from star.architecture.spec import Dimensions, LivSpec
-from star.model.operators.memory import CacheTensor, OperatorCache, count_columns
+from star.model.operators.cache import CacheTensor, OperatorCache, count_columns
 from star.model.operators.mixer import Mixer
 from star.model.ops.convolution import convolution_naive, long_convolution, short_convolution
 from star.model.ops.shapes import BTD, WD
@@ -30,24 +30,24 @@ class GatedConvolution(Mixer):
         kernel = liv.group("K")
         self.taps = self.columns = None
         if kernel.token_mixing is FeatureTokenMixing.TOEPLITZ:
-            self.taps, self.columns = kernel.expansion, count_columns(kernel.expansion, liv.variant.kept_taps)
+            self.taps, self.columns = kernel.expansion, count_columns(kernel.expansion, liv.overrides.kept_taps)
 
     def cache_spec(self, context: int) -> dict[str, CacheTensor]:
         return {"gated input": CacheTensor((self.columns or context, self.width), "BV")}
 
-    def forward(self, *, c: BTD, b: BTD, v: BTD, k: WD, memory: OperatorCache | None = None) -> BTD:
-        y = self.convolve(b * v, k, memory)
+    def forward(self, *, c: BTD, b: BTD, v: BTD, k: WD, cache: OperatorCache | None = None) -> BTD:
+        y = self.convolve(b * v, k, cache)
         return (c if self.gate is None else self.gate(c)) * y
 
-    def convolve(self, u: BTD, kernel: WD, memory: OperatorCache | None) -> BTD:
+    def convolve(self, u: BTD, kernel: WD, cache: OperatorCache | None) -> BTD:
         """Return the convolution at the present tokens, with the cached inputs before them."""
         num_tokens = u.shape[1]
         if self.taps:
-            u = u if memory is None else memory.slide("gated input", u, self.taps)
+            u = u if cache is None else cache.slide("gated input", u, self.taps)
             return short_convolution(u, kernel)[:, -num_tokens:]
-        if memory is None:
+        if cache is None:
             return long_convolution(u, kernel)
-        u = memory.extend("gated input", u)
+        u = cache.extend("gated input", u)
         if num_tokens == 1:
             return torch.einsum("btd,td->bd", u, kernel.flip(0))[:, None]
         return long_convolution(u, kernel)[:, -num_tokens:]

@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from star.architecture.spec import Dimensions, LivSpec
+from star.model.operators.cache import CacheTensor, OperatorCache, start_state
 from star.model.operators.featurizer import NORM_EPS
-from star.model.operators.memory import CacheTensor, OperatorCache, start_state
 from star.model.operators.mixer import Mixer
 from star.model.operators.recurrence import STEP_RANGE
 from star.model.operators.state_space import RATE_RANGE
@@ -47,18 +47,18 @@ class DeltaRule(Mixer):
         return {"state": CacheTensor((self.num_heads, self.head_dim, self.value_head_dim))}
 
     def forward(
-        self, *, c: BTE, b: BTE, v: BTD, a: BTH, w: BTH, z: BTD | None = None, memory: OperatorCache | None = None
+        self, *, c: BTE, b: BTE, v: BTD, a: BTH, w: BTH, z: BTD | None = None, cache: OperatorCache | None = None
     ) -> BTD:
         q, k = (x.unflatten(2, (-1, self.head_dim)) for x in (c, b))
         v = v.unflatten(2, (self.num_heads, -1))
         log_decay = -self.log_rate.exp() * F.softplus(a + self.step_bias)
-        start = start_state(memory, v, self.num_heads, self.head_dim, self.value_head_dim)
+        start = start_state(cache, v, self.num_heads, self.head_dim, self.value_head_dim)
         q, k = l2_normalise(q) * self.head_dim**-0.5, l2_normalise(k)
         if (served := self.num_heads // k.shape[2]) > 1:
             q, k = (x.repeat_interleave(served, dim=2) for x in (q, k))
         y, last = gated_delta_rule(q, k, v, log_decay, torch.sigmoid(w), start)
-        if memory is not None:
-            memory.keep_state("state", last)
+        if cache is not None:
+            cache.keep_state("state", last)
         y = self.norm(y).flatten(2)
         return y if z is None else y * F.silu(z)
 

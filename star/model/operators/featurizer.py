@@ -27,7 +27,7 @@ from star.architecture.codes import (
 from star.architecture.spec import Dimensions, FeatureGroup, LivSpec
 from star.architecture.structures.feature import map_rank
 from star.errors import UserError
-from star.model.operators.memory import CacheTensor, OperatorCache, count_columns
+from star.model.operators.cache import CacheTensor, OperatorCache, count_columns
 from star.model.ops.convolution import short_convolution
 from star.model.ops.shapes import BTD, BTE
 
@@ -60,10 +60,10 @@ class Feature(nn.Module):
         """Return the cache tensor for the columns of its short kernel, if there is one."""
         return {} if self.kernel is None else {self.name: CacheTensor((self.columns, self.kernel.shape[1]))}
 
-    def forward(self, x: BTD, memory: OperatorCache | None) -> BTE:
+    def forward(self, x: BTD, cache: OperatorCache | None) -> BTE:
         y = self.channels(x)
         if self.kernel is not None:
-            columns = y if memory is None else memory.slide(self.name, y, len(self.kernel))
+            columns = y if cache is None else cache.slide(self.name, y, len(self.kernel))
             y = short_convolution(columns, self.kernel)[:, -x.shape[1] :]
         if self.kernel_bias is not None:
             y = y + self.kernel_bias
@@ -100,7 +100,7 @@ class ExpertFeature(nn.Module):
         """Return an empty dictionary: there is no cache."""
         return {}
 
-    def forward(self, x: BTD, memory: OperatorCache | None) -> DeferredFeature:
+    def forward(self, x: BTD, cache: OperatorCache | None) -> DeferredFeature:
         return DeferredFeature(x, self.weight, self.bias)
 
 
@@ -115,7 +115,7 @@ class ExplicitKernel(nn.Module):
         """Return an empty dictionary: there is no cache."""
         return {}
 
-    def forward(self, x: BTD, memory: OperatorCache | None) -> torch.Tensor:
+    def forward(self, x: BTD, cache: OperatorCache | None) -> torch.Tensor:
         return self.kernel
 
 
@@ -137,8 +137,8 @@ class ImplicitKernel(nn.Module):
         """Return an empty dictionary: there is no cache."""
         return {}
 
-    def forward(self, x: BTD, memory: OperatorCache | None) -> torch.Tensor:
-        num_tokens = x.shape[1] + (memory.position if memory else 0)
+    def forward(self, x: BTD, cache: OperatorCache | None) -> torch.Tensor:
+        num_tokens = x.shape[1] + (cache.position if cache else 0)
         # Half precision cannot tell positions apart.
         dtype = self.out.weight.dtype
         like = {"device": x.device, "dtype": torch.promote_types(dtype, torch.float32)}

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from star.architecture.spec import Dimensions, LivSpec
+from star.model.operators.cache import CacheTensor, OperatorCache, start_state
 from star.model.operators.featurizer import NORM_EPS
-from star.model.operators.memory import CacheTensor, OperatorCache, start_state
 from star.model.operators.mixer import Mixer
 from star.model.ops.linear_attention import linear_attention, linear_attention_naive
 from star.model.ops.shapes import BTD, BTE, E, V
@@ -37,14 +37,14 @@ class GatedLinearAttention(Mixer):
         return {"state": CacheTensor((self.num_heads, self.head_dim, self.value_head_dim))}
 
     def forward(
-        self, *, c: BTE, b: BTE, v: BTD, a: BTE, z: BTD | None = None, memory: OperatorCache | None = None
+        self, *, c: BTE, b: BTE, v: BTD, a: BTE, z: BTD | None = None, cache: OperatorCache | None = None
     ) -> BTD:
         log_decay = F.logsigmoid(a + self.decay_bias) / TEMPERATURE
         q, k, v, log_decay = (x.unflatten(2, (self.num_heads, -1)) for x in (c, b, v, log_decay))
-        start = start_state(memory, v, self.num_heads, self.head_dim, self.value_head_dim)
+        start = start_state(cache, v, self.num_heads, self.head_dim, self.value_head_dim)
         y, last = linear_attention(q * self.head_dim**-0.5, k, v, log_decay, start)
-        if memory is not None:
-            memory.keep_state("state", last)
+        if cache is not None:
+            cache.keep_state("state", last)
         y = self.norm(y).flatten(2)
         return y if z is None else y * F.silu(z)
 

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from star.architecture.spec import Dimensions, LivSpec
+from star.model.operators.cache import CacheTensor, OperatorCache
 from star.model.operators.convolution import GATES
-from star.model.operators.memory import CacheTensor, OperatorCache
 from star.model.operators.mixer import Mixer
 from star.model.ops.gated_recurrence import RATE_SCALE, gated_recurrence, gated_recurrence_naive
 from star.model.ops.shapes import BTD, D
@@ -37,11 +37,11 @@ class GatedRecurrence(Mixer):
     def cache_spec(self, context: int) -> dict[str, CacheTensor]:
         return {"state": CacheTensor((self.width,))}
 
-    def forward(self, *, c: BTD, b: BTD, v: BTD, a: BTD, memory: OperatorCache | None = None) -> BTD:
-        start = memory.state("state") if memory is not None and memory.position else None
+    def forward(self, *, c: BTD, b: BTD, v: BTD, a: BTD, cache: OperatorCache | None = None) -> BTD:
+        start = cache.state("state") if cache is not None and cache.position else None
         h, last = gated_recurrence(v, b + self.input_bias, a + self.decay_bias, self.rate, start)
-        if memory is not None:
-            memory.keep_state("state", last)
+        if cache is not None:
+            cache.keep_state("state", last)
         return (c if self.gate is None else self.gate(c)) * h
 
 

@@ -23,8 +23,8 @@ class LateNormAttention(Attention):
         widths = {role: norm_width(liv.group(role), dims) for role in late_gains(liv)}
         self.gains = nn.ParameterDict({role: nn.Parameter(torch.ones(width)) for role, width in widths.items()})
 
-    def turn_queries(self, q: torch.Tensor, position: int) -> torch.Tensor:
-        q = super().turn_queries(q, position)
+    def rotate_queries(self, q: torch.Tensor, position: int) -> torch.Tensor:
+        q = super().rotate_queries(q, position)
         for gain in self.gains.values():
             by_head = gain.unflatten(0, (-1, self.head_dim))
             q = q * by_head.repeat_interleave(q.shape[2] // len(by_head), dim=0)

@@ -15,8 +15,8 @@ from torch import nn
 from star.architecture.spec import Dimensions, LivSpec
 from star.architecture.structures.attention import rope_head_dim
 from star.model.operators.attention import Attention, attend
+from star.model.operators.cache import OperatorCache
 from star.model.operators.featurizer import linear
-from star.model.operators.memory import OperatorCache
 from star.model.operators.positions import added_scores_naive
 from star.model.ops.shapes import BTE, BTHK
 
@@ -41,12 +41,12 @@ class LatentAttention(Attention):
         if "B" in features and "B" in self.looks_back:
             self.look_back(features["B"].channels.weight.detach()[None], 0)
 
-    def forward(self, *, c: BTE, b: torch.Tensor, v: torch.Tensor, memory: OperatorCache | None = None) -> torch.Tensor:
+    def forward(self, *, c: BTE, b: torch.Tensor, v: torch.Tensor, cache: OperatorCache | None = None) -> torch.Tensor:
         plain, q_rope = c.unflatten(2, (-1, self.total)).split((self.head_dim, self.rope_dim), dim=3)
-        q_rope = self.positions.turn(q_rope, memory.position if memory else 0)  # (B, T, H, P)
-        if memory is not None:
-            b, v = memory.extend("B", b), memory.extend("V", v)
-        attend_latent = self.expanded if memory is None or c.shape[1] > 1 else self.absorbed
+        q_rope = self.positions.rotate(q_rope, cache.position if cache else 0)  # (B, T, H, P)
+        if cache is not None:
+            b, v = cache.extend("B", b), cache.extend("V", v)
+        attend_latent = self.expanded if cache is None or c.shape[1] > 1 else self.absorbed
         return attend_latent(plain, q_rope, b, v).flatten(2)
 
     def expanded(self, plain: BTHK, q_rope: torch.Tensor, b: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
@@ -77,7 +77,7 @@ class LatentAttention(Attention):
 def latent_attention_naive(mixer: LatentAttention, c: BTE, b: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     """Compute latent attention from unrotated B, one query at a time."""
     plain, q_rope = c.unflatten(2, (-1, mixer.total)).split((mixer.head_dim, mixer.rope_dim), dim=3)
-    q_rope, b = mixer.positions.turn(q_rope, 0), mixer.positions.turn(b[:, :, None], 0)[:, :, 0]
+    q_rope, b = mixer.positions.rotate(q_rope, 0), mixer.positions.rotate(b[:, :, None], 0)[:, :, 0]
     y = []
     for i in range(c.shape[1]):
         near = slice(max(0, i + 1 - (mixer.window or i + 1)), i + 1)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from star.architecture.spec import Dimensions, LivSpec
-from star.model.operators.memory import CacheTensor, OperatorCache, start_state
+from star.model.operators.cache import CacheTensor, OperatorCache, start_state
 from star.model.operators.mixer import Mixer
 from star.model.ops.linear_attention import linear_attention
 from star.model.ops.shapes import BTD, BTE
@@ -30,16 +30,16 @@ class LinearAttention(Mixer):
     def cache_spec(self, context: int) -> dict[str, CacheTensor]:
         return {"state": CacheTensor((self.num_kept, self.head_dim, self.head_dim + 1), "BV")}
 
-    def forward(self, *, c: BTD, b: BTE, v: BTE, memory: OperatorCache | None = None) -> BTD:
+    def forward(self, *, c: BTD, b: BTE, v: BTE, cache: OperatorCache | None = None) -> BTD:
         q, k, v = (x.unflatten(2, (-1, self.head_dim)) for x in (c, b, v))
         repeat = q.shape[2] // self.num_kept
         v = F.pad(v, (0, 1), value=1.0)  # the last column sums the weights
         k, v = (x.repeat_interleave(repeat, dim=2) for x in (positive(k), v))
-        start = start_state(memory, v, self.num_kept, self.head_dim, self.head_dim + 1)
+        start = start_state(cache, v, self.num_kept, self.head_dim, self.head_dim + 1)
         start = start.repeat_interleave(repeat, dim=1)
         y, last = linear_attention(positive(q), k, v, v.new_zeros(v.shape[:3]), start)
-        if memory is not None:
-            memory.keep_state("state", last[:, ::repeat])
+        if cache is not None:
+            cache.keep_state("state", last[:, ::repeat])
         return (y[..., :-1] / (y[..., -1:] + WEIGHT_EPS)).flatten(2)
 
 

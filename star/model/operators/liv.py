@@ -15,6 +15,7 @@ from torch import nn
 from star.architecture.codes import Nonlinearity, Structure
 from star.architecture.spec import Dimensions, LivSpec
 from star.model.operators.attention import Attention
+from star.model.operators.cache import CacheTensor, OperatorCache
 from star.model.operators.convolution import GatedConvolution
 from star.model.operators.delta import DeltaRule
 from star.model.operators.featurizer import make_feature
@@ -23,7 +24,6 @@ from star.model.operators.gated_recurrence import GatedRecurrence
 from star.model.operators.late_norm import LateNormAttention
 from star.model.operators.latent_attention import LatentAttention
 from star.model.operators.linear_attention import LinearAttention
-from star.model.operators.memory import CacheTensor, OperatorCache
 from star.model.operators.memoryless import Memoryless, TunedMemoryless
 from star.model.operators.recurrence import Recurrence
 from star.model.operators.routed import Routed, TunedRouted
@@ -74,27 +74,27 @@ class Liv(nn.Module):
                 self.featurizer[group.role] = owner.featurizer[group.role]
             elif not ready:
                 self.featurizer[group.role] = new_features[group.role] = make_feature(group, dims, liv)
-        keys = (liv.structure, liv.nonlinearity), liv.variant.qk_norm_place, liv.structure
+        keys = (liv.structure, liv.nonlinearity), liv.overrides.qk_norm_place, liv.structure
         self.mixer = next(MIXERS[key] for key in keys if key in MIXERS)(liv, dims)
         self.mixer.start(new_features)
-        self.out = self.mixer.make_out(dims, liv.variant.out_bias)
+        self.out = self.mixer.make_out(dims, liv.overrides.out_bias)
 
     def forward(
-        self, x: BTD, shared: dict[str, Any], memory: tuple[OperatorCache, ...] | None = None
+        self, x: BTD, shared: dict[str, Any], cache: tuple[OperatorCache, ...] | None = None
     ) -> tuple[BTD, dict[str, Any]]:
         """Return the output, and the features that later slots may reuse. `shared` holds the features that this
         operator reuses. With a cache, x continues the cached tokens.
         """
-        own = memory[0] if memory else None
+        own = cache[0] if cache else None
         features: dict[str, Any] = {}
         for role in self.order:
             features[role] = shared[role] if role in shared else self._make(role, x, features, own)
-        return self.out(self.mixer(**{role.lower(): one for role, one in features.items()}, memory=own)), features
+        return self.out(self.mixer(**{role.lower(): one for role, one in features.items()}, cache=own)), features
 
-    def _make(self, role: str, x: BTD, features: dict[str, Any], memory: OperatorCache | None) -> Any:
+    def _make(self, role: str, x: BTD, features: dict[str, Any], cache: OperatorCache | None) -> Any:
         source = self.sources.get(role)
-        feature = self.featurizer[role](features[source] if source else x, memory)
-        return self.mixer.prepare(role, feature, memory.position if memory else 0)
+        feature = self.featurizer[role](features[source] if source else x, cache)
+        return self.mixer.prepare(role, feature, cache.position if cache else 0)
 
     def cache_spec(self, context: int) -> dict[str, CacheTensor]:
         """Return the cache tensors, by name, for decoding up to `context` tokens."""
@@ -103,19 +103,19 @@ class Liv(nn.Module):
             kept |= feature.cache_spec()
         return kept
 
-    def new_memory(
-        self, batch_size: int, context: int, keepers: dict[str, tuple[OperatorCache, ...]]
+    def new_cache(
+        self, batch_size: int, context: int, owners: dict[str, tuple[OperatorCache, ...]]
     ) -> tuple[OperatorCache, ...]:
-        """Return an empty cache without the tensors that earlier slots store: `keepers` has the
+        """Return an empty cache without the tensors that earlier slots store: `owners` has the
         caches of these slots.
         """
         weight = next(self.parameters())
         tensors = {
             name: torch.zeros(batch_size, *one.shape, device=weight.device, dtype=weight.dtype)
             for name, one in self.cache_spec(context).items()
-            if name not in keepers
+            if name not in owners
         }
-        return (OperatorCache(tensors, {name: memory[0] for name, memory in keepers.items()}),)
+        return (OperatorCache(tensors, {name: cache[0] for name, cache in owners.items()}),)
 
 
 class Differential(nn.Module):
@@ -133,10 +133,10 @@ class Differential(nn.Module):
         self.b = Liv(liv, dims, tuple(owner and owner.b for owner in owners), reused)
 
     def forward(
-        self, x: BTD, shared: dict[str, Any], memory: tuple[OperatorCache, ...] | None = None
+        self, x: BTD, shared: dict[str, Any], cache: tuple[OperatorCache, ...] | None = None
     ) -> tuple[BTD, dict[str, Any]]:
         """Return the output and the features of both copies; every shared feature is a pair."""
-        first, second = (memory[:1], memory[1:]) if memory else (None, None)
+        first, second = (cache[:1], cache[1:]) if cache else (None, None)
         y_a, features_a = self.a(x, {role: pair[0] for role, pair in shared.items()}, first)
         y_b, features_b = self.b(x, {role: pair[1] for role, pair in shared.items()}, second)
         return y_a - y_b, {role: (features_a[role], features_b[role]) for role in features_a}
@@ -145,10 +145,10 @@ class Differential(nn.Module):
         """Return the cache tensors of each copy, by name."""
         return self.a.cache_spec(context)
 
-    def new_memory(
-        self, batch_size: int, context: int, keepers: dict[str, tuple[OperatorCache, ...]]
+    def new_cache(
+        self, batch_size: int, context: int, owners: dict[str, tuple[OperatorCache, ...]]
     ) -> tuple[OperatorCache, ...]:
         """Return the empty caches of both copies."""
-        first = {name: memory[:1] for name, memory in keepers.items()}
-        second = {name: memory[1:] for name, memory in keepers.items()}
-        return self.a.new_memory(batch_size, context, first) + self.b.new_memory(batch_size, context, second)
+        first = {name: cache[:1] for name, cache in owners.items()}
+        second = {name: cache[1:] for name, cache in owners.items()}
+        return self.a.new_cache(batch_size, context, first) + self.b.new_cache(batch_size, context, second)

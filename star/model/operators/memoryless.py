@@ -20,7 +20,7 @@ from torch import nn
 
 from star.architecture.codes import Nonlinearity
 from star.architecture.spec import Dimensions, LivSpec, OperatorOverrides
-from star.model.operators.memory import OperatorCache
+from star.model.operators.cache import OperatorCache
 from star.model.operators.mixer import Mixer
 from star.model.ops.shapes import BTD
 
@@ -40,7 +40,7 @@ class Xielu(nn.Module):
     factors begin at 0.8.
     """
 
-    def __init__(self, variant: OperatorOverrides) -> None:
+    def __init__(self, overrides: OperatorOverrides) -> None:
         super().__init__()
         self.positive = nn.Parameter(torch.full((1,), math.log(math.expm1(0.8))))
         self.negative = nn.Parameter(torch.full((1,), math.log(math.expm1(0.3))))
@@ -55,10 +55,10 @@ class Xielu(nn.Module):
 class ClippedSwish(nn.Module):
     """Activation c sigmoid(a c) (V + s), with c = C and V clipped."""
 
-    def __init__(self, variant: OperatorOverrides) -> None:
+    def __init__(self, overrides: OperatorOverrides) -> None:
         super().__init__()
-        self.limit = variant.clip_limit or math.inf
-        self.slope, self.shift = variant.swish_slope, variant.value_shift
+        self.limit = overrides.clip_limit or math.inf
+        self.slope, self.shift = overrides.swish_slope, overrides.value_shift
 
     def forward(self, c: torch.Tensor, v: torch.Tensor | None = None) -> torch.Tensor:
         c = c.clamp(max=self.limit)
@@ -85,9 +85,9 @@ class Memoryless(Mixer):
         super().__init__()
         self.width = liv.group("C").width(dims)
         self.activation = ACTIVATIONS[liv.nonlinearity]
-        self.norm = nn.RMSNorm(self.width, eps=dims.style.norm_eps) if liv.variant.out_norm else None
+        self.norm = nn.RMSNorm(self.width, eps=dims.style.norm_eps) if liv.overrides.out_norm else None
 
-    def forward(self, *, c: BTD, v: BTD | None = None, memory: OperatorCache | None = None) -> BTD:
+    def forward(self, *, c: BTD, v: BTD | None = None, cache: OperatorCache | None = None) -> BTD:
         y = self.unit(c, v)
         return y if self.norm is None else self.norm(y)
 
@@ -102,7 +102,7 @@ class TunedMemoryless(Memoryless):
 
     def __init__(self, liv: LivSpec, dims: Dimensions) -> None:
         super().__init__(liv, dims)
-        self.activation = ACTIVATIONS[liv.nonlinearity](liv.variant)
+        self.activation = ACTIVATIONS[liv.nonlinearity](liv.overrides)
 
     def unit(self, c: BTD, v: BTD | None) -> BTD:
         return self.activation(c, v)

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from star.architecture.spec import Dimensions
-from star.model.operators.memory import CacheTensor
+from star.model.operators.cache import CacheTensor
 
 
 class Mixer(nn.Module):

@@ -33,9 +33,9 @@ class Positions(nn.Module):
     def __init__(self, liv: LivSpec, dims: Dimensions, head_dim: int, scale: float) -> None:
         super().__init__()
         self.channels = 0
-        self.theta = float(liv.variant.rope_theta or dims.style.rope_theta)
+        self.theta = float(liv.overrides.rope_theta or dims.style.rope_theta)
 
-    def turn(self, x: BTHK, position: int) -> BTHK:
+    def rotate(self, x: BTHK, position: int) -> BTHK:
         """Return queries or keys with rotated channels; the first token has index `position`."""
         return x
 
@@ -51,9 +51,9 @@ class Rotary(Positions):
 
     def __init__(self, liv: LivSpec, dims: Dimensions, head_dim: int, scale: float) -> None:
         super().__init__(liv, dims, head_dim, scale)
-        self.channels = rotated_channels(liv.variant, dims, head_dim)
+        self.channels = rotated_channels(liv.overrides, dims, head_dim)
 
-    def turn(self, x: BTHK, position: int) -> BTHK:
+    def rotate(self, x: BTHK, position: int) -> BTHK:
         return rotate(x, position, self.theta, self.channels) if self.channels else x
 
 
@@ -93,7 +93,7 @@ def make_positions(liv: LivSpec, dims: Dimensions, head_dim: int, scale: float) 
 
 def score_scale(liv: LivSpec, width: int) -> float:
     """Return the factor of the scores of queries and keys of `width` channels."""
-    return liv.variant.score_scale or 1 / math.sqrt(width)
+    return liv.overrides.score_scale or 1 / math.sqrt(width)
 
 
 def added_scores_naive(positions: Positions, q: torch.Tensor, head: int, num_keys: int) -> torch.Tensor | float:

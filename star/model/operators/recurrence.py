@@ -16,7 +16,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from star.architecture.spec import Dimensions, LivSpec
-from star.model.operators.memory import CacheTensor, OperatorCache, start_state
+from star.model.operators.cache import CacheTensor, OperatorCache, start_state
 from star.model.operators.mixer import Mixer
 from star.model.ops.scan import selective_scan, selective_scan_naive
 from star.model.ops.shapes import BTD, BTN, DN, D
@@ -42,10 +42,10 @@ class Recurrence(Mixer):
         return {"state": CacheTensor((self.width, self.num_states))}
 
     def forward(
-        self, *, c: BTN, b: BTN, v: BTD, a: BTD, z: BTD | None = None, memory: OperatorCache | None = None
+        self, *, c: BTN, b: BTN, v: BTD, a: BTD, z: BTD | None = None, cache: OperatorCache | None = None
     ) -> BTD:
         step, rate = F.softplus(a + self.step_bias), self.log_rate.exp()
-        state = start_state(memory, v, *rate.shape)
+        state = start_state(cache, v, *rate.shape)
         outputs = []
         part_length = max(1, STATES_AT_ONCE // state.numel())
         for part in zip(*(x.split(part_length, dim=1) for x in (step, v, b, c)), strict=True):
@@ -54,8 +54,8 @@ class Recurrence(Mixer):
             else:
                 y, state = selective_scan(*part, rate, state)
             outputs.append(y)
-        if memory is not None:
-            memory.keep_state("state", state)
+        if cache is not None:
+            cache.keep_state("state", state)
         y = torch.cat(outputs, dim=1) + self.skip * v
         return y if z is None else y * F.silu(z)
 

@@ -24,8 +24,8 @@ from torch import nn
 
 from star.architecture.spec import Dimensions, LivSpec
 from star.architecture.structures.memoryless import scoring_of
+from star.model.operators.cache import OperatorCache
 from star.model.operators.featurizer import DeferredFeature
-from star.model.operators.memory import OperatorCache
 from star.model.operators.memoryless import ACTIVATIONS
 from star.model.operators.mixer import Mixer
 from star.model.ops.shapes import BTD
@@ -56,24 +56,24 @@ class Routed(Mixer):
 
     def __init__(self, liv: LivSpec, dims: Dimensions) -> None:
         super().__init__()
-        router, variant = liv.group("R"), liv.variant
+        router, overrides = liv.group("R"), liv.overrides
         self.width = dims.d_model
         self.num_chosen = router.repeat
         self.scoring, self.is_normalised = scoring_of(liv)
-        self.scale = variant.routed_scale
+        self.scale = overrides.routed_scale
         self.activation = ACTIVATIONS[liv.nonlinearity]
         bias = torch.zeros(router.expansion)
-        if variant.selection_bias:
+        if overrides.selection_bias:
             self.selection_bias = nn.Parameter(bias, requires_grad=False)
         else:
             self.register_buffer("selection_bias", bias)
-        self.out = ExpertMaps(router.expansion, liv.group("C").width(dims), dims.d_model, variant.out_bias)
+        self.out = ExpertMaps(router.expansion, liv.group("C").width(dims), dims.d_model, overrides.out_bias)
         self.shared_out = None
         if liv.has("S"):
-            self.shared_out = nn.Linear(liv.group("S").width(dims), dims.d_model, bias=variant.out_bias)
+            self.shared_out = nn.Linear(liv.group("S").width(dims), dims.d_model, bias=overrides.out_bias)
             for parameter in self.shared_out.parameters():
                 nn.init.zeros_(parameter)
-        self.shared_gate = nn.Parameter(torch.zeros(dims.d_model)) if variant.shared_gate else None
+        self.shared_gate = nn.Parameter(torch.zeros(dims.d_model)) if overrides.shared_gate else None
         self.register_buffer("load", torch.zeros(router.expansion, dtype=torch.long), persistent=False)
         self.balance_loss: torch.Tensor | None = None
 
@@ -92,7 +92,7 @@ class Routed(Mixer):
         v: DeferredFeature | None = None,
         s: torch.Tensor | None = None,
         u: torch.Tensor | None = None,
-        memory: OperatorCache | None = None,
+        cache: OperatorCache | None = None,
     ) -> BTD:
         batch_size, num_tokens, num_experts = r.shape
         logits = r.flatten(0, 1).to(self.selection_bias.dtype)
@@ -132,7 +132,7 @@ class TunedRouted(Routed):
 
     def __init__(self, liv: LivSpec, dims: Dimensions) -> None:
         super().__init__(liv, dims)
-        self.activation = ACTIVATIONS[liv.nonlinearity](liv.variant)
+        self.activation = ACTIVATIONS[liv.nonlinearity](liv.overrides)
 
     def _unit(self, c: torch.Tensor, v: torch.Tensor | None = None) -> torch.Tensor:
         return self.activation(c, v)

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from star.architecture.spec import Dimensions, LivSpec
+from star.model.operators.cache import CacheTensor, OperatorCache, start_state
 from star.model.operators.featurizer import NORM_EPS
-from star.model.operators.memory import CacheTensor, OperatorCache, start_state
 from star.model.operators.mixer import Mixer
 from star.model.operators.recurrence import STEP_RANGE
 from star.model.ops.linear_attention import linear_attention, linear_attention_naive
@@ -48,7 +48,7 @@ class StateSpace(Mixer):
         super().__init__()
         self.width = liv.group("V").width(dims)
         self.num_heads = liv.group("A").width(dims)
-        self.num_groups = liv.variant.num_groups or 1
+        self.num_groups = liv.overrides.num_groups or 1
         self.num_states = liv.group("B").width(dims) // self.num_groups
         low, high = (math.log(step) for step in STEP_RANGE)
         steps = torch.linspace(low, high, self.num_heads).exp()
@@ -56,23 +56,23 @@ class StateSpace(Mixer):
         self.step_bias = nn.Parameter(steps + torch.log(-torch.expm1(-steps)))  # softplus of it is `steps`
         self.skip = nn.Parameter(torch.ones(self.num_heads))
         self.norm = None
-        if liv.has("Z") and liv.variant.out_norm is not False:
-            apart, eps = liv.variant.norm_groups, dims.style.norm_eps
+        if liv.has("Z") and liv.overrides.out_norm is not False:
+            apart, eps = liv.overrides.norm_groups, dims.style.norm_eps
             self.norm = GroupedNorm(apart, self.width, eps) if apart > 1 else nn.RMSNorm(self.width, eps=eps)
 
     def cache_spec(self, context: int) -> dict[str, CacheTensor]:
         return {"state": CacheTensor((self.num_heads, self.num_states, self.width // self.num_heads))}
 
     def forward(
-        self, *, c: BTE, b: BTE, v: BTD, a: BTH, z: BTD | None = None, memory: OperatorCache | None = None
+        self, *, c: BTE, b: BTE, v: BTD, a: BTH, z: BTD | None = None, cache: OperatorCache | None = None
     ) -> BTD:
         c, b = (x.unflatten(2, (self.num_groups, -1)) for x in (c, b))
         heads = v.unflatten(2, (self.num_heads, -1))
         step = F.softplus(a + self.step_bias)
-        start = start_state(memory, v, self.num_heads, self.num_states, heads.shape[3])
+        start = start_state(cache, v, self.num_heads, self.num_states, heads.shape[3])
         y, last = linear_attention(c, b, heads * step[..., None], -step * self.log_rate.exp(), start)
-        if memory is not None:
-            memory.keep_state("state", last)
+        if cache is not None:
+            cache.keep_state("state", last)
         y = (y + self.skip[:, None] * heads).flatten(2)
         y = y if z is None else y * F.silu(z)
         return y if self.norm is None else self.norm(y)

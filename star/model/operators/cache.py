@@ -38,14 +38,14 @@ class OperatorCache:
 
     Args:
         tensors: the tensors that it stores itself.
-        keepers: name -> the cache of an earlier slot that stores this tensor instead.
+        owners: name -> the cache of an earlier slot that stores this tensor instead.
     """
 
-    def __init__(self, tensors: dict[str, torch.Tensor], keepers: dict[str, "OperatorCache"]) -> None:
+    def __init__(self, tensors: dict[str, torch.Tensor], owners: dict[str, "OperatorCache"]) -> None:
         self.tensors = tensors
-        self.keepers = keepers
-        for name, keeper in keepers.items():
-            keeper.is_read.add(name)
+        self.owners = owners
+        for name, owner in owners.items():
+            owner.is_read.add(name)
         self.position = 0  # tokens that came before those of the present pass
         self.is_read: set[str] = set()  # names that later slots look up here
         self.before: dict[str, torch.Tensor] = {}  # tensors of the present pass, for these slots
@@ -60,8 +60,8 @@ class OperatorCache:
 
     def extend(self, name: str, new: BTD) -> torch.Tensor:
         """Cache the present tokens, and return them after the cached ones that they may need."""
-        if name in self.keepers:
-            return self.keepers[name].before[name]
+        if name in self.owners:
+            return self.owners[name].before[name]
         kept, end = self.tensors[name], self.position + new.shape[1]
         if end <= kept.shape[1]:
             kept[:, self.position : end] = new
@@ -75,8 +75,8 @@ class OperatorCache:
         """Cache the present tokens, and return them after the `taps` - 1 columns before them, which
         are zero at first.
         """
-        if name in self.keepers:
-            return self.keepers[name].before[name]
+        if name in self.owners:
+            return self.owners[name].before[name]
         kept = self.tensors[name]
         columns = torch.cat((kept, new), dim=1)
         kept.copy_(columns[:, -kept.shape[1] :])
@@ -84,14 +84,14 @@ class OperatorCache:
 
     def state(self, name: str) -> torch.Tensor:
         """Return the state before the present tokens."""
-        if name in self.keepers:
-            return self.keepers[name].before[name]
+        if name in self.owners:
+            return self.owners[name].before[name]
         state = self.tensors[name]
         return self._show(name, state.clone()) if name in self.is_read else state
 
     def keep_state(self, name: str, state: torch.Tensor) -> None:
         """Store the state after the present tokens, unless an earlier slot stores it."""
-        if name not in self.keepers:
+        if name not in self.owners:
             self.tensors[name].copy_(state)
 
     def _show(self, name: str, found: torch.Tensor) -> torch.Tensor:
@@ -100,8 +100,8 @@ class OperatorCache:
         return found
 
 
-def start_state(memory: OperatorCache | None, like: torch.Tensor, *shape: int) -> torch.Tensor:
+def start_state(cache: OperatorCache | None, like: torch.Tensor, *shape: int) -> torch.Tensor:
     """Return the state (B, *shape) before the present tokens: the cached one, or zeros of the type
     of `like` (B, ...).
     """
-    return like.new_zeros(like.shape[0], *shape) if memory is None else memory.state("state")
+    return like.new_zeros(like.shape[0], *shape) if cache is None else cache.state("state")
