@@ -16,6 +16,7 @@ from star.cli.console import count, note, print_json, say, stdout
 from star.cli.live import Watcher
 from star.cli.results import Json, front_table, read_front
 from star.cost.limits import describe_limits
+from star.data.builtin import BUILT_IN
 from star.errors import SettingError, UserError
 from star.records import Status
 from star.report.failures import describe_failures
@@ -228,4 +229,4 @@ def _named_as_options(names: Collection[str]) -> Iterator[None]:
 
 def _absolute(source: str) -> str:
     # So that the run can be resumed from another directory.
-    return source if source in Settings().corpus or "://" in source else str(Path(source).absolute())
+    return source if source in BUILT_IN or "://" in source else str(Path(source).absolute())

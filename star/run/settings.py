@@ -126,7 +126,7 @@ class Settings:
     )
     corpus: tuple[str, ...] = option(
         ("stdlib",),
-        "Text to train on: a .txt, .jsonl or .parquet file, a directory or a URI. May be repeated.",
+        "Text to train on: stdlib, prose, a .txt, .jsonl or .parquet file, a directory or a URI. May be repeated.",
         TRAINING,
     )
     tokens: int | None = option(None, "Training tokens per proxy.", TRAINING, low=1, high=10**15, words="the scale's")

