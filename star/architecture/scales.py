@@ -7,6 +7,7 @@ from star.errors import UserError, nearest
 
 OPTIMIZERS = ("adamw", "muon")
 BALANCES = ("bias", "loss")
+SCHEDULES = ("cosine", "inverse_sqrt")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,8 +22,12 @@ class Recipe:
     matrix_learning_rate: float = 0.0  # Muon's
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = 0.1
+    schedule: str = "cosine"  # of the rate after the warm-up: a cosine, or "inverse_sqrt", which needs no end
     warmup: float = 0.1  # fraction of the steps
-    final_rate: float = 0.1  # of the peak, reached by cosine
+    hold: float = 1.0  # fraction of the steps, warm-up included, after which "inverse_sqrt" begins to fall
+    decay: float = 0.0  # fraction of the steps at the end in which "inverse_sqrt" falls to `final_rate`, linearly
+    final_rate: float = 0.1  # of the peak
+    average: float = 0.0  # exponent of the average of the weights that is measured; 0: the last weights
     clip: float = 1.0
     valid_tokens: int = 16_384
     dtype: str = "float32"
@@ -30,7 +35,7 @@ class Recipe:
     balance_rate: float = 1e-2  # of that bias, a step; long trainings use 1e-3 (Wang et al. 2024, arXiv:2408.15664)
 
     def __post_init__(self) -> None:
-        for kind, known in (("optimizer", OPTIMIZERS), ("balance", BALANCES)):
+        for kind, known in (("optimizer", OPTIMIZERS), ("balance", BALANCES), ("schedule", SCHEDULES)):
             if (value := getattr(self, kind)) not in known:
                 raise UserError(f"unknown {kind} {value!r}{nearest(value, known)}")
         for name in ("tokens", "batch_size", "seq_len"):

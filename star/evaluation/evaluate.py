@@ -131,9 +131,11 @@ def _train_on_text(model: LanguageModel, job: Job, settings: EvaluationSettings,
         rungs = job.state[RUNGS].tolist()
     for stop in settings.rungs[len(rungs) : job.until + 1 if paused else None]:
         training.advance(stop)
-        rungs.append(measure(model, corpus.valid, recipe, RUNG_SHARE))
+        with training.averaged():
+            rungs.append(measure(model, corpus.valid, recipe, RUNG_SHARE))
     if not paused:
         training.advance(recipe.steps)
+        training.use_average()
     quality = rungs[-1] if paused else measure(model, corpus.valid, recipe)
     seconds = time.perf_counter() - started
     fit = Fit(quality_bpb=quality, loss_curve=training.curve, tokens=training.tokens, seconds=seconds)

@@ -2,6 +2,8 @@
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
@@ -56,7 +58,12 @@ class Training:
 
     `model` is trained in place on the device where it is. The same model, source, recipe, seed and number of threads
     give the same bits, however often it paused. Experts are balanced as the recipe says; their auxiliary loss is not in
-    the curve.
+    the curve. A training whose
+    schedule needs no end may go on beyond the steps of its recipe.
+
+    With `average` = g > 0 in the recipe an average of the weights w is kept, in which those after step s count about
+    in proportion to s^g (Karras et al. 2024, arXiv:2312.02696): a_t = a_(t-1) + (1 - (1 - 1/t)^(g+1)) (w_t - a_(t-1)).
+    It takes the place of a decay of the rate, after any number of steps.
     """
 
     def __init__(self, model: LanguageModel, source: Source, recipe: Recipe, seed: int) -> None:
@@ -65,6 +72,7 @@ class Training:
         self._rng = np.random.default_rng(seed)
         self._optimizers = make_optimizers(model, recipe)
         self._params = list(model.parameters())
+        self._average = [param.detach().clone() for param in self._params] if recipe.average else []
         self._experts = [module for module in model.modules() if isinstance(module, Routed)]
         self._marks = curve_marks(recipe.steps)
         self._curve: list[float] = []
@@ -85,12 +93,31 @@ class Training:
         self.model.train()
         while self.step < stop:
             self._advance()
-            if self.step == self._marks[len(self._curve)]:
+            if self.step in self._marks[len(self._curve) :]:
                 self._close_stretch()
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Put the average of the weights, where one is kept, into the model, and the latest ones back in the end."""
+        latest = [param.detach().clone() for param in self._params]
+        self.use_average()
+        try:
+            yield
+        finally:
+            self._load(latest)
+
+    def use_average(self) -> None:
+        """Put the average of the weights, where one is kept, into the model for good: it cannot be trained on."""
+        self._load(self._average or self._params)
+
+    @torch.no_grad()
+    def _load(self, values: list[Tensor]) -> None:
+        torch._foreach_copy_(self._params, values)
 
     def state(self) -> Arrays:
         """Return everything that the rest of the training depends on."""
         arrays = {f"weight.{name}": _to_array(value) for name, value in self.model.weights().items()}
+        arrays |= {f"average.{i}": _to_array(value) for i, value in enumerate(self._average)}
         for i, optimizer in enumerate(self._optimizers):
             for index, values in optimizer.state_dict()["state"].items():
                 arrays |= {f"optimizer.{i}.{index}.{name}": _to_array(value) for name, value in values.items()}
@@ -104,6 +131,8 @@ class Training:
         """Continue from the state of a training of the same model, recipe and seed."""
         for name, value in self.model.weights().items():
             value.copy_(torch.from_numpy(arrays[f"weight.{name}"]))
+        for i, value in enumerate(self._average):
+            value.copy_(torch.from_numpy(arrays[f"average.{i}"]))
         for i, optimizer in enumerate(self._optimizers):
             saved: dict[int, dict[str, Tensor]] = {}
             for key in arrays:
@@ -124,6 +153,10 @@ class Training:
         _update(self._optimizers, schedule(self.step, self._recipe))
         _rebalance(self._experts, self._recipe)
         self.step += 1
+        if self._average:
+            share = 1 - (1 - 1 / self.step) ** (self._recipe.average + 1)
+            with torch.no_grad():
+                torch._foreach_lerp_(self._average, self._params, share)
 
     def _close_stretch(self) -> None:
         start = self._marks[len(self._curve) - 1] if self._curve else 0
@@ -154,15 +187,21 @@ def curve_marks(steps: int) -> list[int]:
 
 
 def schedule(step: int, recipe: Recipe) -> float:
-    """Return the learning rate of step 0, 1, ... as a share of its peak: linear warm-up, then cosine.
+    """Return the learning rate of step 0, 1, ... as a share of its peak: linear warm-up, then as the recipe says.
 
-    The last step of the warm-up is at 1, the last step of all at `recipe.final_rate`.
+    The last step of the warm-up is at 1. A cosine ends at `recipe.final_rate`. "inverse_sqrt" stays at 1 until h steps
+    are done, `recipe.hold` of all, and is sqrt(h / t) at step t from there on, beyond the last step too; with a `decay`
+    it falls in the last steps, linearly to `final_rate` of that.
     """
     warm = round(recipe.warmup * recipe.steps)
     if step < warm:
         return (step + 1) / warm
-    progress = (step + 1 - warm) / (recipe.steps - warm)
-    return recipe.final_rate + (1 - recipe.final_rate) * (1 + math.cos(math.pi * progress)) / 2
+    if recipe.schedule == "cosine":
+        progress = (step + 1 - warm) / (recipe.steps - warm)
+        return recipe.final_rate + (1 - recipe.final_rate) * (1 + math.cos(math.pi * progress)) / 2
+    held, decaying = round(recipe.hold * recipe.steps), round(recipe.decay * recipe.steps)
+    progress = max(0, step + 1 - recipe.steps + decaying) / decaying if decaying else 0
+    return min(1.0, math.sqrt(held / (step + 1))) * (1 - (1 - recipe.final_rate) * progress)
 
 
 def make_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:

@@ -176,10 +176,10 @@ def test_objectives_by_name():
 
 
 @pytest.mark.parametrize("space", [Space(3), Space(4, "extended", "all")])
-@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
-def test_a_training_that_pauses_at_rungs_is_one_that_did_not(corpus, space, optimizer):
+@pytest.mark.parametrize("changes", [{}, {"optimizer": "adamw"}, {"schedule": "inverse_sqrt", "average": 8.0}], ids=str)
+def test_a_training_that_pauses_at_rungs_is_one_that_did_not(corpus, space, changes):
     """Whatever was written down of it between two rungs, and in whichever process it went on."""
-    recipe = replace(TINY.recipe, tokens=640, optimizer=optimizer)
+    recipe = replace(TINY.recipe, tokens=640, **changes)
     settings = replace(SETTINGS, scale=replace(TINY, recipe=recipe), rungs=(3, 7))
     rng = np.random.default_rng(5)
     for _ in range(6):

@@ -10,13 +10,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support.fitting import fit
+from support.tiny import TINY
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from star.architecture.genome import decode, parse
 from star.architecture.scales import Recipe
+from star.architecture.structures import specify
 from star.data.corpus import Corpus
 from star.errors import UserError
-from star.training.loop import Diverged, check_corpus, make_optimizers, measure, schedule
+from star.model.language_model import LanguageModel
+from star.training.loop import Diverged, Training, Windows, check_corpus, make_optimizers, measure, schedule
 
 WIDTH = 16
 RECIPE = Recipe(
@@ -186,6 +190,56 @@ def test_loss_curve_has_at_most_32_points(steps, points):
     assert result.tokens == steps * 4 * 16
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("exponent", [0.5, 8.0])
+def test_the_average_is_the_weighted_mean_of_all_weights(optimizer, exponent):
+    recipe = replace(RECIPE, optimizer=optimizer, average=exponent)
+    plain, model = Stand(), Stand()
+    reference = Training(plain, Windows(NOISE.train, recipe), replace(recipe, average=0.0), 3)
+    training = Training(model, Windows(NOISE.train, recipe), recipe, 3)
+    weights = []
+    for step in range(1, 8):
+        reference.advance(step)
+        weights.append([param.detach().double() for param in plain.parameters()])
+        weights[-1] = [value.clone() for value in weights[-1]]
+    training.advance(7)
+    steps = np.arange(1, 8)
+    shares = (steps ** (exponent + 1) - (steps - 1) ** (exponent + 1)) / 7 ** (exponent + 1)
+    expected = [
+        sum(share * value for share, value in zip(shares, values, strict=True)) for values in zip(*weights, strict=True)
+    ]
+    with training.averaged():
+        for param, value in zip(model.parameters(), expected, strict=True):
+            torch.testing.assert_close(param.double(), value, rtol=1e-5, atol=1e-6)
+    for param, value in zip(model.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(param, value)
+    training.use_average()
+    for param, value in zip(model.parameters(), expected, strict=True):
+        torch.testing.assert_close(param.double(), value, rtol=1e-5, atol=1e-6)
+
+
+def test_a_training_whose_schedule_needs_no_end_is_the_beginning_of_a_longer_one():
+    """Paused and restored or not, and whatever the tokens of its recipe; the average too."""
+    results = []
+    for tokens, stops in ((40, (7, 40, 90)), (90, (90,))):
+        shares = {"warmup": 4 / tokens, "hold": 20 / tokens}
+        recipe = replace(RECIPE, tokens=tokens * 64, schedule="inverse_sqrt", **shares, average=8.0)
+        state = None
+        for stop in stops:
+            torch.manual_seed(0)
+            model = LanguageModel(specify(decode(parse("11111-91111")), TINY.dims))
+            training = Training(model, Windows(NOISE.train, recipe), recipe, 1)
+            if state:
+                training.restore(state)
+            training.advance(stop)
+            state = training.state()
+        with training.averaged():
+            results.append((measure(model, NOISE.valid, recipe), training.tokens))
+        results[-1] += (measure(model, NOISE.valid, recipe),)
+    assert results[0] == results[1]
+    assert results[0][0] != results[0][2]
+
+
 # Rates and groups
 
 
@@ -205,6 +259,18 @@ def test_schedule_stays_between_nothing_and_its_peak(steps, warmup, final):
     rates = [schedule(step, recipe) for step in range(steps)]
     assert all(0 <= rate <= 1 + 1e-12 for rate in rates)
     assert rates[-1] == pytest.approx(1.0 if round(warmup * steps) == steps else final)
+
+
+def test_inverse_square_root_by_hand():
+    recipe = replace(
+        RECIPE, tokens=20 * 4 * 16, schedule="inverse_sqrt", warmup=0.1, hold=0.5, decay=0.2, final_rate=0.2
+    )
+    falling = [math.sqrt(10 / step) for step in range(11, 21)]
+    shares = [1.0] * 6 + [0.8, 0.6, 0.4, 0.2]
+    expected = [0.5] + [1.0] * 9 + [rate * share for rate, share in zip(falling, shares, strict=True)]
+    assert [schedule(step, recipe) for step in range(20)] == pytest.approx(expected)
+    endless = replace(recipe, decay=0.0)
+    assert [schedule(step, endless) for step in (9, 39, 89)] == pytest.approx([1.0, 0.5, 1 / 3])
 
 
 def test_every_step_sees_its_rate_and_a_clipped_gradient():

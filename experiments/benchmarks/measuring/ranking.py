@@ -1,0 +1,57 @@
+"""How well scores order architectures: agreement with a reference, and linear fits validated on what they left out."""
+
+import numpy as np
+from comparing.intervals import Interval, bootstrap
+from scipy.stats import rankdata
+
+from star.search.front import front_mask, hypervolume, reference_box
+
+
+def kendall(scores: np.ndarray, truth: np.ndarray, pairs: np.ndarray | None = None) -> Interval:
+    """Return Kendall's tau of scores (N,) with the truth (N,), over all pairs or those of a mask (N, N), and its
+    interval over resampled architectures: the share of pairs in the same order minus the share in the other.
+    """
+    agreement = np.sign(np.subtract.outer(scores, scores)) * np.sign(np.subtract.outer(truth, truth))
+    counted = ~np.eye(len(truth), dtype=bool) if pairs is None else pairs & ~np.eye(len(truth), dtype=bool)
+    agreement = (agreement * counted).astype(np.int8)
+
+    def statistic(places: np.ndarray, axis: int = -1) -> np.ndarray:
+        chosen = (places[..., :, None], places[..., None, :])
+        return agreement[chosen].sum(axis=(-1, -2)) / np.maximum(1, counted[chosen].sum(axis=(-1, -2)))
+
+    return bootstrap(statistic, np.arange(len(truth)))
+
+
+def spearman(scores: np.ndarray, truth: np.ndarray) -> Interval:
+    """Return Spearman's rank correlation and its interval over resampled architectures."""
+
+    def statistic(places: np.ndarray, axis: int = -1) -> np.ndarray:
+        a, b = (rankdata(values[places], axis=-1) for values in (scores, truth))
+        a, b = (one - one.mean(axis=-1, keepdims=True) for one in (a, b))
+        return (a * b).sum(axis=-1) / np.sqrt((a * a).sum(axis=-1) * (b * b).sum(axis=-1))
+
+    return bootstrap(statistic, np.arange(len(truth)))
+
+
+def front_share(scores: np.ndarray, truth: np.ndarray, costs: np.ndarray) -> float:
+    """Return the hypervolume that one gets of the reference front's by taking the front of (scores, costs): its members
+    count with the truth. `costs` is (N, C).
+    """
+    true, chosen = np.column_stack([truth, costs]), front_mask(np.column_stack([scores, costs]))
+    box = reference_box(true)
+    return hypervolume(true[chosen], box) / hypervolume(true, box)
+
+
+def predict_left_out(features: np.ndarray, target: np.ndarray, groups: np.ndarray, ridge: float = 1.0) -> np.ndarray:
+    """Return predictions (N,) of the target by linear regression on standardised features (N, F), each fitted without
+    the group of its row. The penalty is `ridge` times the squared length of the coefficients.
+    """
+    found = np.empty(len(target))
+    for group in np.unique(groups):
+        inside = groups == group
+        x, y = features[~inside], target[~inside]
+        center, scale = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-9)
+        z = (x - center) / scale
+        beta = np.linalg.solve(z.T @ z + ridge * np.eye(z.shape[1]), z.T @ (y - y.mean()))
+        found[inside] = y.mean() + (features[inside] - center) / scale @ beta
+    return found

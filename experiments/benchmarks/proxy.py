@@ -1,0 +1,263 @@
+"""How well does a short training order architectures? Compare recipes with trainings of 30 times the tokens.
+
+A recipe says how a proxy is trained. Each architecture of the reference (record_long.py) is trained once by a recipe,
+from a seed of its own, so that it shares no noise with the reference. Tables give, for each recipe and budget,
+Kendall's tau and Spearman's correlation with the reference, with bootstrap intervals over architectures, for the plain
+loss and for the estimate: a linear fit of the long loss to what a short training tells, validated on architectures or
+families that were left out of the fit. Every table holds the order by parameter count and the noise ceiling: how well a
+second long training, from another seed, orders the same architectures.
+
+    python experiments/benchmarks/proxy.py --recipe cosine --recipe averaged     train what is missing of these
+    python experiments/benchmarks/proxy.py --report [--write]                    print tables; --write docs/proxy.md
+"""
+
+import argparse
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from measuring.page import ROOT, Page, Table
+from measuring.ranking import front_share, kendall, predict_left_out, spearman
+from record_long import CORPORA, NANO, SEEDS, TABLE, TABLES, Architecture, Job, read_architectures, train, train_all
+
+from star.architecture.genome import decode, genome_hash
+from star.architecture.scales import Recipe
+from star.architecture.structures import FAMILIES
+from star.records import derive_seed
+
+RECORD = TABLES / "proxies.parquet"
+PAGE = ROOT / "docs" / "proxy.md"
+SEED = 100  # of proxies: none of the reference's
+ANYTIME = replace(
+    NANO.recipe,
+    learning_rate=NANO.recipe.learning_rate / 2,
+    matrix_learning_rate=NANO.recipe.matrix_learning_rate / 2,
+    schedule="inverse_sqrt",
+    average=8.0,
+)
+READING = """\
+Each architecture of the reference was trained to 30 times the tokens of the default proxy. Tau is Kendall's correlation
+of an order with that of the reference; intervals are 95 % bootstrap intervals over architectures. "Loss" orders by the
+proxy's own bits per byte; "estimate" by a ridge regression of the long loss on the losses at three marks, logarithms of
+parameters and FLOPs, and the number of slots of each operator family, fitted without the architecture that it predicts,
+or without its whole family. Seconds are CPU seconds of one training on one thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A way to train a proxy. Paired proxies see the same batches in the same order; others draw their own."""
+
+    recipe: Recipe
+    is_paired: bool = True
+
+    @property
+    def marks(self) -> tuple[int, ...]:
+        """Return the steps after which it is measured: a ninth, a third and all of them."""
+        return tuple(self.recipe.steps // part for part in (9, 3, 1))
+
+
+def scaled(factor: float) -> dict[str, float]:
+    """Return the learning rates of the any-time recipe times a factor."""
+    return {name: getattr(ANYTIME, name) * factor for name in ("learning_rate", "matrix_learning_rate")}
+
+
+PROXIES: dict[str, Proxy] = {
+    "cosine": Proxy(NANO.recipe, is_paired=False),
+    "cosine, paired": Proxy(NANO.recipe),
+    "averaged": Proxy(ANYTIME),
+    "averaged, half rate": Proxy(replace(ANYTIME, **scaled(0.5))),
+    "averaged, double rate": Proxy(replace(ANYTIME, **scaled(2.0))),
+    "averaged, batches of 4": Proxy(replace(ANYTIME, batch_size=4)),
+    "averaged, batches of 16": Proxy(replace(ANYTIME, batch_size=16)),
+    "averaged, windows of 64": Proxy(replace(ANYTIME, seq_len=64, batch_size=16)),
+}
+
+
+def train_proxy(task: tuple[str, str, Architecture]) -> dict[str, object]:
+    """Train one architecture by a recipe on a corpus and return its row."""
+    name, corpus, architecture = task
+    proxy = PROXIES[name]
+    seed = SEED if proxy.is_paired else derive_seed(SEED, genome_hash(architecture.genome))
+    return {"recipe": name} | train(Job(corpus, architecture, seed), proxy.recipe, proxy.marks)
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """The architectures of the reference on one corpus: their long losses by seed, NaN where a seed is not trained yet,
+    and what is known of each for free."""
+
+    corpus: str
+    genomes: list[tuple[int, ...]]
+    kinds: np.ndarray
+    families: np.ndarray
+    losses: np.ndarray  # (N, seeds)
+    costs: np.ndarray  # (N, 3): parameters, bytes of cache, FLOPs per token
+    counts: np.ndarray  # (N, families): slots of each
+
+    @property
+    def truth(self) -> np.ndarray:
+        """Return the long loss of each architecture from the first seed."""
+        return self.losses[:, 0]
+
+    @property
+    def between(self) -> np.ndarray:
+        """Return which pairs are of different families: (N, N)."""
+        return self.families[:, None] != self.families[None, :]
+
+    @property
+    def neighbours(self) -> np.ndarray:
+        """Return which pairs are both from fronts of real runs: (N, N)."""
+        front = self.kinds == "front"
+        return front[:, None] & front[None, :]
+
+    def free(self) -> np.ndarray:
+        """Return what is known of each architecture for free: (N, features)."""
+        return np.column_stack([np.log(self.costs[:, [0, 2]]), self.counts])
+
+
+def read_reference(corpus: str, table: Path = TABLE) -> Reference:
+    """Return the finished trainings of the reference on one corpus."""
+    rows = [row for row in pq.read_table(table).to_pylist() if row["corpus"] == corpus]
+    length = max(len(row["seconds"]) for row in rows)
+    found: dict[tuple[int, ...], dict[int, dict]] = {}
+    for row in rows:
+        if len(row["seconds"]) == length:  # the others diverged
+            found.setdefault(tuple(row["genome"]), {})[row["seed"]] = row
+    known = {genome: seeds for genome, seeds in found.items() if SEEDS[0] in seeds}
+    first = [seeds[SEEDS[0]] for seeds in known.values()]
+    nan = {"latest": {"all": [np.nan]}}
+    return Reference(
+        corpus=corpus,
+        genomes=list(known),
+        kinds=np.array([row["kind"] for row in first]),
+        families=np.array([family_of(genome) for genome in known]),
+        losses=np.array([[seeds.get(i, nan)["latest"]["all"][-1] for i in SEEDS] for seeds in known.values()]),
+        costs=np.array([[row["params"], row["cache_bytes"], row["flops_per_token"]] for row in first]),
+        counts=np.array([[count_families(genome)[one] for one in FAMILIES] for genome in known]),
+    )
+
+
+def count_families(genome: tuple[int, ...]) -> Counter[int]:
+    """Return the number of slots of each token mixing; experts and gated units are one."""
+    return Counter(slot.liv.token_mixing for slot in decode(genome))
+
+
+def family_of(genome: tuple[int, ...]) -> str:
+    """Return the token mixing that most slots have besides memoryless ones, and "mixed" where two are level."""
+    ranked = Counter({one: n for one, n in count_families(genome).items() if one != min(FAMILIES)}).most_common(2)
+    if not ranked or len(ranked) == 2 and ranked[0][1] == ranked[1][1]:
+        return "mixed"
+    return ranked[0][0].name.lower().replace("_", " ")
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """An order of the architectures of a reference: lower is better. `seconds` are CPU seconds for each."""
+
+    name: str
+    values: np.ndarray
+    seconds: float
+
+
+def proxy_scores(name: str, reference: Reference, rows: Sequence[dict], mark: int) -> list[Scores]:
+    """Return the orders that a recipe gives by its mark: loss, and the estimates without architecture and family."""
+    by_genome = {tuple(row["genome"]): row for row in rows}
+    own = [by_genome[genome] for genome in reference.genomes]
+    kind = "averaged" if PROXIES[name].recipe.average else "latest"
+    losses = np.array([row[kind]["all"][: mark + 1] for row in own])
+    seconds = float(np.mean([row["seconds"][mark] for row in own]))
+    features = np.column_stack([losses, reference.free()])
+    each, truth = np.arange(len(own)), reference.truth
+    return [
+        Scores("loss", losses[:, -1], seconds),
+        Scores("estimate", predict_left_out(features, truth, each), seconds),
+        Scores("estimate, family left out", predict_left_out(features, truth, reference.families), seconds),
+    ]
+
+
+def baselines(reference: Reference) -> list[Scores]:
+    """Return the orders that cost nothing."""
+    each = np.arange(len(reference.genomes))
+    return [
+        Scores("parameter count", -reference.costs[:, 0], 0.0),
+        Scores("fit of what is free", predict_left_out(reference.free(), reference.truth, each), 0.0),
+    ]
+
+
+def cells(scores: Scores, reference: Reference) -> tuple[str, ...]:
+    """Return the figures of one order."""
+    tau = kendall(scores.values, reference.truth)
+    return (
+        tau.text(2),
+        spearman(scores.values, reference.truth).text(2),
+        kendall(scores.values, reference.truth, reference.neighbours).text(2),
+        kendall(scores.values, reference.truth, reference.between).text(2),
+        f"{front_share(scores.values, reference.truth, reference.costs[:, :2]):.0%}",
+        f"{scores.seconds:.1f}",
+    )
+
+
+def ceiling(reference: Reference) -> tuple[str, ...]:
+    """Return the figures of the reference with itself from another seed, over the architectures that have one."""
+    has_other = np.isfinite(reference.losses[:, 1])
+    if has_other.sum() < 3:
+        return ("-",) * 6
+    first, second = reference.losses[has_other, 0], reference.losses[has_other, 1]
+    return (kendall(first, second).text(2), spearman(first, second).text(2), "-", "-", "-", "-")
+
+
+def table_of(reference: Reference, rows: Sequence[dict]) -> Table:
+    """Return the table of one corpus."""
+    lines: list[tuple[str, ...]] = [("noise ceiling: another seed", *ceiling(reference))]
+    lines += [(one.name, *cells(one, reference)) for one in baselines(reference)]
+    for name, proxy in PROXIES.items():
+        own = [row for row in rows if row["recipe"] == name and row["corpus"] == reference.corpus]
+        if set(reference.genomes) <= {tuple(row["genome"]) for row in own}:
+            for mark, steps in enumerate(proxy.marks):
+                scores = proxy_scores(name, reference, own, mark)
+                lines += [(f"{name}, {steps} steps: {one.name}", *cells(one, reference)) for one in scores]
+    number = len(reference.genomes)
+    return Table(
+        f"Orders of {number} architectures on {reference.corpus}",
+        f"{(reference.kinds == 'front').sum()} of them are neighbours from fronts. Share is that of the reference "
+        "front's hypervolume that one gets by taking the front of this order.",
+        ("order by", "tau", "Spearman", "tau, neighbours", "tau, between families", "share", "seconds"),
+        lines,
+    )
+
+
+def missing(names: Sequence[str], corpora: Sequence[str], rows: Sequence[dict]) -> Iterator[tuple]:
+    """Yield the trainings of these recipes that are not recorded."""
+    known = {(row["recipe"], row["corpus"], tuple(row["genome"])) for row in rows}
+    for architecture in read_architectures():
+        for name in names:
+            for corpus in corpora:
+                if (name, corpus, architecture.genome) not in known:
+                    yield name, corpus, architecture
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", action="append", default=[], choices=PROXIES, help="train these, may be repeated")
+    parser.add_argument("--corpus", action="append", help="stdlib or prose; both by default")
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--hours", type=float, default=float("inf"), help="begin no training after so many")
+    parser.add_argument("--report", action="store_true", help="print the tables")
+    parser.add_argument("--write", action="store_true", help="write them to docs/proxy.md")
+    given = parser.parse_args()
+    rows = pq.read_table(RECORD).to_pylist() if RECORD.exists() else []
+    corpora = given.corpus or CORPORA
+    train_all(train_proxy, list(missing(given.recipe, corpora, rows)), rows, RECORD, given.processes, given.hours)
+    if given.report or given.write:
+        tables = [table_of(read_reference(corpus), rows) for corpus in corpora]
+        page = Page("What a proxy's ranking is worth", READING, tables, torch.device("cpu"))
+        page.deliver(PAGE if given.write else None)
+
+
+if __name__ == "__main__":
+    main()
