@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
+from support.naive import attention_naive, latent_attention_naive, rotate_naive
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import (
@@ -30,11 +31,11 @@ from star.architecture.spec import BackboneConfig, Dimensions, OperatorOverrides
 from star.architecture.structures import check_size, fit, rules_of
 from star.architecture.structures.feature import kept_columns
 from star.errors import UserError
-from star.model.operators.attention import FOCUS, attention_naive, look_back
-from star.model.operators.latent_attention import LatentAttention, latent_attention_naive
+from star.model.operators.attention import FOCUS, look_back
+from star.model.operators.latent_attention import LatentAttention
 from star.model.operators.liv import MIXERS, Differential, Liv
 from star.model.ops.positions import alibi_scores, alibi_slopes, distance_table, relative_scores
-from star.model.ops.rotary import rotary_table, rotate, rotate_naive
+from star.model.ops.rotary import rotary_table, rotate
 
 pytestmark = pytest.mark.usefixtures("double_precision")
 

@@ -2,16 +2,12 @@
 
 import pytest
 import torch
+from support.naive import gated_recurrence_naive, linear_recurrence_naive
 from support.oracle import assert_same, with_gradients
 from transformers import RecurrentGemmaConfig
 from transformers.models.recurrent_gemma.modeling_recurrent_gemma import RecurrentGemmaRglru
 
-from star.model.ops.gated_recurrence import (
-    gated_recurrence,
-    gated_recurrence_naive,
-    linear_recurrence,
-    linear_recurrence_naive,
-)
+from star.model.ops.gated_recurrence import gated_recurrence, linear_recurrence
 
 pytestmark = pytest.mark.usefixtures("double_precision")
 

@@ -5,19 +5,27 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from support.naive import (
+    convolution_naive,
+    gated_convolution_naive,
+    memoryless_naive,
+    recurrence_naive,
+    rotate_naive,
+    selective_scan_naive,
+)
 from support.oracle import build
 
 from star.architecture.codes import Nonlinearity, Structure
 from star.architecture.genome import DECK
 from star.architecture.spec import Dimensions
-from star.model.operators.convolution import GatedConvolution, gated_convolution_naive
+from star.model.operators.convolution import GatedConvolution
 from star.model.operators.featurizer import make_feature
 from star.model.operators.liv import MIXERS
-from star.model.operators.memoryless import Memoryless, memoryless_naive
-from star.model.operators.recurrence import Recurrence, recurrence_naive
-from star.model.ops.convolution import convolution_naive, long_convolution, short_convolution
-from star.model.ops.rotary import rotate, rotate_naive
-from star.model.ops.scan import selective_scan, selective_scan_naive
+from star.model.operators.memoryless import Memoryless
+from star.model.operators.recurrence import Recurrence
+from star.model.ops.convolution import long_convolution, short_convolution
+from star.model.ops.rotary import rotate
+from star.model.ops.scan import selective_scan
 
 pytestmark = pytest.mark.usefixtures("double_precision")
 

@@ -6,6 +6,14 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
+from support.naive import (
+    delta_rule_naive,
+    gated_linear_attention_naive,
+    gated_recurrence_mixer_naive,
+    linear_attention_mixer_naive,
+    recurrence_naive,
+    state_space_naive,
+)
 from support.oracle import assert_equal, build, load, rows, same, taps
 from transformers import Mamba2Config, Qwen3NextConfig
 from transformers.models.mamba.modeling_mamba import mamba_selective_scan
@@ -15,13 +23,13 @@ from transformers.models.qwen3_next.modeling_qwen3_next import Qwen3NextGatedDel
 from star.architecture.genome import DECK
 from star.architecture.spec import Dimensions, OperatorOverrides
 from star.architecture.structures import fit
-from star.model.operators.delta import DeltaRule, delta_rule_naive
+from star.model.operators.delta import DeltaRule
 from star.model.operators.featurizer import make_feature
-from star.model.operators.gated_linear_attention import GatedLinearAttention, gated_linear_attention_naive
-from star.model.operators.gated_recurrence import GatedRecurrence, gated_recurrence_mixer_naive
-from star.model.operators.linear_attention import LinearAttention, linear_attention_mixer_naive
-from star.model.operators.recurrence import Recurrence, recurrence_naive
-from star.model.operators.state_space import StateSpace, state_space_naive
+from star.model.operators.gated_linear_attention import GatedLinearAttention
+from star.model.operators.gated_recurrence import GatedRecurrence
+from star.model.operators.linear_attention import LinearAttention
+from star.model.operators.recurrence import Recurrence
+from star.model.operators.state_space import StateSpace
 
 DIMS = Dimensions(d_model=32, head_dim=8, vocab_size=11, seq_len=40)
 LENGTHS = (1, 2, 63, 64, 65)

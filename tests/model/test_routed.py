@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from support.fitting import fit
+from support.naive import routed_naive
 from torch import nn
 from transformers import DeepseekV3Config, MixtralConfig
 from transformers.models.deepseek_v3 import modeling_deepseek_v3
@@ -25,7 +26,7 @@ from star.data.corpus import Corpus
 from star.errors import UserError
 from star.model.language_model import LanguageModel
 from star.model.operators.featurizer import make_feature
-from star.model.operators.routed import Routed, count_choices, find_balance_loss, route, routed_naive
+from star.model.operators.routed import Routed, count_choices, find_balance_loss, route
 from star.training.loop import make_optimizers, measure
 
 pytestmark = pytest.mark.usefixtures("double_precision")

@@ -24,7 +24,7 @@ from star.architecture.spec import BackboneConfig, Dimensions, LivSpec
 from star.architecture.structures.attention import gate_width, value_head_dim
 from star.model.operators.cache import CacheTensor, OperatorCache
 from star.model.operators.mixer import Mixer
-from star.model.operators.positions import added_scores_naive, make_positions, score_scale
+from star.model.operators.positions import make_positions, score_scale
 from star.model.ops.positions import distances
 from star.model.ops.rotary import ROTARY_THETA, rotary_table
 from star.model.ops.shapes import BTD, BTE
@@ -224,28 +224,3 @@ def look_back(maps: torch.Tensor, stride: int, stretch: float = 1.0, theta: floa
     backs = stride * torch.arange(heads, device=maps.device)
     images = torch.cat((cos[backs, 0], -sin[backs, 0]), dim=1)
     maps += amplitude * images[:, :, None]
-
-
-def attention_naive(mixer: Attention, c: BTD, b: torch.Tensor, v: torch.Tensor) -> BTE:
-    """Compute attention from unrotated keys, one query and one head at a time."""
-    q = c[:, :, : mixer.queries].unflatten(2, (-1, mixer.head_dim))
-    k, v = b.unflatten(2, (-1, mixer.head_dim)), v.unflatten(2, (-1, mixer.value_head_dim))
-    q, k = mixer.positions.rotate(q, 0), mixer.positions.rotate(k, 0)
-    repeat = q.shape[2] // k.shape[2]
-    y = q.new_zeros(*q.shape[:3], mixer.value_head_dim)
-    for i in range(q.shape[1]):
-        first = max(0, i + 1 - (mixer.window or i + 1))
-        for head in range(q.shape[2]):
-            keys, values = k[:, first : i + 1, head // repeat], v[:, first : i + 1, head // repeat]
-            scores = mixer.scale * torch.einsum("bk,bjk->bj", q[:, i, head], keys)
-            if cap := mixer.score_cap:
-                scores = cap - 2 * cap / (1 + torch.exp(2 * scores / cap))
-            weights = torch.exp(scores + added_scores_naive(mixer.positions, q[:, i], head, keys.shape[1]))
-            rest = 0 if mixer.sinks is None else torch.exp(mixer.sinks[head])
-            y[:, i, head] = torch.einsum("bj,bjk->bk", weights, values) / (weights.sum(1, keepdim=True) + rest)
-    y = y.flatten(2)
-    if not mixer.gate_repeat:
-        return y
-    numbers = y.shape[2] // mixer.gate_repeat
-    gate = c[:, :, [mixer.queries + k * numbers // y.shape[2] for k in range(y.shape[2])]]
-    return y / (1 + torch.exp(-gate))

@@ -14,7 +14,7 @@ from star.architecture.codes import FeatureTokenMixing, Nonlinearity
 from star.architecture.spec import Dimensions, LivSpec
 from star.model.operators.cache import CacheTensor, OperatorCache, count_columns
 from star.model.operators.mixer import Mixer
-from star.model.ops.convolution import convolution_naive, long_convolution, short_convolution
+from star.model.ops.convolution import long_convolution, short_convolution
 from star.model.ops.shapes import BTD, WD
 
 GATES = {Nonlinearity.SWISH: F.silu, Nonlinearity.GELU: F.gelu}
@@ -51,8 +51,3 @@ class GatedConvolution(Mixer):
         if num_tokens == 1:
             return torch.einsum("btd,td->bd", u, kernel.flip(0))[:, None]
         return long_convolution(u, kernel)[:, -num_tokens:]
-
-
-def gated_convolution_naive(c: BTD, b: BTD, v: BTD, kernel: WD) -> BTD:
-    """Compute the gated convolution with a linear gate by two loops over time."""
-    return c * convolution_naive(b * v, kernel)

@@ -18,12 +18,11 @@ from torch import nn
 
 from star.architecture.spec import Dimensions, LivSpec
 from star.model.operators.cache import CacheTensor, OperatorCache, start_state
-from star.model.operators.featurizer import NORM_EPS
 from star.model.operators.mixer import Mixer
 from star.model.operators.recurrence import STEP_RANGE
 from star.model.operators.state_space import RATE_RANGE
-from star.model.ops.delta import gated_delta_rule, gated_delta_rule_naive
-from star.model.ops.shapes import BTD, BTE, BTH, BTHK, H, V
+from star.model.ops.delta import gated_delta_rule
+from star.model.ops.shapes import BTD, BTE, BTH, BTHK
 
 L2_EPS = 1e-6  # added to the squared length of keys and queries
 
@@ -66,28 +65,3 @@ class DeltaRule(Mixer):
 def l2_normalise(x: BTHK) -> BTHK:
     """Scale every head to length 1."""
     return x * torch.rsqrt(x.square().sum(3, keepdim=True) + L2_EPS)
-
-
-def delta_rule_naive(
-    c: BTE,
-    b: BTE,
-    v: BTD,
-    a: BTH,
-    w: BTH,
-    z: BTD | None,
-    log_rate: H,
-    step_bias: H,
-    gain: V,
-    head_dim: int,
-) -> BTD:
-    """Compute the gated delta rule one token at a time, each value head with the key and query head that serve it."""
-    num_heads = log_rate.shape[0]
-    q, k = (x.unflatten(2, (-1, head_dim)) for x in (c, b))
-    q, k = (x / (x.square().sum(3, keepdim=True) + L2_EPS).sqrt() for x in (q, k))
-    q, k = (torch.stack([x[:, :, h * x.shape[2] // num_heads] for h in range(num_heads)], dim=2) for x in (q, k))
-    v = v.unflatten(2, (num_heads, -1))
-    log_decay = -log_rate.exp() * torch.log1p(torch.exp(a + step_bias))
-    start = v.new_zeros(v.shape[0], num_heads, head_dim, v.shape[3])
-    y, _ = gated_delta_rule_naive(q / head_dim**0.5, k, v, log_decay, 1 / (1 + torch.exp(-w)), start)
-    y = (y / (y.square().mean(3, keepdim=True) + NORM_EPS).sqrt() * gain).flatten(2)
-    return y if z is None else y * z / (1 + torch.exp(-z))

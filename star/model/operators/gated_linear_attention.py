@@ -13,10 +13,9 @@ from torch import nn
 
 from star.architecture.spec import Dimensions, LivSpec
 from star.model.operators.cache import CacheTensor, OperatorCache, start_state
-from star.model.operators.featurizer import NORM_EPS
 from star.model.operators.mixer import Mixer
-from star.model.ops.linear_attention import linear_attention, linear_attention_naive
-from star.model.ops.shapes import BTD, BTE, E, V
+from star.model.ops.linear_attention import linear_attention
+from star.model.ops.shapes import BTD, BTE
 
 TEMPERATURE = 16  # root taken of the forget gates, which keeps them near 1
 
@@ -47,14 +46,3 @@ class GatedLinearAttention(Mixer):
             cache.keep_state("state", last)
         y = self.norm(y).flatten(2)
         return y if z is None else y * F.silu(z)
-
-
-def gated_linear_attention_naive(c: BTE, b: BTE, v: BTD, a: BTE, z: BTD | None, bias: E, gain: V, head_dim: int) -> BTD:
-    """Compute gated linear attention one token at a time."""
-    num_heads = c.shape[2] // head_dim
-    log_decay = torch.log(1 / (1 + torch.exp(-a - bias))) / TEMPERATURE
-    q, k, v, log_decay = (x.unflatten(2, (num_heads, -1)) for x in (c, b, v, log_decay))
-    start = v.new_zeros(v.shape[0], num_heads, head_dim, v.shape[3])
-    y, _ = linear_attention_naive(q / head_dim**0.5, k, v, log_decay, start)
-    y = (y / (y.square().mean(3, keepdim=True) + NORM_EPS).sqrt() * gain).flatten(2)
-    return y if z is None else y * z / (1 + torch.exp(-z))

@@ -16,8 +16,8 @@ from star.architecture.spec import Dimensions, LivSpec
 from star.model.operators.cache import CacheTensor, OperatorCache
 from star.model.operators.convolution import GATES
 from star.model.operators.mixer import Mixer
-from star.model.ops.gated_recurrence import RATE_SCALE, gated_recurrence, gated_recurrence_naive
-from star.model.ops.shapes import BTD, D
+from star.model.ops.gated_recurrence import RATE_SCALE, gated_recurrence
+from star.model.ops.shapes import BTD
 
 DECAY_RANGE = (0.9, 0.999)  # initial decays where the gate is open, spread evenly over channels
 
@@ -43,9 +43,3 @@ class GatedRecurrence(Mixer):
         if cache is not None:
             cache.keep_state("state", last)
         return (c if self.gate is None else self.gate(c)) * h
-
-
-def gated_recurrence_mixer_naive(c: BTD, b: BTD, v: BTD, a: BTD, rate: D, input_bias: D, decay_bias: D) -> BTD:
-    """Compute the gated recurrence with a linear gate, one token at a time."""
-    h, _ = gated_recurrence_naive(v, b + input_bias, a + decay_bias, rate, None)
-    return c * h

@@ -17,7 +17,6 @@ from star.architecture.structures.attention import rope_head_dim
 from star.model.operators.attention import Attention, attend
 from star.model.operators.cache import OperatorCache
 from star.model.operators.featurizer import linear
-from star.model.operators.positions import added_scores_naive
 from star.model.ops.shapes import BTE, BTHK
 
 
@@ -72,20 +71,3 @@ class LatentAttention(Attention):
         mask = None if added is None else added.transpose(-3, -2)
         mixed = F.scaled_dot_product_attention(q, k[:, None], v[:, None], attn_mask=mask, scale=self.scale)
         return torch.einsum("bthr,hkr->bthk", mixed, w_value)
-
-
-def latent_attention_naive(mixer: LatentAttention, c: BTE, b: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Compute latent attention from unrotated B, one query at a time."""
-    plain, q_rope = c.unflatten(2, (-1, mixer.total)).split((mixer.head_dim, mixer.rope_dim), dim=3)
-    q_rope, b = mixer.positions.rotate(q_rope, 0), mixer.positions.rotate(b[:, :, None], 0)[:, :, 0]
-    y = []
-    for i in range(c.shape[1]):
-        near = slice(max(0, i + 1 - (mixer.window or i + 1)), i + 1)
-        keys = (v[:, near] @ mixer.up_key.weight.T).unflatten(2, (-1, mixer.head_dim))
-        values = (v[:, near] @ mixer.up_value.weight.T).unflatten(2, (-1, mixer.value_head_dim))
-        scores = torch.einsum("bhk,bjhk->bhj", plain[:, i], keys)
-        scores = mixer.scale * (scores + torch.einsum("bhk,bjk->bhj", q_rope[:, i], b[:, near]))
-        for head in range(scores.shape[1]):
-            scores[:, head] += added_scores_naive(mixer.positions, q_rope[:, i], head, scores.shape[2])
-        y.append(torch.einsum("bhj,bjhk->bhk", scores.softmax(dim=2), values).flatten(1))
-    return torch.stack(y, dim=1)

@@ -46,16 +46,3 @@ class LinearAttention(Mixer):
 def positive(x: torch.Tensor) -> torch.Tensor:
     """Return elu(x) + 1, which is positive everywhere."""
     return F.elu(x) + 1
-
-
-def linear_attention_mixer_naive(c: BTD, b: BTE, v: BTE, head_dim: int) -> BTD:
-    """Compute attention with weights f(C_i) . f(B_j), one query and one head at a time."""
-    q, k, v = (x.unflatten(2, (-1, head_dim)) for x in (c, b, v))
-    repeat = q.shape[2] // k.shape[2]
-    y = torch.zeros_like(q)
-    for i in range(q.shape[1]):
-        for head in range(q.shape[2]):
-            keys, values = k[:, : i + 1, head // repeat], v[:, : i + 1, head // repeat]
-            weights = ((F.elu(q[:, i, None, head]) + 1) * (F.elu(keys) + 1)).sum(2)
-            y[:, i, head] = (weights[..., None] * values).sum(1) / (weights.sum(1, keepdim=True) + WEIGHT_EPS)
-    return y.flatten(2)

@@ -106,8 +106,3 @@ class TunedMemoryless(Memoryless):
 
     def unit(self, c: BTD, v: BTD | None) -> BTD:
         return self.activation(c, v)
-
-
-def memoryless_naive(c: BTD, v: BTD) -> BTD:
-    """Compute the memoryless unit from the definition of swish."""
-    return c / (1 + (-c).exp()) * v

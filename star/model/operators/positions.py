@@ -12,7 +12,7 @@ from torch import nn
 from star.architecture.spec import Dimensions, LivSpec
 from star.architecture.structures.attention import positions_of, rotated_channels
 from star.model.operators.featurizer import linear
-from star.model.ops.positions import alibi_scores, alibi_slopes, distance_table, relative_scores
+from star.model.ops.positions import alibi_scores, relative_scores
 from star.model.ops.rotary import rotate
 from star.model.ops.shapes import BTHK
 
@@ -94,14 +94,3 @@ def make_positions(liv: LivSpec, dims: Dimensions, head_dim: int, scale: float) 
 def score_scale(liv: LivSpec, width: int) -> float:
     """Return the factor of the scores of queries and keys of `width` channels."""
     return liv.overrides.score_scale or 1 / math.sqrt(width)
-
-
-def added_scores_naive(positions: Positions, q: torch.Tensor, head: int, num_keys: int) -> torch.Tensor | float:
-    """Return the term added to the scores (B, S) of one head of a query (B, H, K), the last of `num_keys` tokens."""
-    if isinstance(positions, Alibi):
-        return torch.tensor([-alibi_slopes(q.shape[1])[head] * t for t in reversed(range(num_keys))]).to(q)
-    if isinstance(positions, Relative):
-        sinusoids = distance_table(num_keys, positions.map.in_features, q.device, positions.theta).to(q).flip(0)
-        maps = positions.map.weight.unflatten(0, (q.shape[1], -1))[head]
-        return positions.scale * torch.stack([q[:, head] @ maps @ one for one in sinusoids], dim=1)
-    return 0.0

@@ -18,8 +18,8 @@ from torch.utils.checkpoint import checkpoint
 from star.architecture.spec import Dimensions, LivSpec
 from star.model.operators.cache import CacheTensor, OperatorCache, start_state
 from star.model.operators.mixer import Mixer
-from star.model.ops.scan import selective_scan, selective_scan_naive
-from star.model.ops.shapes import BTD, BTN, DN, D
+from star.model.ops.scan import selective_scan
+from star.model.ops.shapes import BTD, BTN
 
 STATES_AT_ONCE = 1 << 22  # numbers held for the backward pass; longer sequences recompute them, part by part
 STEP_RANGE = (1e-3, 1e-1)  # initial step sizes, spread evenly in the logarithm over channels
@@ -58,11 +58,3 @@ class Recurrence(Mixer):
             cache.keep_state("state", state)
         y = torch.cat(outputs, dim=1) + self.skip * v
         return y if z is None else y * F.silu(z)
-
-
-def recurrence_naive(c: BTN, b: BTN, v: BTD, a: BTD, log_rate: DN, step_bias: D, skip: D) -> BTD:
-    """Compute the recurrence one token at a time."""
-    step = torch.log1p(torch.exp(a + step_bias))
-    start = v.new_zeros(v.shape[0], *log_rate.shape)
-    y, _ = selective_scan_naive(step, v, b, c, log_rate.exp(), start)
-    return y + skip * v

@@ -16,11 +16,10 @@ from torch import nn
 
 from star.architecture.spec import Dimensions, LivSpec
 from star.model.operators.cache import CacheTensor, OperatorCache, start_state
-from star.model.operators.featurizer import NORM_EPS
 from star.model.operators.mixer import Mixer
 from star.model.operators.recurrence import STEP_RANGE
-from star.model.ops.linear_attention import linear_attention, linear_attention_naive
-from star.model.ops.shapes import BTD, BTE, BTH, D, H
+from star.model.ops.linear_attention import linear_attention
+from star.model.ops.shapes import BTD, BTE, BTH
 
 RATE_RANGE = (1.0, 16.0)  # initial decay rates, spread evenly over heads
 
@@ -76,35 +75,3 @@ class StateSpace(Mixer):
         y = (y + self.skip[:, None] * heads).flatten(2)
         y = y if z is None else y * F.silu(z)
         return y if self.norm is None else self.norm(y)
-
-
-def state_space_naive(
-    c: BTE,
-    b: BTE,
-    v: BTD,
-    a: BTH,
-    z: BTD | None,
-    log_rate: H,
-    step_bias: H,
-    skip: H,
-    gain: D | None,
-    num_groups: int = 1,
-    norm_groups: int = 1,
-) -> BTD:
-    """Compute the state space dual one token at a time."""
-    num_heads = log_rate.shape[0]
-    heads = v.unflatten(2, (num_heads, -1))
-    step = torch.log1p(torch.exp(a + step_bias))
-    q, k = (
-        torch.stack([x.unflatten(2, (num_groups, -1))[:, :, h * num_groups // num_heads] for h in range(num_heads)], 2)
-        for x in (c, b)
-    )
-    start = v.new_zeros(v.shape[0], num_heads, q.shape[3], heads.shape[3])
-    y, _ = linear_attention_naive(q, k, heads * step[..., None], -step * log_rate.exp(), start)
-    y = (y + skip[:, None] * heads).flatten(2)
-    if z is not None:
-        y = y * z / (1 + torch.exp(-z))
-    if gain is None:
-        return y
-    parts = y.unflatten(2, (norm_groups, -1))
-    return (parts / (parts.square().mean(3, keepdim=True) + NORM_EPS).sqrt()).flatten(2) * gain

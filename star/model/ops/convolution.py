@@ -25,12 +25,3 @@ def long_convolution(x: BTD, kernel: TD) -> BTD:
     precise = torch.promote_types(x.dtype, torch.float32)  # half precision has no FFT
     spectrum = torch.fft.rfft(x.to(precise), n=size, dim=1) * torch.fft.rfft(kernel.to(precise), n=size, dim=0)
     return torch.fft.irfft(spectrum, n=size, dim=1)[:, :num_tokens].to(x.dtype)
-
-
-def convolution_naive(x: BTD, kernel: WD) -> BTD:
-    """Compute either convolution by two loops over time."""
-    y = torch.zeros_like(x)
-    for t in range(x.shape[1]):
-        for s in range(min(t + 1, kernel.shape[0])):
-            y[:, t] = y[:, t] + kernel[s] * x[:, t - s]
-    return y

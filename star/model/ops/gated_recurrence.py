@@ -38,28 +38,9 @@ def gated_recurrence(v: BTD, input_gate: BTD, recurrence_gate: BTD, rate: D, sta
     return h.to(v.dtype), last
 
 
-def gated_recurrence_naive(v: BTD, input_gate: BTD, recurrence_gate: BTD, rate: D, start: BD | None) -> tuple[BTD, BD]:
-    """Compute the gated recurrence one token at a time."""
-    h, states = start, []
-    for t in range(v.shape[1]):
-        a = torch.exp(-RATE_SCALE * torch.log1p(rate.exp()) / (1 + torch.exp(-recurrence_gate[:, t])))
-        u = v[:, t] / (1 + torch.exp(-input_gate[:, t]))
-        h = u if h is None else a * h + torch.sqrt(1 - a**2) * u
-        states.append(h)
-    return torch.stack(states, dim=1), states[-1]
-
-
 def linear_recurrence(a: BTD, b: BTD, start: BD) -> tuple[BTD, BD]:
     """Return all states of h_t = a_t h_{t-1} + b_t, and the last."""
     return LinearRecurrence.apply(a, b, start)
-
-
-def linear_recurrence_naive(a: BTD, b: BTD, start: BD) -> tuple[BTD, BD]:
-    """Compute the linear recurrence one token at a time."""
-    states = [start]
-    for t in range(a.shape[1]):
-        states.append(a[:, t] * states[-1] + b[:, t])
-    return torch.stack(states[1:], dim=1), states[-1]
 
 
 class LinearRecurrence(torch.autograd.Function):

@@ -35,16 +35,3 @@ def rotate(x: BTHK, position: int = 0, theta: float = ROTARY_THETA, channels: in
     cos, sin = (table[position:stop].to(x.dtype) for table in rotary_table(length, x.shape[3], x.device, theta))
     u, v = x.chunk(2, dim=-1)
     return torch.cat((u * cos - v * sin, v * cos + u * sin), dim=-1)
-
-
-def rotate_naive(x: BTHK, theta: float = ROTARY_THETA, channels: int | None = None) -> BTHK:
-    """Rotate by complex multiplication in a loop over positions and pairs."""
-    out = x.clone()
-    rope_dim = x.shape[3] if channels is None else channels
-    half = rope_dim // 2
-    for t in range(x.shape[1]):
-        for k in range(half):
-            angle = torch.tensor(t * theta ** (-2 * k / rope_dim), dtype=torch.float64)
-            pair = torch.complex(x[:, t, :, k].double(), x[:, t, :, k + half].double()) * torch.exp(1j * angle)
-            out[:, t, :, k], out[:, t, :, k + half] = pair.real.to(x.dtype), pair.imag.to(x.dtype)
-    return out

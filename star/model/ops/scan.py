@@ -31,15 +31,6 @@ def selective_scan(s: BTD, v: BTD, b: BTN, c: BTN, r: DN, start: BDN) -> tuple[B
     return y, last.mT
 
 
-def selective_scan_naive(s: BTD, v: BTD, b: BTN, c: BTN, r: DN, start: BDN) -> tuple[BTD, BDN]:
-    """Compute the selective scan one token at a time."""
-    h, y = start, []
-    for t in range(v.shape[1]):
-        h = torch.exp(-s[:, t, :, None] * r) * h + (s[:, t] * v[:, t])[..., None] * b[:, t, None]
-        y.append((h * c[:, t, None]).sum(-1))
-    return torch.stack(y, dim=1), h
-
-
 class SelectiveScan(torch.autograd.Function):
     """Selective scan with a custom gradient. With g the gradient of h, found by the backward recurrence, and a = exp(-s
     r):
