@@ -36,6 +36,15 @@ def located(place: str) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def disk_errors_reported(action: str) -> Iterator[None]:
+    """Raise an OSError as a UserError that says what could not be done."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot {action}: {error.strerror or error}") from error
+
+
 def nearest(word: str, words: Iterable[str]) -> str:
     """Return a clause that suggests the right word: "; did you mean 'x'?" or the list of choices."""
     choices = sorted(words)

@@ -11,7 +11,7 @@ from star.cli.sizes import Json
 from star.cost.design import CONTEXT, RULES, VOCAB_SIZE, Design, to_toml
 from star.cost.design import design as make_design
 from star.cost.design.shape import HEAD_DIM
-from star.errors import UserError
+from star.errors import UserError, disk_errors_reported
 from star.units import read_amount, write_amount
 
 FAR_OFF = 0.1  # of the target, from which on a miss is a warning
@@ -54,7 +54,8 @@ def design(
         experts_per_token=experts_per_token,
     )
     if out:
-        _write(out, to_toml(made))
+        with disk_errors_reported(f"write {out}"):
+            out.write_text(to_toml(made), encoding="utf-8")
     file = to_toml(made) if made.is_valid else None
     if json:
         print_json(_record(made, file, out))
@@ -68,13 +69,6 @@ def design(
     say(*(lines if out else [f"# {line}" for line in lines]))
     if out:
         note(f"written to {out}")
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _summary(made: Design) -> list[str]:

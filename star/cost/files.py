@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +25,7 @@ from star.architecture.spec import Dimensions
 from star.cost.batch import Costs, price_many
 from star.cost.cost import Cost, price
 from star.cost.process import count_cores
-from star.errors import UserError, nearest
+from star.errors import UserError, disk_errors_reported, located, nearest
 from star.records import Genome
 
 COLUMN = "genome"
@@ -195,7 +195,7 @@ def _price_batch(batch: _Batch, task: _Task) -> _Priced:
     except UserError:
         for row, value in enumerate(batch.column.to_pylist(), start=batch.first):
             genome = _genome(value, row)
-            with _row_told(row):
+            with located(f"row {row}"):
                 price(decode(genome), task.dims, task.context)
         raise
 
@@ -225,20 +225,12 @@ def _rows(lists: pa.Array) -> Sequence[np.ndarray] | np.ndarray:
 
 
 def _genome(value: object, row: int) -> Genome:
-    with _row_told(row):
+    with located(f"row {row}"):
         if isinstance(value, str):
             return parse(value)
         if not isinstance(value, list) or not all(isinstance(gene, int) for gene in value):
             raise UserError(f"{value!r:.60} is neither a list of integers nor a text")
         return check(tuple(map(int, value)))
-
-
-@contextmanager
-def _row_told(row: int) -> Iterator[None]:
-    try:
-        yield
-    except UserError as error:
-        raise UserError(f"row {row}: {error}") from error
 
 
 def _read(source: Path, size: int) -> Iterator[_Batch]:
@@ -269,7 +261,7 @@ class _Writer:
         self._part = path.parent / f".{path.name}.part"
 
     def __enter__(self) -> "_Writer":
-        with self._errors_told():
+        with disk_errors_reported(f"write {self._path}"):
             if self._path.is_dir():
                 raise UserError(f"cannot write {self._path}: it is a directory")
             self._writer = pq.ParquetWriter(self._part, SCHEMA)
@@ -280,21 +272,14 @@ class _Writer:
             if values.dtype == object and (most := values.max()) >= 2**63:
                 raise UserError(f"{name} of a genome is {most}, which is no 64-bit integer: price over fewer tokens")
         table = pa.table([genomes.cast(GENES), *costs], schema=SCHEMA)
-        with self._errors_told():
+        with disk_errors_reported(f"write {self._path}"):
             self._writer.write_table(table)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        with self._errors_told():
+        with disk_errors_reported(f"write {self._path}"):
             try:
                 self._writer.close()
                 if kind is None:
                     os.replace(self._part, self._path)
             finally:
                 self._part.unlink(missing_ok=True)
-
-    @contextmanager
-    def _errors_told(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise UserError(f"cannot write {self._path}: {error.strerror or error}") from error

@@ -11,10 +11,11 @@ import star
 from star.architecture.genome import genome_hash, to_text
 from star.architecture.spec import ModelSpec
 from star.cost.cost import itemise, price
+from star.errors import disk_errors_reported
 from star.export.literal import codes_in, drop_checks, drop_fields, format_spec, keep_rows, plain_shape
 from star.export.source import Definition, Reference, collect
 from star.records import Genome
-from star.storage.files import disk_errors_reported, write_atomic
+from star.storage.files import write_atomic
 
 RECORDS = ("Dimensions", "FeatureGroup", "LivSpec", "ModelSpec", "Slot")  # what a written SPEC mentions
 ENTRY = '\n\nif __name__ == "__main__":\n    main()\n'

@@ -10,6 +10,7 @@ from star.architecture.spec import Slot
 from star.architecture.structures import FAMILIES
 from star.cost.limits import describe_limits
 from star.data.files import called
+from star.errors import disk_errors_reported
 from star.records import STORE, Individual
 from star.report.axes import human, in_table
 from star.report.failures import describe_failures
@@ -19,7 +20,7 @@ from star.report.panels import legend, make_panels
 from star.report.text import visible
 from star.report.trends import make_shares, make_trend
 from star.run.seeds import lineage
-from star.storage.files import disk_errors_reported, write_atomic
+from star.storage.files import write_atomic
 from star.storage.run_directory import RunDirectory
 
 WIDTH, HEIGHT = 370, 282  # of the plot inside a chart

@@ -5,7 +5,7 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from star.records import Arrays
-from star.storage.files import BLANK_SEAL, Torn, is_sealed, seal
+from star.storage.files import BLANK_SEAL, Torn, check_seal, seal
 
 
 def pack_arrays(arrays: Arrays) -> bytes:
@@ -16,8 +16,7 @@ def pack_arrays(arrays: Arrays) -> bytes:
 
 def unpack_arrays(data: bytes) -> Arrays:
     """Return the arrays in `data`. Raise Torn if they are not those that were written."""
-    if not is_sealed(data):
-        raise Torn("its checksum does not match")
+    check_seal(data)
     try:
         return safetensors.numpy.load(data)
     except SafetensorError as error:

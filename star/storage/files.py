@@ -6,12 +6,10 @@ noticed before any parser sees the file, and any other program can still open it
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
-from star.errors import UserError
+from star.errors import UserError, disk_errors_reported
 
 MARK = b"star-sha256:"
 BLANK = b"0" * 64
@@ -28,10 +26,11 @@ def seal(data: bytes) -> bytes:
     return b"".join((data[:start], _digest(data, start), data[start + len(BLANK) :]))
 
 
-def is_sealed(data: bytes) -> bool:
-    """Return whether every byte of `data` is as it was when it was sealed."""
+def check_seal(data: bytes) -> None:
+    """Raise Torn unless every byte of `data` is as it was when it was sealed."""
     start = data.rfind(MARK) + len(MARK)
-    return start >= len(MARK) and data[start : start + len(BLANK)] == _digest(data, start)
+    if start < len(MARK) or data[start : start + len(BLANK)] != _digest(data, start):
+        raise Torn("its checksum does not match")
 
 
 def _digest(data: bytes, start: int) -> bytes:
@@ -40,15 +39,6 @@ def _digest(data: bytes, start: int) -> bytes:
     digest.update(BLANK)
     digest.update(view[start + len(BLANK) :])
     return digest.hexdigest().encode()
-
-
-@contextmanager
-def disk_errors_reported(action: str) -> Iterator[None]:
-    """Raise an OSError as a UserError that says what could not be done."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"cannot {action}: {error.strerror or error}") from error
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -6,8 +6,7 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
-from star.errors import UserError, nearest
-from star.storage.files import disk_errors_reported
+from star.errors import UserError, disk_errors_reported, nearest
 
 CONFIG, MADE_WITH = "run.toml", "made_with.json"
 LOCK = ".lock"

@@ -18,15 +18,14 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from star.errors import UserError
+from star.errors import UserError, disk_errors_reported
 from star.records import Arrays, Evaluation, Generation, Individual, Order, Recorded, Task, Timing
 from star.storage import files, tables
 from star.storage.arrays import pack_arrays, unpack_arrays
-from star.storage.documents import pack_document, unpack_document
+from star.storage.documents import pack_document, pack_timing, unpack_document, unpack_timing
 from star.storage.files import Torn
 from star.storage.places import CONFIG, MADE_WITH, refuse_foreign, refuse_occupied
 from star.storage.sealed_directory import SealedDirectory
-from star.storage.timing import pack_timing, unpack_timing
 
 SUMMARY = "summary.json"
 GENERATIONS, EVALUATIONS, WEIGHTS, PAUSED = "generations", "evaluations", "weights", "paused"
@@ -41,7 +40,7 @@ class RunDirectory(SealedDirectory):
     def create(self, config_toml: str, made_with: Mapping[str, Any] | None = None) -> Self:
         """Start a run. UserError if the directory holds a run, or anything else, or cannot be written."""
         refuse_occupied(self.path)
-        with files.disk_errors_reported(f"make the directory {self.path}"):
+        with disk_errors_reported(f"make the directory {self.path}"):
             files.make_directory(self.path)
         self._lock()
         try:
@@ -73,7 +72,7 @@ class RunDirectory(SealedDirectory):
     @property
     def config_toml(self) -> str:
         """The text of run.toml."""
-        with files.disk_errors_reported(f"read {self.path / CONFIG}"):
+        with disk_errors_reported(f"read {self.path / CONFIG}"):
             data = (self.path / CONFIG).read_bytes()
         try:
             return data.decode()

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from star.architecture.genome import check
 from star.errors import UserError
 from star.records import Evaluation, Generation, Genome, Individual, Order, Recorded, ReferenceBox, Status, Task
-from star.storage.files import BLANK_SEAL, Torn, is_sealed, seal
+from star.storage.files import BLANK_SEAL, Torn, check_seal, seal
 
 SCHEMA_VERSION = 5
 # Columns and facts that version 4 does not have, and what its rows stand for.
@@ -62,20 +62,7 @@ EVALUATION_COLUMNS = pa.schema(
     ]
 )
 INDIVIDUAL_FIELDS = INDIVIDUAL_COLUMNS.names[:-2]
-GENERATION_FACTS = (
-    "number",
-    "rng_state",
-    "next_id",
-    "evaluations",
-    "duplicates_avoided",
-    "repaired",
-    "failures",
-    "hypervolume",
-    "reference",
-    "turned_away",
-    "tokens",
-)
-
+GENERATION_FACTS = tuple(one.name for one in fields(Generation) if one.name not in ("individuals", "front"))
 ORDER_FIELDS = tuple(one.name for one in fields(Order))
 EVALUATION_FIELDS = tuple(one.name for one in fields(Evaluation) if one.name not in ("objectives", "retries"))
 
@@ -145,8 +132,7 @@ def _pack(rows: list[Row], columns: pa.Schema, objectives: set[str], facts: Row)
 
 
 def _unpack(data: bytes, columns: pa.Schema, build: Callable[[list[Row], Row], Record]) -> Record:
-    if not is_sealed(data):
-        raise Torn("its checksum does not match")
+    check_seal(data)
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
         texts = {key.decode(): value for key, value in file.metadata.metadata.items()}
