@@ -1,11 +1,49 @@
-"""The lines at the end of a search that tell how long it took and what it took from the store."""
+"""What a person reads at the end of a search."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from star.cli.console import count, duration
+from star.cli.console import count, duration, say, stdout
+from star.cli.results import HEADS, figure, front_table, read_front
+from star.cli.table import Table
+from star.cost.limits import describe_limits
+from star.records import Status
+from star.report.text import describe_failures
 
 if TYPE_CHECKING:
+    from star.run.seeds import SeedResult
     from star.run.summary import Summary
+
+ROWS = 20  # of the front that are printed
+
+
+def print_end(path: Path, summary: "Summary", seeds: list["SeedResult"]) -> None:
+    """Print the front of a run, the results of its seed genomes, and what the search took."""
+    plan, front = read_front(path)
+    stdout().print(front_table(front[:ROWS], plan))
+    if len(front) > ROWS:
+        say(f"and {len(front) - ROWS} more: star front {path}")
+    if seeds:
+        say("")
+        stdout().print(seeds_table(seeds, {row.id for row in front}))
+    if timing := describe_timing(summary):
+        say("", *timing)
+    if plan.race.steps and summary.evaluations:
+        share = summary.training_tokens / (summary.evaluations * plan.settings.tokens)
+        stopped = count(summary.stopped, "proxy")
+        say(f"race    {stopped} stopped at a rung; {share:.1%} of the tokens of full training")
+    if reused := describe_store(summary):
+        say(f"store   {reused}")
+    say(
+        f"costs   at {summary.target}, {summary.context:,} tokens in {summary.dtype}, "
+        f"{count(summary.batch, 'sequence')} at a time"
+    )
+    if summary.limits or summary.turned_away:
+        limits = describe_limits(summary.limits) or "none"
+        mostly = f", mostly: {summary.turned_away_mostly}" if summary.turned_away_mostly else ""
+        say(f"limits  {limits}; {count(summary.turned_away, 'candidate')} rejected before training{mostly}")
+    say(f"failed  {describe_failures(summary.failures, summary.evaluations)}")
+    say(f"report  {path / 'report.html'}", f"models  {path / 'export'}")
 
 
 def describe_timing(summary: "Summary") -> list[str]:
@@ -28,3 +66,19 @@ def describe_store(summary: "Summary") -> str:
     if not summary.reused:
         return ""
     return f"{summary.reused} of these proxies {'was' if summary.reused == 1 else 'were'} trained by earlier runs"
+
+
+def seeds_table(seeds: list["SeedResult"], front: set[int]) -> Table:
+    """Return one line a seed genome: its name, identity and objectives, and whether it is on the front."""
+    columns = list(dict.fromkeys(column for one in seeds for column in one.objectives))
+    rows = Table("seed genome", ">id", *(f">{HEADS.get(column, column)}" for column in columns), "outcome")
+    for one in seeds:
+        values = [figure(column, one.objectives[column]) if column in one.objectives else "" for column in columns]
+        outcome = "on the front" if one.id in front else "dominated" if one.status is Status.OK else str(one.status)
+        rows.add_row(_brief(one.name), str(one.id), *values, outcome)
+    return rows
+
+
+def _brief(name: str) -> str:
+    """Return a name in one short line: of a file its last part."""
+    return name if len(name) <= 40 else Path(name).name[-40:]

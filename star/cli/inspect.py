@@ -11,7 +11,6 @@ from star.architecture.structures.equations import feature_equations, operator_e
 from star.cli.console import print_json, printable, say, si, stdout, width_of, wrap_code
 from star.cli.drawing import Fold, codes_of, distinct_operators, draw, explain, fold, partners
 from star.cli.find import Found, Sizes, find
-from star.cli.published import compare_published, differences
 from star.cli.sizes import Batch, Context, Dtype, ScaleName, Window
 from star.cli.table import Table
 from star.cost.cost import Cost, Deployment, LayerCost, deploy, itemise, price
@@ -22,6 +21,8 @@ LEGEND = (
     "shared: w the weights that make features, C, B, V, ... these features; of slots that a line joins, or are named"
 )
 LABEL = 11  # columns before a text of a genome
+PUBLISHED_AT = (4_096, 131_072)  # tokens in the published caches
+PUBLISHED_BYTES = 2  # of an element of them
 COSTS = ("params", "cache_bytes", "memory_bytes", "flops_per_token")  # among objectives: these are priced anew
 
 
@@ -49,7 +50,7 @@ def inspect(
     cost = price(slots, dims, found.context, width)
     costs = itemise(slots, dims, found.context, width)
     served = deploy(slots, dims, found.context, found.batch, width)
-    published = compare_published(found)
+    published = _compare_published(found)
     slots = specify(slots, dims).slots
     if json:
         operators = [_operator(slot) for slot in distinct_operators(slots)]
@@ -64,7 +65,7 @@ def inspect(
     say("")
     console.print(_layer_table(slots, costs, layers, terminal))
     say(*[LEGEND] * any(cost.shares_with for cost in costs))
-    say("", *_totals(found, cost, served), *differences(published), "")
+    say("", *_totals(found, cost, served), *_differences(published), "")
     say(*(line for slot in distinct_operators(slots) for line in explain(slot)))
 
 
@@ -148,3 +149,34 @@ def _operator(slot: Slot) -> dict[str, object]:
         "equation": operator_equation(slot.liv),
         "features": feature_equations(slot.liv),
     }
+
+
+def _compare_published(found: Found) -> dict[str, dict[str, int]] | None:
+    """Return each figure of the table [published] as published and as counted; None if it has none, or is priced at
+    other sizes than its own."""
+    if not (found.named and found.named.published and found.is_as_published):
+        return None
+    slots, dims = decode(found.genome), found.scale.dims
+    short, long = (price(slots, dims, context, PUBLISHED_BYTES) for context in PUBLISHED_AT)
+    counted = {name: getattr(short, name) for name in ("params", "active_params", "embedding_params")}
+    counted |= {
+        f"cache_bytes_{context}": cost.cache_bytes for context, cost in zip(PUBLISHED_AT, (short, long), strict=True)
+    }
+    return {name: {"published": value, "counted": counted[name]} for name, value in found.named.published.items()}
+
+
+def _differences(published: dict[str, dict[str, int]] | None) -> list[str]:
+    """Return a sentence for each figure that is counted otherwise than published, or one for all if none is."""
+    if not published:
+        return []
+    lines = [
+        f"published {name} is {one['published']:,}, but {one['counted']:,} are counted"
+        f"{_share(one['counted'], one['published'])}"
+        for name, one in published.items()
+        if one["published"] != one["counted"]
+    ]
+    return lines or [f"published figures are the same: {', '.join(published)}"]
+
+
+def _share(counted: int, published: int) -> str:
+    return f" ({counted / published - 1:+.2%})" if published else ""

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from star.cli.console import count, note, print_json, say
-from star.cli.results import Directory, Json
+from star.cli.results import Directory
+from star.cli.sizes import Json
 
 if TYPE_CHECKING:
     from star.run.replay import Retrained

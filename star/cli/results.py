@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from star.cli.console import note, print_json, printable, say, si, stdout
+from star.cli.sizes import Json
 from star.cli.table import Table
 from star.errors import UserError
 from star.records import STORE, Evaluation, Generation, Status
-from star.report.failures import describe_failures
 from star.report.front import FrontRow, front_rows
+from star.report.text import describe_failures
 
 if TYPE_CHECKING:
     from star.run.plan import RunPlan
 
 Directory = Annotated[Path, typer.Argument(help="The directory of a run.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON value on standard output.")]
 
 OWN = "~"  # before what tells apart the operators of one structure that are in no table
 # In the order of columns.

@@ -11,27 +11,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from star.cli import options
-from star.cli.closing import describe_store, describe_timing
-from star.cli.console import count, note, print_json, say, stdout
+from star.cli.closing import print_end
+from star.cli.console import note, print_json
 from star.cli.live import Watcher
-from star.cli.results import Json, front_table, read_front
-from star.cost.limits import describe_limits
+from star.cli.sizes import Json
 from star.data.builtin import BUILT_IN
 from star.errors import SettingError, UserError
 from star.records import Status
-from star.report.failures import describe_failures
 from star.run.options import read_count
 from star.run.plan import RunPlan, plan_run, read_plan
 from star.run.settings import Settings, from_toml
 
 if TYPE_CHECKING:
-    from star.run.seeds import SeedResult
     from star.run.summary import Summary
     from star.storage.run_directory import RunDirectory
 
 RUNS = Path("runs")
 NOTHING_TRAINED = 1
-ROWS = 20  # of the front that are printed at the end
 
 
 @options.with_settings(options.ALL)
@@ -159,7 +155,7 @@ def _tell(run: "RunDirectory", summary: "Summary", json: bool, only_missing: boo
     if json:
         print_json(asdict(summary) | {"seeds": [asdict(one) for one in seeds]})
     else:
-        _print_end(run.path, summary, seeds)
+        print_end(run.path, summary, seeds)
     if not summary.front_size:
         note(f"star: no proxy was trained to the end, mostly for: {_usual_failure(run)}")
         raise typer.Exit(NOTHING_TRAINED)
@@ -171,36 +167,6 @@ def _usual_failure(run: "RunDirectory") -> str:
     trained = [one for one in failed if one.status is not Status.INFEASIBLE]
     reasons = Counter(one.error for one in trained or failed)
     return reasons.most_common(1)[0][0] if reasons else "there was nothing to train"
-
-
-def _print_end(path: Path, summary: "Summary", seeds: list["SeedResult"]) -> None:
-    from star.cli.seeds import seeds_table
-
-    plan, front = read_front(path)
-    stdout().print(front_table(front[:ROWS], plan))
-    if len(front) > ROWS:
-        say(f"and {len(front) - ROWS} more: star front {path}")
-    if seeds:
-        say("")
-        stdout().print(seeds_table(seeds, {row.id for row in front}))
-    if timing := describe_timing(summary):
-        say("", *timing)
-    if plan.race.steps and summary.evaluations:
-        share = summary.training_tokens / (summary.evaluations * plan.settings.tokens)
-        stopped = count(summary.stopped, "proxy")
-        say(f"race    {stopped} stopped at a rung; {share:.1%} of the tokens of full training")
-    if reused := describe_store(summary):
-        say(f"store   {reused}")
-    say(
-        f"costs   at {summary.target}, {summary.context:,} tokens in {summary.dtype}, "
-        f"{count(summary.batch, 'sequence')} at a time"
-    )
-    if summary.limits or summary.turned_away:
-        limits = describe_limits(summary.limits) or "none"
-        mostly = f", mostly: {summary.turned_away_mostly}" if summary.turned_away_mostly else ""
-        say(f"limits  {limits}; {count(summary.turned_away, 'candidate')} rejected before training{mostly}")
-    say(f"failed  {describe_failures(summary.failures, summary.evaluations)}")
-    say(f"report  {path / 'report.html'}", f"models  {path / 'export'}")
 
 
 def _read(path: Path | None) -> Settings:

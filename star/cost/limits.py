@@ -1,6 +1,6 @@
-"""Limits on the cost of a model: their names, and the texts in which people write them."""
+"""Limits on the cost of a model: their names, and how they are told."""
 
-from star.units import read_amount, write_amount
+from star.units import write_amount
 
 # Limit -> the cost that it bounds, in the names of columns.
 LIMITS = {
@@ -9,11 +9,6 @@ LIMITS = {
     "max_memory": "memory_bytes",
     "max_flops": "flops_per_token",
 }
-
-
-def read_limit(name: str, text: str, called: str = "") -> float:
-    """Return the number that a text such as 2GB spells for a limit; errors name it `called`, or by its key."""
-    return read_amount(called or name, text, of_bytes=LIMITS[name].endswith("_bytes"))
 
 
 def write_limit(name: str, value: float) -> str:

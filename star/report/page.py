@@ -13,11 +13,10 @@ from star.data.files import called
 from star.errors import disk_errors_reported
 from star.records import STORE, Individual
 from star.report.axes import human, in_table
-from star.report.failures import describe_failures
 from star.report.figure import draw_front
 from star.report.history import History, Kind, kind_of, read_history
 from star.report.panels import legend, make_panels
-from star.report.text import visible
+from star.report.text import describe_failures, visible
 from star.report.trends import make_shares, make_trend
 from star.run.seeds import lineage
 from star.storage.files import write_atomic

@@ -13,13 +13,15 @@ from star.architecture import catalogue
 from star.architecture.genome import Space, decode, genome_hash, parse, tile
 from star.architecture.scales import SCALES
 from star.cost.cost import price
-from star.cost.limits import LIMITS, describe_limits, read_limit, write_limit
+from star.cost.limits import LIMITS, describe_limits, write_limit
 from star.cost.target import Screen, Target
 from star.errors import UserError
+from star.run.options import options_of
 from star.run.plan import plan_run
 from star.run.settings import Settings, from_toml, to_toml
 from star.units import read_amount, write_amount
 
+READERS = {name: options_of(Settings)[name][1].read for name in LIMITS}
 SPACES = {
     "paper": Space(4),
     "extended": Space(4, "extended"),
@@ -209,16 +211,16 @@ def test_what_is_no_amount(text, of_bytes):
 @given(st.text(max_size=9), st.sampled_from(sorted(LIMITS)))
 def test_any_text_is_an_amount_or_refused(text, name):
     try:
-        assert read_limit(name, text) > 0
+        assert READERS[name](name, text) > 0
     except UserError as error:
         assert str(error).startswith(f"{name} must be an amount")
 
 
 def test_bytes_and_counts_have_suffixes_of_their_own():
-    assert read_limit("max_memory", "8B") == 8 and read_limit("max_params", "8B") == 8e9
+    assert READERS["max_memory"]("max_memory", "8B") == 8 and READERS["max_params"]("max_params", "8B") == 8e9
     for name, text in (("max_params", "8GB"), ("max_memory", "8Gi"), ("max_cache", "8P"), ("max_flops", "2GiB")):
         with pytest.raises(UserError, match=name):
-            read_limit(name, text)
+            READERS[name](name, text)
 
 
 @pytest.mark.parametrize("of_bytes", [False, True])

@@ -19,12 +19,12 @@ from star.errors import UserError
 from star.export.front import export_front
 from star.records import STORE, Evaluation, Individual, Status, Task
 from star.report.axes import GENERATIONS, Axis, axis_over, human, in_table
-from star.report.failures import describe_failures
 from star.report.figure import draw_front, make_figure
 from star.report.front import front_rows
 from star.report.history import read_history
 from star.report.page import class_colors, render, write_report
 from star.report.panels import make_panels, staircase
+from star.report.text import describe_failures
 from star.run.settings import Settings, to_toml
 from star.storage.run_directory import RunDirectory
 
