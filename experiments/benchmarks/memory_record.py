@@ -7,7 +7,7 @@ from star.records import Arrays, Evaluation, Generation, Order, Task
 from star.run.driver import Driver
 from star.run.generational import Generational
 from star.run.plan import RunPlan
-from star.run.progress import Silent
+from star.run.progress import Progress
 from star.run.settings import STEADY
 from star.run.steady import Steady
 from star.run.summary import Clock
@@ -49,4 +49,4 @@ class MemoryRecord:
 def open_in_memory(plan: RunPlan) -> Driver:
     """Return the driver of a new run of which nothing is written."""
     schedule = Steady(plan, {}) if plan.settings.mode == STEADY else Generational(plan, {})
-    return Driver(schedule, MemoryRecord(), Clock(), Silent())
+    return Driver(schedule, MemoryRecord(), Clock(), Progress())

@@ -26,7 +26,7 @@ from star.cost.target import Screen
 from star.records import Evaluation, Job, Result, Status
 from star.run.opening import open_search
 from star.run.plan import plan_run
-from star.run.progress import Silent
+from star.run.progress import Progress
 from star.run.settings import Settings, to_toml
 from star.run.summary import Clock
 from star.storage.run_directory import RunDirectory
@@ -102,7 +102,7 @@ def simulate(way: Way, speeds: Sequence[float], proxies: int, mean: float) -> Ou
             run.create(to_toml(config))
         pool = SimulatedPool(lambda job: invent(job, screen), duration, speeds, time.process_time)
         begun = time.process_time()
-        search = open_search(plan, run, Clock(), Silent()) if way.is_recorded else open_in_memory(plan)
+        search = open_search(plan, run, Clock(), Progress()) if way.is_recorded else open_in_memory(plan)
         search.finish(pool)
         taken = time.process_time() - begun
         run.close()

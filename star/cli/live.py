@@ -4,15 +4,17 @@ import time
 from statistics import median
 from typing import Self
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as ProgressBar
 
 from star.cli.console import count, duration, printable, stderr
 from star.records import STORE, Evaluation, Generation, Status
 from star.report.front import quality_of
 from star.run.plan import RunPlan
+from star.run.progress import Progress
 
 
-class Watcher:
+class Watcher(Progress):
     """Prints the progress of a search on standard error. A context manager: leaving it takes the bar away."""
 
     def __init__(self, plan: RunPlan) -> None:
@@ -20,7 +22,7 @@ class Watcher:
         self._offspring = plan.settings.offspring
         is_probed = any(one.tasks for one in plan.objectives)
         self._unit = "bits/byte" if any(one.needs_text for one in plan.objectives) else "wrong" * is_probed
-        self._bar = Progress(
+        self._bar = ProgressBar(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),

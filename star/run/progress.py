@@ -1,12 +1,11 @@
 """The interface by which a run tells what happens."""
 
-from typing import Protocol
-
 from star.records import Evaluation, Generation
 
 
-class Progress(Protocol):
-    """Is called by the driver as things happen. A method that takes long delays the search."""
+class Progress:
+    """Is called by the driver as things happen, and ignores it all unless a subclass does more. A method that takes
+    long delays the search."""
 
     def run_started(self, generations: int, latest: Generation | None) -> None:
         """Tell that workers are about to start. `generations` is the number of the last generation; `latest` is the one
@@ -27,19 +26,3 @@ class Progress(Protocol):
 
     def noted(self, sentence: str) -> None:
         """Tell a person something: a torn file was set aside, library versions differ from before."""
-
-
-class Silent:
-    """Ignores everything."""
-
-    def run_started(self, generations: int, latest: Generation | None) -> None: ...
-
-    def workers_ready(self, num_workers: int, startup_seconds: float) -> None: ...
-
-    def generation_started(self, number: int, proposals: int, proxies: int) -> None: ...
-
-    def evaluated(self, evaluation: Evaluation) -> None: ...
-
-    def generation_finished(self, generation: Generation, refusal: str) -> None: ...
-
-    def noted(self, sentence: str) -> None: ...

@@ -16,7 +16,7 @@ from star.data import remote
 from star.data.files import find_files
 from star.data.report import CorpusReport
 from star.run.evolve import evolve
-from star.run.progress import Silent
+from star.run.progress import Progress
 from star.storage.run_directory import RunDirectory
 
 CARDS = (
@@ -129,7 +129,7 @@ def test_the_run_says_what_it_trains_on(tmp_path):
     put(tmp_path / "data", "README.md")
     told = []
 
-    class Listener(Silent):
+    class Listener(Progress):
         def noted(self, sentence: str) -> None:
             told.append(sentence)
 

@@ -20,7 +20,7 @@ from support.tiny import CONFIG, write_text
 
 from star.evaluation import evaluate as evaluation
 from star.records import Evaluation, Job, Result, Status
-from star.run.progress import Silent
+from star.run.progress import Progress
 from star.storage.run_directory import RunDirectory
 
 KINDS = {0: Status.DIVERGED, 1: Status.TIMEOUT, 2: Status.CRASHED, 3: Status.OUT_OF_MEMORY}
@@ -83,7 +83,7 @@ def spoil(job: Job, settings):
     return replace(settings, scale=replace(settings.scale, recipe=recipe))
 
 
-class Havoc(Silent):
+class Havoc(Progress):
     """Tears one machine away and adds another while the run goes on, and kills workers on the way."""
 
     def __init__(self, cluster, victim, folder: Path) -> None:

@@ -13,7 +13,7 @@ from support.tiny import CONFIG, contents, invent, outcomes, write_text
 
 from star.records import Evaluation, Result, Status
 from star.run.evolve import Interrupted
-from star.run.progress import Silent
+from star.run.progress import Progress
 from star.run.replay import replay
 from star.storage.run_directory import RunDirectory
 
@@ -126,7 +126,7 @@ def test_killed_while_it_makes_again_what_is_lost(tmp_path, config):
     DRIVER.resume(longer, 2)
     flip(run.path / "evaluations" / "generation-0000.parquet", 1)
 
-    class Stopping(Silent):
+    class Stopping(Progress):
         def __init__(self, after):
             self.left = after
 

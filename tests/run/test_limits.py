@@ -20,7 +20,7 @@ from star.records import Status
 from star.report.history import read_history
 from star.run.evolve import Interrupted, evolve
 from star.run.plan import plan_run
-from star.run.progress import Silent
+from star.run.progress import Progress
 from star.run.settings import from_toml, to_toml
 from star.search.candidate_filter import TRIES
 from star.search.plan import Plan
@@ -188,7 +188,7 @@ def test_what_cannot_be_built_at_the_target_is_never_trained(tmp_path, config, t
     assert run.latest_generation().turned_away > 0 and run.latest_generation().front
 
 
-class Lines(Silent):
+class Lines(Progress):
     def __init__(self):
         self.refusals = []
 
@@ -224,7 +224,7 @@ def test_a_generation_that_stays_short_says_why(star, tmp_path, config, trained)
     assert f"rejected before training, {reason}\n" in out
 
 
-class Stop(Silent):
+class Stop(Progress):
     def __init__(self, after):
         self.left = after
 

@@ -14,7 +14,7 @@ from star.errors import UserError
 from star.records import Status
 from star.run.evolve import Interrupted
 from star.run.plan import plan_run
-from star.run.progress import Silent
+from star.run.progress import Progress
 from star.run.seeds import choose_seeds, lineage, resolve_seeds, seed_names, seed_results
 from star.run.settings import Settings, from_toml
 from star.search.plan import Plan
@@ -202,7 +202,7 @@ def test_what_every_seed_came_to_is_known_whatever_became_of_it(tmp_path, config
 def seed_results_of(config, run, named, mode):
     """What is known of the seeds of a run that was stopped before anything landed."""
 
-    class Stopped(Silent):
+    class Stopped(Progress):
         def generation_started(self, number, proposals, proxies):
             raise KeyboardInterrupt
 

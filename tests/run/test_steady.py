@@ -16,7 +16,7 @@ from support.tiny import CONFIG, SETTINGS, contents, invent, make_task, outcomes
 from star.records import Individual, Job, Status
 from star.run import steady
 from star.run.plan import plan_run
-from star.run.progress import Silent
+from star.run.progress import Progress
 from star.run.replay import Differs, replay
 from star.run.steady import LEAST
 from star.search.plan import Plan
@@ -269,7 +269,7 @@ def test_a_lost_result_costs_the_order_but_no_other_result(tmp_path, config, tra
     assert set(rows_of(run).values()) == {1}
 
 
-class Notes(Silent):
+class Notes(Progress):
     def __init__(self):
         self.notes = []
 

@@ -11,7 +11,7 @@ from star.records import Evaluation
 from star.run.evolve import PoolMaker, Trainer, make_pool
 from star.run.evolve import evolve as star_evolve
 from star.run.evolve import resume as star_resume
-from star.run.progress import Progress, Silent
+from star.run.progress import Progress
 from star.run.settings import Settings
 from star.run.summary import Summary
 from star.storage.run_directory import RunDirectory
@@ -43,7 +43,7 @@ class Driver:
         return run
 
 
-class Witness(Silent):
+class Witness(Progress):
     """Records what it is told, and sends this process a signal at the chosen evaluation."""
 
     def __init__(self, stop_at: int = 0, by: int = signal.SIGINT) -> None:

@@ -12,7 +12,7 @@ from star.architecture.genome import to_text
 from star.records import Job, Result
 from star.run.opening import open_search
 from star.run.plan import plan_run
-from star.run.progress import Silent
+from star.run.progress import Progress
 from star.run.settings import to_toml
 from star.run.summary import Clock
 from star.storage.run_directory import RunDirectory
@@ -29,7 +29,7 @@ def drive(folder: Path, trials: int) -> None:
 
     is_there = (run.path / "run.toml").exists()
     with run.resume() if is_there else run.create(to_toml(config, {"corpus_digest": ""})):
-        open_search(plan_run(config), run, Clock(), Silent()).finish(SerialPool(evaluate))
+        open_search(plan_run(config), run, Clock(), Progress()).finish(SerialPool(evaluate))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from comparing.setting import COLUMNS, CONFIG, WORKERS
 from star.records import Evaluation, Job, Result, Status
 from star.run.opening import open_search
 from star.run.plan import plan_run
-from star.run.progress import Silent
+from star.run.progress import Progress
 from star.run.settings import Settings, to_toml
 from star.run.summary import Clock
 from star.storage.run_directory import RunDirectory
@@ -40,7 +40,7 @@ def time_run(pool: Pool, trials: int) -> float:
     with tempfile.TemporaryDirectory() as folder, RunDirectory(Path(folder) / "run") as run:
         run.create(to_toml(config, {"corpus_digest": ""}))
         started = perf_counter()
-        open_search(plan_run(config), run, Clock(), Silent()).finish(pool)
+        open_search(plan_run(config), run, Clock(), Progress()).finish(pool)
         return (perf_counter() - started) / trials
 
 
