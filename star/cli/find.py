@@ -4,7 +4,8 @@ which it is priced.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from star.architecture import catalogue
 from star.architecture.catalogue import NamedGenome
@@ -14,6 +15,9 @@ from star.cost.cost import DTYPE_BYTES
 from star.errors import UserError, nearest
 from star.records import Genome, Individual
 from star.run.plan import RunPlan, read_plan
+
+if TYPE_CHECKING:
+    from star.storage.run_directory import RunDirectory
 
 DEFAULT_SCALE = "nano"
 DEFAULT_DTYPE = "bf16"
@@ -124,10 +128,15 @@ def find_member(text: str) -> Member | None:
     path, colon, number = text.rpartition(":")
     if not (colon and number.isdecimal()):
         return None
-    from star.storage.run_directory import RunDirectory
-
-    run = RunDirectory(path).open()
+    run = open_run(path)
     return Member(run.find_individual(number), read_plan(run))
+
+
+def open_run(path: str | Path) -> "RunDirectory":
+    """Return a run to read. UserError if there is none."""
+    from star.storage.run_directory import RunDirectory  # which loads pyarrow
+
+    return RunDirectory(path).open()
 
 
 def _is_trained_scale(member: Member, sizes: Sizes) -> bool:

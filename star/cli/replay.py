@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from star.cli.console import count, note, print_json, say
+from star.cli.find import open_run
 from star.cli.results import Directory
 from star.cli.sizes import Json
 
@@ -30,9 +31,7 @@ def replay(
 
     Nothing is written. The exit code is 1 if something differs; the first difference is printed.
     """
-    from star.storage.run_directory import RunDirectory
-
-    directory = RunDirectory(run).open()
+    directory = open_run(run)
     from star.run import replay as again  # which loads torch
 
     if id is not None:

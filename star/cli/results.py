@@ -1,20 +1,20 @@
 """Commands that read a run: status, front, report, export."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from star.cli.console import note, print_json, printable, say, si, stdout
+from star.cli.find import open_run
 from star.cli.sizes import Json
 from star.cli.table import Table
+from star.cost.limits import describe_limits
 from star.errors import UserError
 from star.records import STORE, Evaluation, Generation, Status
 from star.report.front import FrontRow, front_rows
 from star.report.text import describe_failures
-
-if TYPE_CHECKING:
-    from star.run.plan import RunPlan
+from star.run.plan import RunPlan, read_plan
 
 Directory = Annotated[Path, typer.Argument(help="The directory of a run.")]
 
@@ -48,10 +48,7 @@ def status(run: Directory, json: Json = False) -> None:
 
     Training seconds are summed over the whole run; wall and overhead seconds are those of the last process that ended.
     """
-    from star.run.plan import read_plan
-    from star.storage.run_directory import RunDirectory
-
-    directory = RunDirectory(run).open()
+    directory = open_run(run)
     plan = read_plan(directory)
     settings = plan.settings
     generation, timing = directory.latest_generation(), directory.timing()
@@ -102,8 +99,6 @@ def _count(evaluations: list[Evaluation]) -> dict[str, Any]:
 
 
 def _print_status(found: dict[str, Any]) -> None:
-    from star.cost.limits import describe_limits
-
     texts = {
         "failures": describe_failures(found["failures"], found["evaluations"]),
         "limits": describe_limits(found["limits"]),
@@ -137,20 +132,15 @@ def front(run: Directory, json: Json = False) -> None:
 
 def report(
     run: Directory,
-    to: Annotated[
-        Path | None, typer.Option("--to", help="Directory to write to.", show_default="that of the run")
-    ] = None,
+    to: Annotated[Path | None, typer.Option(help="Directory to write to.", show_default="that of the run")] = None,
     json: Json = False,
 ) -> None:
     """Write report.html and front.png: charts of the Pareto front and of the operators of each generation."""
-    from star.storage.run_directory import RunDirectory
-
-    directory = RunDirectory(run).open()
+    directory = open_run(run)
     from star.report.page import write_report  # which loads torch
 
     out = to or run
-    write_report(directory, out)
-    paths = out / "report.html", out / "front.png"
+    paths = write_report(directory, out)
     if json:
         print_json({"run": str(run), "report": str(paths[0]), "figure": str(paths[1])})
     else:
@@ -159,13 +149,11 @@ def report(
 
 def export(
     run: Directory,
-    to: Annotated[Path, typer.Option("--to", help="Directory to write to.")],
+    to: Annotated[Path, typer.Option(help="Directory to write to.")],
     json: Json = False,
 ) -> None:
     """Export the Pareto front: a Python file that needs only torch for each model, and its weights."""
-    from star.storage.run_directory import RunDirectory
-
-    directory = RunDirectory(run).open()
+    directory = open_run(run)
     from star.export.front import export_front  # which loads torch
 
     notes = export_front(directory, to)
@@ -177,20 +165,15 @@ def export(
         say(f"{len(models)} models in {to}; {to / 'README.md'} lists them")
 
 
-def read_front(run: Path) -> tuple["RunPlan", list[FrontRow]]:
+def read_front(run: Path) -> tuple[RunPlan, list[FrontRow]]:
     """Return the plan of a run and its front, with costs at its target."""
-    from star.run.plan import read_plan
-    from star.storage.run_directory import RunDirectory
-
-    plan = read_plan(RunDirectory(run).open())
+    plan = read_plan(open_run(run))
     return plan, front_rows(latest(run), plan.target)
 
 
 def latest(run: Path) -> Generation:
     """The newest generation of a run; UserError if there is none."""
-    from star.storage.run_directory import RunDirectory
-
-    directory = RunDirectory(run).open()
+    directory = open_run(run)
     generation = directory.latest_generation()
     for warning in directory.warnings:
         note(f"note: {warning}")
@@ -199,7 +182,7 @@ def latest(run: Path) -> Generation:
     return generation
 
 
-def front_table(front: list[FrontRow], plan: "RunPlan") -> Table:
+def front_table(front: list[FrontRow], plan: RunPlan) -> Table:
     """One line a member of the front: identity, objectives, the operator of every slot; also what it takes at a target
     that is another scale, or has limits."""
     measured = dict(front[0].objectives) if front else {}
