@@ -27,7 +27,7 @@ from star.run.driver import Driver
 from star.run.made_with import describe
 from star.run.opening import open_search
 from star.run.plan import RunPlan, plan_run, read_plan
-from star.run.progress import Progress, Silent
+from star.run.progress import Progress
 from star.run.repair import find_loss, repair
 from star.run.seeds import choose_seeds
 from star.run.settings import Settings, from_toml, read_record, to_toml
@@ -78,7 +78,7 @@ def evolve(
         UserError: settings, a limit, a seed genome, a corpus or a directory that cannot be used.
         Interrupted: SIGINT or SIGTERM came; `resume` goes on from there.
     """
-    plan, progress = plan_run(settings), progress or Silent()
+    plan, progress = plan_run(settings), progress or Progress()
     plan.check()
     refuse_occupied(run.path)  # before a corpus is read that may be large
     # As texts: what a name or a run stands for may change later.
@@ -91,8 +91,9 @@ def evolve(
     progress.run_started(plan.settings.generations, None)
     # The pool first: where nothing can be trained, nothing is left behind.
     bound = _bind(evaluate, plan, corpus)
-    with _interruptible(run), make_pool(plan, bound, corpus) as pool, run.create(text, made_with):
-        return _finish(lambda _: open_search(plan, run, clock, progress), run, pool, clock, progress)
+    with _interruptible(run), make_pool(plan, bound, corpus) as pool, run.create(text, made_with), _terminable():
+        progress.workers_ready(pool.num_workers, clock.ready(pool))
+        return _finish(open_search(plan, run, clock, progress), run, pool)
 
 
 def resume(
@@ -118,7 +119,7 @@ def resume(
         UserError: no run there, other settings than it was made with, or a corpus that is not the one it began with.
         Interrupted: as in `evolve`.
     """
-    progress = progress or Silent()
+    progress = progress or Progress()
     with run.resume():
         recorded = read_plan(run).settings
         generations, text = recorded.generations + extra_generations, places.get("corpus", recorded.corpus)
@@ -134,10 +135,13 @@ def resume(
         if search.is_finished() and lost is None:
             return search.summarise(str(run.path))
         progress.run_started(generations, search.core.latest if search.core.number else None)
-        repaired = partial(_open_repaired, lost, plan, run, clock, progress)
-        with _interruptible(run), make_pool(plan, _bind(evaluate, plan, corpus), corpus) as pool:
+        with _interruptible(run), make_pool(plan, _bind(evaluate, plan, corpus), corpus) as pool, _terminable():
             _record_settings(run, settings, progress)
-            return _finish((lambda _: search) if lost is None else repaired, run, pool, clock, progress)
+            progress.workers_ready(pool.num_workers, clock.ready(pool))
+            if lost is not None:
+                repair(lost, plan, run, clock, progress, pool)
+                search = open_search(plan, run, clock, progress)
+            return _finish(search, run, pool)
 
 
 def _record_settings(run: RunDirectory, settings: Settings, progress: Progress) -> None:
@@ -151,23 +155,12 @@ def _record_settings(run: RunDirectory, settings: Settings, progress: Progress) 
         run.write_made_with(describe(settings))
 
 
-def _open_repaired(lost: int, plan: RunPlan, run: RunDirectory, clock: Clock, progress: Progress, pool: Pool) -> Driver:
-    """Make again what is lost from generation `lost` on, and return the search that goes on from the record."""
-    repair(lost, plan, run, clock, progress, pool)
-    return open_search(plan, run, clock, progress)
-
-
-def _finish(
-    make_search: Callable[[Pool], Driver], run: RunDirectory, pool: Pool, clock: Clock, progress: Progress
-) -> Summary:
-    """Go on to the last generation. Inside the pool's context, because Ray handles SIGTERM in a way of its own."""
-    with _terminable():
-        progress.workers_ready(pool.num_workers, clock.ready(pool))
-        search = make_search(pool)
-        search.finish(pool)
-        summary = search.summarise(str(run.path))
-        run.write_timing(summary)
-        return summary
+def _finish(search: Driver, run: RunDirectory, pool: Pool) -> Summary:
+    """Go on to the last generation, and record where the time went."""
+    search.finish(pool)
+    summary = search.summarise(str(run.path))
+    run.write_timing(summary)
+    return summary
 
 
 def evaluation_settings(plan: RunPlan) -> EvaluationSettings:
@@ -214,7 +207,7 @@ def _interruptible(run: RunDirectory) -> Iterator[None]:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Stop at SIGTERM as at Ctrl-C."""
+    """Stop at SIGTERM as at Ctrl-C. Within the context of a pool, because Ray handles SIGTERM in a way of its own."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
