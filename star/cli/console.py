@@ -4,6 +4,7 @@ A terminal gets lines of its width, broken between words; a pipe or a file gets 
 """
 
 import json
+import re
 import sys
 import textwrap
 from typing import Any, TextIO
@@ -80,7 +81,7 @@ def wrap_code(text: str, width: int | None) -> list[str]:
     """Return the text of a genome as lines of at most `width` columns, broken behind a hyphen, comma, plus sign or
     slash."""
     lines = [""]
-    for word in _pieces(text):
+    for word in re.findall(r"[^-,+/]*[-,+/]|[^-,+/]+", text):
         if lines[-1] and width is not None and len(lines[-1]) + len(word) > width:
             lines.append("")
         lines[-1] += word
@@ -117,12 +118,3 @@ def _print(lines: tuple[object, ...], stream: TextIO) -> None:
         return
     width = width_of(stream)
     print("\n".join(part for line in lines for part in wrap(printable(line), width)), file=stream)
-
-
-def _pieces(text: str) -> list[str]:
-    pieces, begun = [], 0
-    for end, letter in enumerate(text, start=1):
-        if letter in "-,+/" or end == len(text):
-            pieces.append(text[begun:end])
-            begun = end
-    return pieces

@@ -18,16 +18,14 @@ FAR_OFF = 0.1  # of the target, from which on a miss is a warning
 
 
 def design(
-    params: Annotated[str, typer.Option("--params", help="Target number of parameters: 8B, 350M, 1T, 8e9.")],
+    params: Annotated[str, typer.Option(help="Target number of parameters: 8B, 350M, 1T, 8e9.")],
     rule: Annotated[
-        str, typer.Option("--rule", help=f"Rule that the sizes follow: {', '.join(RULES)}.", show_default=True)
+        str, typer.Option(help=f"Rule that the sizes follow: {', '.join(RULES)}.", show_default=True)
     ] = "exact",
-    experts: Annotated[int, typer.Option("--experts", min=0, help="Experts per layer; 0 is a dense model.")] = 0,
-    experts_per_token: Annotated[
-        int, typer.Option("--experts-per-token", min=0, help="Experts that each token is routed to.")
-    ] = 0,
-    vocab: Annotated[int, typer.Option("--vocab", min=1, help="Vocabulary size.")] = VOCAB_SIZE,
-    context: Annotated[int, typer.Option("--context", min=1, help="Context length in tokens.")] = CONTEXT,
+    experts: Annotated[int, typer.Option(min=0, help="Experts per layer; 0 is a dense model.")] = 0,
+    experts_per_token: Annotated[int, typer.Option(min=0, help="Experts that each token is routed to.")] = 0,
+    vocab: Annotated[int, typer.Option(min=1, help="Vocabulary size.")] = VOCAB_SIZE,
+    context: Annotated[int, typer.Option(min=1, help="Context length in tokens.")] = CONTEXT,
     tied: Annotated[
         bool | None,
         typer.Option(
@@ -37,7 +35,7 @@ def design(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Write the genome file here.", show_default="standard output")
+        Path | None, typer.Option(help="Write the genome file here.", show_default="standard output")
     ] = None,
     json: Json = False,
 ) -> None:

@@ -25,7 +25,7 @@ def price(
     file: Annotated[Path, typer.Argument(help="A Parquet file with a column `genome` of integer lists or texts.")],
     scale: Annotated[
         str,
-        typer.Option("--scale", help="Sizes to price at: nano, micro, 125m, 1b, a named model, or a .toml file."),
+        typer.Option(help="Sizes to price at: nano, micro, 125m, 1b, a named model, or a .toml file."),
     ] = DEFAULT_SCALE,
     context: Context = None,
     dtype: Dtype = None,
@@ -33,15 +33,12 @@ def price(
     workers: Annotated[
         int,
         typer.Option(
-            "--workers",
             min=0,
             help="Processes that price a large file; 0 is one per core.",
             show_default="one per core",
         ),
     ] = 0,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Write each genome with its costs to this Parquet file.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write each genome with its costs to this Parquet file.")] = None,
     json: Json = False,
 ) -> None:
     """Price every genome of a Parquet file, each at the depth that it has."""
@@ -78,7 +75,6 @@ def genomes(
     scale: Annotated[
         str | None,
         typer.Option(
-            "--scale",
             help="Price every architecture at these sizes: nano, micro, 125m, 1b, a named model, or a .toml file.",
             show_default=f"the published sizes, or {PATTERN_SCALE}",
         ),
@@ -88,9 +84,7 @@ def genomes(
     dtype: Dtype = None,
     max_memory: Annotated[
         str | None,
-        typer.Option(
-            "--max-memory", help="List only what fits in this memory, weights and caches together: 2GB, 512MiB."
-        ),
+        typer.Option(help="List only what fits in this memory, weights and caches together: 2GB, 512MiB."),
     ] = None,
     json: Json = False,
 ) -> None:

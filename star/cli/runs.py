@@ -33,17 +33,11 @@ NOTHING_TRAINED = 1
 @options.with_settings(options.ALL)
 def evolve(
     given: dict[str, Any],
-    config: Annotated[
-        Path | None, typer.Option("--config", help="TOML file of a run; options given beside it win.")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", help="New directory of the run. \\[default: runs/DATE-TIME]"),
-    ] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file of a run; options given beside it win.")] = None,
+    out: Annotated[Path | None, typer.Option(help="New directory of the run. \\[default: runs/DATE-TIME]")] = None,
     task: Annotated[
         list[str] | None,
         typer.Option(
-            "--task",
             help="Synthetic task whose error replaces quality as an objective: mad, mad/in-context-recall, mqar, ... "
             "May be repeated.",
         ),
@@ -87,12 +81,10 @@ def evolve(
 def resume(
     given: dict[str, Any],
     run: Annotated[Path, typer.Argument(help="Directory of the run.")],
-    generations: Annotated[
-        str, typer.Option("--generations", help="Generations to add to those the run was to have, as +N.")
-    ] = "+0",
+    generations: Annotated[str, typer.Option(help="Generations to add to those the run was to have, as +N.")] = "+0",
     corpus: Annotated[
         list[str] | None,
-        typer.Option("--corpus", help="Where the text of the run lies now, if it has moved. May be repeated."),
+        typer.Option(help="Where the text of the run lies now, if it has moved. May be repeated."),
     ] = None,
     json: Json = False,
 ) -> None:

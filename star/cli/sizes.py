@@ -11,7 +11,6 @@ MOST_TOKENS, MOST_SEQUENCES = 10**9, 10**6
 ScaleName = Annotated[
     str | None,
     typer.Option(
-        "--scale",
         help="Sizes to price at: nano, micro, 125m, 1b, a named model, or a .toml file with a table \\[scale].",
         show_default="the architecture's own, or nano",
     ),
@@ -19,7 +18,6 @@ ScaleName = Annotated[
 Context = Annotated[
     int | None,
     typer.Option(
-        "--context",
         min=1,
         max=MOST_TOKENS,
         help="Context length, in tokens, at which the cache, memory and FLOPs are priced.",
@@ -29,7 +27,6 @@ Context = Annotated[
 Batch = Annotated[
     int | None,
     typer.Option(
-        "--batch",
         min=1,
         max=MOST_SEQUENCES,
         help="Batch size for decoding: sequences that each have a cache in memory.",
@@ -39,7 +36,6 @@ Batch = Annotated[
 Dtype = Annotated[
     str | None,
     typer.Option(
-        "--dtype",
         help=f"Number format of weights and cache: {', '.join(DTYPE_BYTES)}.",
         show_default="bf16, or that of the run",
     ),
@@ -47,7 +43,6 @@ Dtype = Annotated[
 Window = Annotated[
     int | None,
     typer.Option(
-        "--window",
         min=1,
         help="Tokens that banded (sliding-window) attention looks at.",
         show_default="that of the scale",

@@ -100,17 +100,11 @@ _PLAIN: dict[int, OperatorClass] = {
 _DIFFERENTIAL = {number: number - 9 for number in range(10, 18)} | {39: 18, 40: 20, 41: 21, 42: 22, 43: 23, 44: 24}
 _DIFFERENTIAL |= {45: 25, 46: 26, 47: 27, 48: 29, 49: 30, 50: 31, 51: 32}
 
-CLASSES: dict[int, OperatorClass] = dict(
-    sorted(
-        {
-            **_PLAIN,
-            **{
-                number: OperatorClass(f"{_PLAIN[base].name}-Diff", _PLAIN[base].codes, STAR, differential=True)
-                for number, base in _DIFFERENTIAL.items()
-            },
-        }.items()
-    )
-)
+_COPIES = {
+    number: OperatorClass(f"{_PLAIN[base].name}-Diff", _PLAIN[base].codes, STAR, differential=True)
+    for number, base in _DIFFERENTIAL.items()
+}
+CLASSES: dict[int, OperatorClass] = dict(sorted((_PLAIN | _COPIES).items()))
 EMPTY = 0  # the class of a slot that holds nothing
 
 # Class -> the operator that its codes describe.
