@@ -34,9 +34,7 @@ class Task:
 
 
 def derive_seed(run_seed: int, genome_hash: str) -> int:
-    """Return the seed of a proxy, derived from the run's seed and the genome's hash: equal on any
-    worker, in any order.
-    """
+    """Return the seed of a proxy, which depends on the run's seed and the genome's hash alone."""
     return int(np.random.SeedSequence([run_seed, int(genome_hash, 16)]).generate_state(1, np.uint64)[0] >> 1)
 
 

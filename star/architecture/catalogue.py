@@ -83,9 +83,7 @@ def names() -> list[str]:
 
 
 def load(name_or_path: str | Path) -> NamedGenome:
-    """Return the named architecture of the catalogue, or that of a .toml file. Raise UserError if there is none or the
-    file cannot be read as one.
-    """
+    """Return the named architecture of the catalogue, or that of a .toml file; UserError if it cannot be read."""
     return _parse(_find(name_or_path))
 
 
@@ -108,9 +106,7 @@ def find_scale(name_or_path: str | Path) -> Scale:
 
 
 def scale_text(name: str) -> str:
-    """Return the TOML text that holds the sizes of a named architecture or a .toml file. Raise UserError if a size is
-    0.
-    """
+    """Return the TOML text with the sizes of a named architecture or a .toml file. Raise UserError if a size is 0."""
     text = _text(_find(name, "scale"))
     table = _table(text, name)
     with located(name):
@@ -151,9 +147,7 @@ def _find(name_or_path: str | Path, kind: str = "genome") -> Path:
 
 
 def hint(word: str, known: Collection[str], otherwise: str) -> str:
-    """Return a hint at the nearest known word, or else the text `otherwise`. Unlike `nearest`, do not list the known
-    words.
-    """
+    """Return a hint at the nearest known word, else the text `otherwise`; unlike `nearest`, do not list all words."""
     spelled = {one.lower(): one for one in known}
     close = get_close_matches(word.lower(), sorted(spelled), n=1)
     return f"; did you mean {spelled[close[0]]!r}?" if close else f"; {otherwise}"

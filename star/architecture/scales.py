@@ -49,9 +49,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """Named sizes: the number of slots, the dimensions, and the recipe of a proxy. Without a recipe, models can only be
-    priced.
-    """
+    """Named sizes: slots, dimensions, and the recipe of a proxy. Without a recipe, models can only be priced."""
 
     name: str
     num_slots: int

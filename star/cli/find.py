@@ -1,6 +1,4 @@
-"""Resolve what a person types, a catalogue name, a .toml file, a genome text or RUN:ID, to a genome and the sizes at
-which it is priced.
-"""
+"""Resolve what a person types (name, .toml file, genome text, RUN:ID) to a genome and the sizes it is priced at."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -32,9 +30,7 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """The sizes at which architectures are priced, as given on the command line; None follows from
-    each architecture.
-    """
+    """The sizes at which architectures are priced, as given on the command line; None: those of the architecture."""
 
     scale: str | None = None
     context: int | None = None

@@ -49,9 +49,7 @@ class LayerCost(NamedTuple):
 
 
 class _Share(NamedTuple):
-    """The part of a cost that one slot adds: parameters, those a token leaves out, FLOPs, cache elements, and these
-    with one token more.
-    """
+    """The cost that a slot adds: parameters, those a token leaves out, FLOPs, cache elements now and a token later."""
 
     params: int
     inactive: int
@@ -69,9 +67,7 @@ class _Entry(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """One operator class at one scale and length: the cost that it adds on its own, and the parts that sharing takes
-    away.
-    """
+    """One operator class at one scale and length: the cost that it adds alone, and the parts that sharing saves."""
 
     whole: _Share
     group_params: tuple[int, ...]
@@ -130,9 +126,7 @@ class Frame(NamedTuple):
 
 
 def frame(num_slots: int, dims: Dimensions) -> Frame:
-    """Return embedding, learned positions, head, and norms outside of slots, less the norms that
-    slots have in common.
-    """
+    """Return embedding, learned positions, head, and norms outside of slots, less the norms that slots share."""
     style, table = dims.style, dims.vocab_size * dims.d_model
     positions = dims.seq_len * dims.d_model if style.positions == "learned" else 0
     embedding = table * (1 if style.tied else 2) + positions

@@ -57,9 +57,7 @@ class Totals(NamedTuple):
 
 
 class _Batch(NamedTuple):
-    """Successive rows of a file: the batch's number, that of its first row, the number of rows in
-    all, and the genomes.
-    """
+    """Successive rows of a file: number of the batch and of its first row, how many rows there are, and the genomes."""
 
     number: int
     first: int

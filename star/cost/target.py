@@ -60,9 +60,7 @@ class Target:
 
 
 class Screen:
-    """Find infeasible genomes: those that cannot be built at the trained scale or at the target, and those beyond the
-    limits of a run.
-    """
+    """Find infeasible genomes: what cannot be built at the trained scale or the target, or is beyond a limit."""
 
     def __init__(self, scale: Dimensions, target: Target, limits: dict[str, float]) -> None:
         self.limits = limits

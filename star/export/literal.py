@@ -44,9 +44,7 @@ def format_value(value: object, indent: int = 0, used: int = 0) -> str:
 
 
 def _label(record: object) -> list[tuple[str, object]]:
-    """Return each value that differs from the default of its field, with its keyword; leading names and codes have an
-    empty keyword.
-    """
+    """Return each value that is not the default, with its keyword; leading names and codes have an empty one."""
     known = {field.name: field for field in fields(record)} if is_dataclass(record) else {}
     parts, speaking = [], True
     for name, value in fields_of(record).items():

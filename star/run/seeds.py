@@ -163,9 +163,7 @@ def _place(genome: Genome, space: Space, name: str) -> Genome:
 
 
 def _own_deck(genome: Genome, space: Space, name: str) -> tuple[tuple[Genome, ...], Genome]:
-    """Return the classes of a genome written out, as many as genomes of the space have, and the backbone that counts
-    them.
-    """
+    """Return the classes of a genome written out, as many as the space has, and the backbone that counts them."""
     _, backbone = split(genome)
     slots = decode(genome)
     classes = list(dict.fromkeys(genes_of(slot.liv) for slot in slots))

@@ -1,6 +1,4 @@
-"""The state of a search besides its survivors: the generator, the seeds not yet proposed, and what some algorithms
-remember.
-"""
+"""The state of a search besides its survivors: the generator, the seeds left, and what some algorithms remember."""
 
 import json
 from dataclasses import dataclass

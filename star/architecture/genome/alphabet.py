@@ -1,6 +1,4 @@
-"""The values that each integer of a backbone genome may take: five genes a slot (Thomas et al.
-2024, arXiv:2411.17800).
-"""
+"""The five genes of a slot and the values that they may take (Thomas et al. 2024, arXiv:2411.17800)."""
 
 from dataclasses import dataclass
 
@@ -24,9 +22,7 @@ class Gene:
 
 
 def num_groups(num_slots: int) -> int:
-    """Return the number of sharing groups that are numbered: half the slots, since a group needs
-    two, but at least one.
-    """
+    """Return the number of sharing groups: half the slots, since a group needs two, but at least one."""
     return max(1, num_slots // 2)
 
 

@@ -73,18 +73,14 @@ def to_text(genome: Genome) -> str:
 
 @lru_cache(maxsize=65_536)
 def class_text(genes: ClassGenes) -> str:
-    """Return the text of one class of a deck: a word of its copies and codes and one for each feature group, joined by
-    commas.
-    """
+    """Return the text of a class: a word of its copies and codes and one for each feature group, joined by commas."""
     _, codes, rows = split_class(genes)
     words = [genes[:GENES_PER_OPERATOR], *rows[: len(choices_of(find_rules(codes), codes[2]))]]
     return ",".join(("." if max(word) > 9 else "").join(map(str, word)) for word in words)
 
 
 def parse(text: str) -> Genome:
-    """Return the genome that a text spells. Raise UserError with the slot or class, the gene, its
-    value and its range.
-    """
+    """Return the genome that a text spells. Raise UserError with the slot or class, the gene, its value and range."""
     deck, slash, backbone = text.strip().rpartition("/")
     classes = _parse_deck(deck) if slash else ()
     words = _expand(backbone).split("-")
@@ -139,17 +135,13 @@ def _repeat(found: re.Match[str]) -> str:
 
 
 def slot_bounds(num_slots: int, num_classes: int) -> list[tuple[int, int]]:
-    """Return the lowest and highest value of the five genes of a slot; `num_classes` is the size of the genome's own
-    deck, or 0.
-    """
+    """Return the lowest and highest value of each gene of a slot; `num_classes` is the size of an own deck, or 0."""
     bounds = [(gene.low, gene.highest(num_slots)) for gene in GENES]
     return [(GENES[0].low, num_classes), *bounds[1:]] if num_classes else bounds
 
 
 def check_slot(genes: Sequence[int], bounds: list[tuple[int, int]], number: int, word: str = "") -> None:
-    """Raise UserError if a gene of a slot is out of its bounds. The message shows the word that spells the slot, if
-    there is one.
-    """
+    """Raise UserError if a gene of a slot is out of its bounds; the message shows `word`, the text of the slot."""
     for value, (low, high), gene in zip(genes, bounds, GENES, strict=True):
         if not low <= value <= high:
             where = f"slot {number} ({word[:40]!r})" if word else f"slot {number}"

@@ -22,9 +22,7 @@ from star.records import Genome
 
 
 class _Operator(NamedTuple):
-    """An operator for decoding: its number, 0 if it is in no table, its genes, and the feature groups that each sharing
-    strategy names.
-    """
+    """An operator, its number (0 if it is in no table), its genes, and the feature groups that each strategy names."""
 
     class_id: int
     liv: LivSpec
@@ -50,9 +48,7 @@ def _own_operator(genes: ClassGenes) -> _Operator:
 
 
 def decode(genome: Genome) -> tuple[Slot, ...]:
-    """Return the slots that a genome describes, without empty ones, with the owner of every feature and weight
-    resolved.
-    """
+    """Return the slots of a genome, without empty ones, with the owner of every feature and weight resolved."""
     classes, backbone = split(genome)
     table = {number: _own_operator(genes) for number, genes in enumerate(classes, start=1)} if classes else _DECK
     invented: dict[ClassGenes, int] = {}
@@ -95,9 +91,7 @@ def canonical(genome: Genome) -> Genome:
 
 
 def _spell(slots: tuple[Slot, ...], written_out: bool) -> Genome:
-    """Return the canonical spelling of slots, with classes as numbers of the table or written out in a deck of the
-    genome's own.
-    """
+    """Return the canonical spelling of slots, with classes as numbers of the table or in a deck of the genome's own."""
     if not slots:
         return (EMPTY, 1, 1, 1, 1)
     classes = tuple(dict.fromkeys(genes_of(slot.liv) for slot in slots)) if written_out else ()

@@ -140,9 +140,7 @@ def genes_of(liv: LivSpec) -> ClassGenes:
 
 
 def is_differential(copies: int) -> bool:
-    """Return whether the first integer of a class marks a differential operator. Raise UserError if
-    it is not 1 or 2.
-    """
+    """Return whether copies, the first integer of a class, mark a differential operator. UserError unless 1 or 2."""
     if copies not in (1, 2):
         raise UserError(f"copies is {copies}, but {_one_of((1, 2))}")
     return copies == 2
@@ -169,9 +167,7 @@ def repair_class(genes: ClassGenes) -> ClassGenes:
 
 
 def describe_class(genes: ClassGenes) -> LivSpec:
-    """Return the operator of a class's repaired genes, named by its structure and eight digits of a
-    hash of the genes.
-    """
+    """Return the operator of a class's repaired genes, named by its structure and eight digits of their hash."""
     copies, codes, rows = split_class(genes)
     rules = find_rules(codes)
     used = rows[: len(choices_of(rules, codes[2]))]

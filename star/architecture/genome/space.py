@@ -65,9 +65,7 @@ class Space:
 
     @property
     def num_classes(self) -> int:
-        """The number of classes of a genome's own deck: one for every two slots, since slots of one class can share; 0
-        without a deck.
-        """
+        """The classes of a genome's own deck: one for two slots, since slots of a class can share; 0 without a deck."""
         return min(max(1, self.num_slots // 2), MAX_CLASSES) if self.levels == "all" else 0
 
     @property
@@ -84,9 +82,7 @@ class Space:
         return EMPTY if EMPTY in DECKS[self.deck] else 1
 
     def sample(self, rng: np.random.Generator) -> Genome:
-        """Return a genome with every gene of the backbone uniform over its range, and classes uniform over the named
-        deck.
-        """
+        """Return a genome with backbone genes uniform over their ranges and classes uniform over the named deck."""
         known = [number for number in DECKS[self.deck] if number != EMPTY]
         drawn = rng.choice(known, size=self.num_classes).tolist() if self.num_classes else []
         classes = tuple(genes_of(DECK[number]) for number in drawn)
@@ -145,9 +141,7 @@ class Space:
 
 
 def check(genome: Sequence[int]) -> Genome:
-    """Return the genome if every gene is within its range. Raise UserError with the first that is not, its value and
-    its range.
-    """
+    """Return the genome if every gene is within its range. Raise UserError with the first that is not and its range."""
     genes = tuple(genome)
     num_classes = max(0, -genes[0]) if genes else 0
     backbone = genes[1 + num_classes * GENES_PER_CLASS :] if num_classes else genes

@@ -119,9 +119,7 @@ class StructureRules:
         return f"must be {wanted}, as that of {leader}"
 
     def widths(self, liv: LivSpec, dims: Dimensions) -> dict[str, int]:
-        """Return the channels of the feature groups with overrides, except those of role R. Raise UserError if they do
-        do not fit.
-        """
+        """Return the channels of all feature groups but R, with overrides. Raise UserError if they do not fit."""
         raise NotImplementedError
 
     def dropped_roles(self, overrides: OperatorOverrides) -> str:
@@ -229,9 +227,7 @@ def check_known(rules: StructureRules, name: str, overrides: OperatorOverrides) 
 
 
 def check_features(rules: StructureRules, liv: LivSpec, overrides: OperatorOverrides) -> None:
-    """Raise UserError if overrides need a part that the features do not have: a bias without a map, taps without a
-    kernel.
-    """
+    """Raise UserError if overrides need a part that features lack: a bias without a map, taps without a kernel."""
     check_bias(rules, liv, overrides)
     kernels = {group.role: overrides.taps or kernel_taps(group) for group in liv.groups if group.num_taps}
     if (overrides.taps or overrides.kept_taps) and not kernels:

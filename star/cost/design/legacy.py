@@ -35,9 +35,7 @@ def legacy_sizes(billions: float) -> dict[str, int]:
 
 
 def design_legacy(target: float, frame: Shape) -> Design:
-    """Apply the rule to a target; `frame` gives what the rule leaves open: vocabulary, context, whether the head is
-    tied.
-    """
+    """Apply the rule to a target; `frame` gives what it leaves open: vocabulary, context, whether the head is tied."""
     if frame.num_experts:
         raise UserError("the rule legacy knows no experts; the rule exact does")
     sizes = legacy_sizes(target / 1e9)

@@ -68,9 +68,7 @@ def _decoded(genome: str, num_slots: int) -> tuple[Slot, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Design:
-    """The result of a rule for a target number of parameters. `notes` list its defects; if `is_valid` is False, no such
-    model can be built.
-    """
+    """The result of a rule for a target. `notes` list its defects; no such model can be built unless `is_valid`."""
 
     rule: str
     citation: str
@@ -89,9 +87,7 @@ class Design:
 
 
 def to_toml(design: Design) -> str:
-    """Return the genome file that `star.architecture.catalogue.load` reads. Raise UserError if
-    there is no such model.
-    """
+    """Return the genome file that `catalogue.load` reads. Raise UserError if there is no such model."""
     if not design.is_valid:
         raise UserError(f"this design has no genome file: {design.notes[0]}")
     shape = design.shape
