@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from star.architecture.genome import DECK, class_text, genes_of
 from star.architecture.spec import Slot
-from star.architecture.structures.equations import feature_equations, operator_equation
+from star.architecture.structures import feature_equations, operator_equation
 
 LONGEST_PATTERN = 64  # slots
 

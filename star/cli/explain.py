@@ -21,8 +21,7 @@ from star.architecture.genome import (
 )
 from star.architecture.genome.operator import CODES, describe_class
 from star.architecture.spec import LivSpec, Slot
-from star.architecture.structures import rules_of
-from star.architecture.structures.equations import feature_equations, operator_equation
+from star.architecture.structures import feature_equations, operator_equation, rules_of
 from star.architecture.structures.structure import GENES as GROUP_GENES
 from star.cli.console import print_json, say
 from star.cli.find import find_member

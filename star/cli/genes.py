@@ -6,8 +6,7 @@ from typing import Any
 from star.architecture.genome import CLASSES, DECK, DECKS, FEATURIZERS, GENES, class_text, genes_of
 from star.architecture.genome.operator import GENES_PER_CLASS, MAX_GROUPS, UNUSED, describe_class, repair_class
 from star.architecture.spec import LivSpec
-from star.architecture.structures import MEANINGS, Codes, StructureRules
-from star.architecture.structures.equations import operator_equation
+from star.architecture.structures import MEANINGS, Codes, StructureRules, operator_equation
 from star.architecture.structures.structure import GENES as GROUP_GENES
 from star.architecture.structures.structure import ROLES
 from star.cli.meanings import COPIES, FEATURIZER_GENOME, OPERATOR_GENOME

@@ -6,8 +6,7 @@ import typer
 
 from star.architecture.genome import canonical, decode, fold_text, genome_hash, to_text
 from star.architecture.spec import Slot
-from star.architecture.structures import specify
-from star.architecture.structures.equations import feature_equations, operator_equation
+from star.architecture.structures import feature_equations, operator_equation, specify
 from star.cli.console import print_json, printable, say, si, stdout, width_of, wrap_code
 from star.cli.drawing import Fold, codes_of, distinct_operators, draw, explain, fold, partners
 from star.cli.find import Found, Sizes, find

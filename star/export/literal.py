@@ -107,7 +107,7 @@ def keep_rows(definition: Definition, codes: set[frozenset[str]]) -> Definition:
         gone = {
             line for key, value in rows if (key, value) not in kept for line in range(key.lineno, value.end_lineno + 1)
         }
-        source = "\n".join(line for i, line in enumerate(source.splitlines(), start=1) if i not in gone)
+        source = _without(definition, gone)
     return replace(definition, source=source)
 
 
@@ -131,8 +131,7 @@ def drop_checks(definition: Definition) -> Definition:
     if not checks:
         return definition
     (check,) = checks
-    lines = definition.source.splitlines()
-    return replace(definition, source="\n".join(lines[: check.lineno - 2] + lines[check.end_lineno :]))
+    return replace(definition, source=_without(definition, range(check.lineno - 1, check.end_lineno + 1)))
 
 
 def drop_fields(found: Collection, names: Container[str]) -> Collection:

@@ -12,8 +12,7 @@ from star.architecture.genome import DECK, class_text, genes_of
 from star.architecture.genome.operator import CODES, GENES_PER_CLASS, MAX_GROUPS, UNUSED, describe_class, repair_class
 from star.architecture.genome.space import CLASS_ALPHABET
 from star.architecture.spec import BackboneConfig, Dimensions, FeatureGroup
-from star.architecture.structures import ALL, FAMILIES, MEANINGS, rules_of
-from star.architecture.structures.equations import feature_equations, operator_equation
+from star.architecture.structures import ALL, FAMILIES, MEANINGS, feature_equations, operator_equation, rules_of
 from star.architecture.structures.feature import feature_equation, feature_width
 from star.errors import UserError
 

@@ -10,8 +10,7 @@ from support.strategies import any_genomes
 
 from star.architecture import catalogue
 from star.architecture.genome import CLASSES, DECK, GENES_PER_SLOT, class_text, decode, genes_of, parse, split, to_text
-from star.architecture.structures import rules_of
-from star.architecture.structures.equations import feature_equations, operator_equation
+from star.architecture.structures import feature_equations, operator_equation, rules_of
 from star.cli.explain import genome_record
 from star.cli.meanings import feature_gene_meaning
 from star.run.settings import Settings

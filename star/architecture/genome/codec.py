@@ -51,8 +51,12 @@ def split(genome: Genome) -> tuple[tuple[ClassGenes, ...], Genome]:
     if genome[0] >= 0:
         return (), genome
     end = 1 - genome[0] * GENES_PER_CLASS
-    classes = tuple(genome[start : start + GENES_PER_CLASS] for start in range(1, end, GENES_PER_CLASS))
-    return classes, genome[end:]
+    return split_classes(genome[1:end]), genome[end:]
+
+
+def split_classes(genes: Genome) -> tuple[ClassGenes, ...]:
+    """Return the classes of a deck from their genes in a row."""
+    return tuple(genes[start : start + GENES_PER_CLASS] for start in range(0, len(genes), GENES_PER_CLASS))
 
 
 def join(classes: tuple[ClassGenes, ...], backbone: Genome) -> Genome:

@@ -14,13 +14,22 @@ import numpy as np
 
 from star.architecture.codes import UNSEARCHED, Nonlinearity
 from star.architecture.genome.alphabet import GENES, GENES_PER_SLOT, num_groups
-from star.architecture.genome.codec import MAX_CLASSES, check_deck_size, check_slot, join, slot_bounds, split
+from star.architecture.genome.codec import (
+    MAX_CLASSES,
+    check_deck_size,
+    check_slot,
+    join,
+    slot_bounds,
+    split,
+    split_classes,
+)
 from star.architecture.genome.deck import DECK, DECKS, EMPTY
 from star.architecture.genome.operator import (
     ALPHABET,
     CODES,
     GENES_PER_CLASS,
     GENES_PER_GROUP,
+    GENES_PER_OPERATOR,
     MAX_GROUPS,
     ClassGenes,
     describe_class,
@@ -114,7 +123,7 @@ class Space:
                 a_genes, b_genes = _swap(a_genes, b_genes, GENES_PER_CLASS, rng)
             if rng.random() < self.rates.featurizer_crossover:
                 a_genes, b_genes = _swap_groups(a_genes, b_genes, rng)
-            a_deck, b_deck = _classes(a_genes), _classes(b_genes)
+            a_deck, b_deck = split_classes(a_genes), split_classes(b_genes)
         return join(a_deck, a_backbone), join(b_deck, b_backbone)
 
     def mutate(self, genome: Genome, rng: np.random.Generator) -> Genome:
@@ -131,8 +140,8 @@ class Space:
         return join(tuple(self._mutate_class(one, rng) for one in classes), mutant)
 
     def _mutate_class(self, genes: ClassGenes, rng: np.random.Generator) -> ClassGenes:
-        operator = GENES_PER_CLASS - MAX_GROUPS * GENES_PER_GROUP
-        rates = [self.rates.operator_mutation] * operator + [self.rates.featurizer_mutation] * (len(genes) - operator)
+        rates = [self.rates.operator_mutation] * GENES_PER_OPERATOR
+        rates += [self.rates.featurizer_mutation] * (len(genes) - GENES_PER_OPERATOR)
         result = list(genes)
         for i in np.flatnonzero(rng.random(len(genes)) < rates).tolist():
             others = [value for value in CLASS_ALPHABET[i] if value != genes[i]]
@@ -190,11 +199,7 @@ def _swap(a: Genome, b: Genome, unit: int, rng: np.random.Generator) -> tuple[Ge
 
 def _swap_groups(a: Genome, b: Genome, rng: np.random.Generator) -> tuple[Genome, Genome]:
     """Exchange a stretch of feature groups, with the groups of all classes in a row; operator genes are unchanged."""
-    places = [
-        first + i
-        for first in range(0, len(a), GENES_PER_CLASS)
-        for i in range(GENES_PER_CLASS - MAX_GROUPS * GENES_PER_GROUP, GENES_PER_CLASS)
-    ]
+    places = [i for i in range(len(a)) if i % GENES_PER_CLASS >= GENES_PER_OPERATOR]
     rows_a, rows_b = (tuple(genes[i] for i in places) for genes in (a, b))
     swapped = _swap(rows_a, rows_b, GENES_PER_GROUP, rng)
     children = []
@@ -204,7 +209,3 @@ def _swap_groups(a: Genome, b: Genome, rng: np.random.Generator) -> tuple[Genome
             child[place] = gene
         children.append(tuple(child))
     return children[0], children[1]
-
-
-def _classes(genes: Genome) -> tuple[ClassGenes, ...]:
-    return tuple(genes[start : start + GENES_PER_CLASS] for start in range(0, len(genes), GENES_PER_CLASS))

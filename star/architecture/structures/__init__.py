@@ -6,6 +6,7 @@ from itertools import product
 from star.architecture.codes import ChannelMixing, Nonlinearity, Sparsity, TokenMixing
 from star.architecture.spec import BackboneConfig, Dimensions, LivSpec, ModelSpec, OperatorOverrides, Slot
 from star.architecture.structures import attention, convolution, memoryless, recurrence
+from star.architecture.structures.feature import feature_equation, feature_width
 from star.architecture.structures.memoryless import CLIPPING
 from star.architecture.structures.structure import StructureRules, check_features, check_known
 from star.errors import UserError
@@ -35,6 +36,19 @@ FAMILIES: dict[TokenMixing, StructureRules] = {
 def rules_of(liv: LivSpec) -> StructureRules:
     """Return the structure of an operator."""
     return MEANINGS[liv.token_mixing, liv.sparsity, liv.nonlinearity, liv.channel_mixing]
+
+
+def operator_equation(liv: LivSpec) -> str:
+    """Return the output y of token i, before the map W back to the residual stream. Two blanks separate equations."""
+    text = rules_of(liv).equation(liv)
+    return f"y = a(x) - b(x), two copies with weights of their own,  each {text}" if liv.differential else text
+
+
+def feature_equations(liv: LivSpec) -> dict[str, str]:
+    """Return, for each role, how the feature is made from the operator's input x, and its width."""
+    return {
+        group.role: ", ".join(filter(None, (feature_equation(group), feature_width(group)))) for group in liv.groups
+    }
 
 
 def check_overrides(liv: LivSpec, overrides: OperatorOverrides) -> None:
