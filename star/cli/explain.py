@@ -19,7 +19,7 @@ from star.architecture.genome import (
     split,
     to_text,
 )
-from star.architecture.genome.operator import CODES, describe_class
+from star.architecture.genome.operator import CODES, describe_class, split_class
 from star.architecture.spec import LivSpec, Slot
 from star.architecture.structures import feature_equations, operator_equation, rules_of
 from star.architecture.structures.structure import GENES as GROUP_GENES
@@ -70,7 +70,8 @@ def genes(
 
 def class_record(number: int | None, liv: LivSpec) -> dict[str, Any]:
     """Explain an operator class as plain data."""
-    codes, genes = (liv.token_mixing, liv.sparsity, liv.nonlinearity, liv.channel_mixing), genes_of(liv)
+    genes = genes_of(liv)
+    copies, codes, rows = split_class(genes)
     row = CLASSES[number] if number else None
     equations = feature_equations(liv)
     return {
@@ -80,9 +81,9 @@ def class_record(number: int | None, liv: LivSpec) -> dict[str, Any]:
         "source": row.source if row else None,
         "operator_genome": list(row.codes) if row else None,
         "written_out": class_text(genes),
-        "copies": {"code": genes[0], "meaning": COPIES[genes[0]]},
+        "copies": {"code": copies, "meaning": COPIES[copies]},
         "codes": [
-            {"gene": name, "code": int(code), "meaning": OPERATOR_GENOME[name][code]}
+            {"gene": name, "code": code, "meaning": OPERATOR_GENOME[name][code]}
             for (name, _), code in zip(CODES, codes, strict=True)
         ],
         "equation": operator_equation(liv),
@@ -92,15 +93,11 @@ def class_record(number: int | None, liv: LivSpec) -> dict[str, Any]:
                 "name": rules_of(liv).role_name(group.role),
                 "equation": equations[group.role],
                 "genes": [
-                    {"gene": gene, "code": int(code), "meaning": feature_gene_meaning(gene, group.role, int(code))}
-                    for gene, code in zip(
-                        GROUP_GENES,
-                        (group.token_mixing, group.channel_mixing, group.expansion, group.repeat),
-                        strict=True,
-                    )
+                    {"gene": gene, "code": code, "meaning": feature_gene_meaning(gene, group.role, code)}
+                    for gene, code in zip(GROUP_GENES, row, strict=True)
                 ],
             }
-            for group in liv.groups
+            for group, row in zip(liv.groups, rows, strict=False)
         ],
         "shareable": _shareable(liv),
     }

@@ -188,10 +188,7 @@ def front_table(front: list[FrontRow], plan: RunPlan) -> Table:
     measured = dict(front[0].objectives) if front else {}
     if front and (plan.is_priced_elsewhere or plan.limits):
         measured |= {name: value for name, value in front[0].costs.items() if name in ALWAYS}
-    columns = [
-        *(column for column in HEADS if column in measured),
-        *(column for column in measured if column not in HEADS),
-    ]
+    columns = [column for column in HEADS | measured if column in measured]
     proxy = {"quality_bpb": f"bits/byte, proxy at {plan.settings.scale}"} if plan.is_priced_elsewhere else {}
     heads = HEADS | proxy
     rows = Table(

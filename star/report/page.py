@@ -49,29 +49,22 @@ def render(history: History) -> str:
     kinds = history.kinds_by_generation()
     counts = [(number, {kind.name: count for kind, count in found.items()}) for number, found in kinds]
     used = {name for _, found in counts for name in found}
-    return (
-        _environment()
-        .get_template("page.html")
-        .render(
-            history=history,
-            facts=_facts(history),
-            panels=panels,
-            legend={name: f"var(--{field})" for field, name in legend(panels).items()},
-            quality=make_trend(first.title, first.unit, [number for number, *_ in values], lines) if values else None,
-            volumes=make_trend("Hypervolume", "", numbers, {"hypervolume": volumes}),
-            shares=make_shares("Share of slots, percent", counts, colors),
-            colors=colors,
-            used={name: color for name, color in colors.items() if name in used},
-            rows=rows,
-            best={
-                one.column: min((row.objectives[one.column] for row in rows), default=0) for one in history.objectives
-            },
-            strips={one.id: _strip(decode(one.genome), colors) for one in history.last.front},
-            lineages={one.id: lineage(one, history.seeds) for one in history.last.front},
-            tips={
-                one.id: _tip(history, one) for one in (*history.last.individuals, *history.last.front) if one.objectives
-            },
-        )
+    template = _environment().get_template("page.html")
+    return template.render(
+        history=history,
+        facts=_facts(history),
+        panels=panels,
+        legend={name: f"var(--{field})" for field, name in legend(panels).items()},
+        quality=make_trend(first.title, first.unit, [number for number, *_ in values], lines) if values else None,
+        volumes=make_trend("Hypervolume", "", numbers, {"hypervolume": volumes}),
+        shares=make_shares("Share of slots, percent", counts, colors),
+        colors=colors,
+        used={name: color for name, color in colors.items() if name in used},
+        rows=rows,
+        best={one.column: min((row.objectives[one.column] for row in rows), default=0) for one in history.objectives},
+        strips={one.id: _strip(decode(one.genome), colors) for one in history.last.front},
+        lineages={one.id: lineage(one, history.seeds) for one in history.last.front},
+        tips={one.id: _tip(history, one) for one in (*history.last.individuals, *history.last.front) if one.objectives},
     )
 
 
