@@ -83,7 +83,7 @@ def names() -> list[str]:
 
 
 def load(name_or_path: str | Path) -> NamedGenome:
-    """Return the named architecture of the catalogue, or that of a .toml file; UserError if it cannot be read."""
+    """Return the named architecture of the catalogue, or that of a .toml file; UserError if none can be read."""
     return _parse(_find(name_or_path))
 
 

@@ -51,10 +51,10 @@ def split(genome: Genome) -> tuple[tuple[ClassGenes, ...], Genome]:
     if genome[0] >= 0:
         return (), genome
     end = 1 - genome[0] * GENES_PER_CLASS
-    return split_classes(genome[1:end]), genome[end:]
+    return split_deck(genome[1:end]), genome[end:]
 
 
-def split_classes(genes: Genome) -> tuple[ClassGenes, ...]:
+def split_deck(genes: Genome) -> tuple[ClassGenes, ...]:
     """Return the classes of a deck from their genes in a row."""
     return tuple(genes[start : start + GENES_PER_CLASS] for start in range(0, len(genes), GENES_PER_CLASS))
 

@@ -21,7 +21,7 @@ from star.architecture.genome.codec import (
     join,
     slot_bounds,
     split,
-    split_classes,
+    split_deck,
 )
 from star.architecture.genome.deck import DECK, DECKS, EMPTY
 from star.architecture.genome.operator import (
@@ -74,7 +74,7 @@ class Space:
 
     @property
     def num_classes(self) -> int:
-        """The classes of a genome's own deck: one for two slots, since slots of a class can share; 0 without a deck."""
+        """The number of classes of a genome's own deck, one for every two slots, which can share; 0 without a deck."""
         return min(max(1, self.num_slots // 2), MAX_CLASSES) if self.levels == "all" else 0
 
     @property
@@ -123,7 +123,7 @@ class Space:
                 a_genes, b_genes = _swap(a_genes, b_genes, GENES_PER_CLASS, rng)
             if rng.random() < self.rates.featurizer_crossover:
                 a_genes, b_genes = _swap_groups(a_genes, b_genes, rng)
-            a_deck, b_deck = split_classes(a_genes), split_classes(b_genes)
+            a_deck, b_deck = split_deck(a_genes), split_deck(b_genes)
         return join(a_deck, a_backbone), join(b_deck, b_backbone)
 
     def mutate(self, genome: Genome, rng: np.random.Generator) -> Genome:
