@@ -2,17 +2,19 @@
 
 import signal
 
-from jaxtyping import install_import_hook
+import pytest
 
-install_import_hook(["star.model.ops", "star.model.operators", "star.model.language_model"], "beartype.beartype")
+pytest.register_assert_rewrite("support")
+
+from support.checked import check_annotations  # noqa: E402
+
+check_annotations("star.model.ops", "star.model.operators", "star.model.language_model")
 
 import hypothesis  # noqa: E402
-import pytest  # noqa: E402
 import torch  # noqa: E402
 
 from star.cli import run  # noqa: E402
 
-pytest.register_assert_rewrite("support")
 torch.set_num_threads(1)
 
 # A shell starts background jobs with SIGINT ignored, and so would be every process that a test starts.
