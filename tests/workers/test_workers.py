@@ -46,9 +46,11 @@ GUEST = """
 import sys
 from functools import partial
 from pathlib import Path
+from star.workers import ray_pool
 from star.workers.placement import Placement
 from star.workers.ray_pool import RayPool
 from support.jobs import act, collect, jobs_named
+ray_pool.GATHER_SECONDS = 1.0  # in vain: there is no place for the second worker
 address, folder = sys.argv[1:]
 for workers in (0, 2):
     with RayPool(partial(act, folder=Path(folder)), Placement(workers=workers, address=address)) as pool:
