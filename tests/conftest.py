@@ -39,6 +39,7 @@ LONGEST = (
     "run/test_chaos.py",
     "cli/test_output.py",
     "workers/test_address.py",
+    "workers/test_training_workers.py",
     "evaluation/test_evaluation.py",
     "run/test_evolve.py",
     "model/test_attention.py",

@@ -89,6 +89,17 @@ def collect(pool, jobs: Iterable[Job]) -> dict[str, Result]:
     return by_hash
 
 
+def check_planted(planted: dict[str, tuple], results: dict[str, Result], folder: Path) -> None:
+    """Check that jobs ended as planted: a status, attempts, retries, and a part of the reason for each name."""
+    for name, (status, tries, retries, reason) in planted.items():
+        one = results[name].evaluation
+        assert (one.status, one.retries) == (status, retries), (name, one)
+        assert attempts(folder, name) == tries, name
+        assert reason in one.error and "\n" not in one.error, one.error
+        assert ("given up after" in one.error) == (status is not Status.OK and tries > 1)
+        assert bool(results[name].weights) == (status is Status.OK)
+
+
 def attempts(folder: Path, name: str) -> int:
     """Count how often a job was begun."""
     return len(list(folder.glob(f"{name}.*")))
