@@ -45,12 +45,16 @@ LONGEST = (
     "model/test_attention.py",
     "run/test_steady.py",
     "export/test_export.py",
+    "storage/test_store.py",
+    "search/test_search.py",
     "cli/test_resume.py",
     "cost/test_training_memory.py",
     "architecture/test_variants.py",
     "model/test_compositions.py",
     "run/test_damage.py",
     "run/test_schedules.py",
+    "run/test_limits.py",
+    "run/test_warm.py",
 )
 
 
