@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 RECORDERS := $(addprefix experiments/benchmarks/,record_table.py rung_ranking.py warm_weights.py racing.py)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest
+SPREAD := --numprocesses auto --dist loadfile --no-loadscope-reorder  # in the order of tests/conftest.py
 
 .PHONY: help evolve smoke test test-slow kill check types oracles bench clean
 
@@ -40,7 +41,7 @@ smoke: $(VENV)/.star
 	$(BIN)/star evolve --config experiments/smoke.toml $(ARGS)
 
 test: $(VENV)/.star-dev
-	$(PYTEST) --numprocesses auto --dist loadfile $(ARGS)
+	$(PYTEST) $(SPREAD) $(ARGS)
 
 test-slow: $(VENV)/.star-dev
 	$(PYTEST) -m slow $(ARGS)
@@ -49,7 +50,7 @@ check: $(VENV)/.star-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
-	$(PYTEST) --numprocesses auto --dist loadfile $(ARGS)
+	$(PYTEST) $(SPREAD) $(ARGS)
 
 types: $(VENV)/.star-dev
 	$(BIN)/pyright

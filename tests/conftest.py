@@ -2,17 +2,20 @@
 
 import signal
 
-from jaxtyping import install_import_hook
+import pytest
 
-install_import_hook(["star.model.ops", "star.model.operators", "star.model.language_model"], "beartype.beartype")
+pytest.register_assert_rewrite("support")
+
+from support.checked import check_annotations  # noqa: E402
+
+check_annotations("star.model.ops", "star.model.operators", "star.model.language_model")
 
 import hypothesis  # noqa: E402
-import pytest  # noqa: E402
 import torch  # noqa: E402
+from support.paths import TESTS  # noqa: E402
 
 from star.cli import run  # noqa: E402
 
-pytest.register_assert_rewrite("support")
 torch.set_num_threads(1)
 
 # A shell starts background jobs with SIGINT ignored, and so would be every process that a test starts.
@@ -21,6 +24,50 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # A deadline would make a slow machine fail; derandomised so that a red test is red for everyone.
 hypothesis.settings.register_profile("star", deadline=None, derandomize=True, max_examples=60)
 hypothesis.settings.load_profile("star")
+
+# The files that take longest begin first, so that all processes of a parallel run end at about the same time. Those
+# that wait for Ray most of the time take turns with those that compute.
+LONGEST = (
+    "run/test_kill.py",
+    "model/test_decoding.py",
+    "workers/test_workers.py",
+    "model/test_model.py",
+    "workers/test_cluster.py",
+    "architecture/test_catalogue.py",
+    "workers/test_pauses.py",
+    "export/test_exported_use.py",
+    "run/test_chaos.py",
+    "cli/test_output.py",
+    "workers/test_address.py",
+    "workers/test_training_workers.py",
+    "evaluation/test_evaluation.py",
+    "run/test_evolve.py",
+    "model/test_attention.py",
+    "run/test_steady.py",
+    "export/test_export.py",
+    "storage/test_store.py",
+    "search/test_search.py",
+    "cli/test_resume.py",
+    "cost/test_training_memory.py",
+    "architecture/test_variants.py",
+    "model/test_compositions.py",
+    "run/test_damage.py",
+    "run/test_schedules.py",
+    "run/test_limits.py",
+    "run/test_warm.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Put the longest files first; all else stays in its order."""
+    rank = {TESTS / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
+
+
+@pytest.hookimpl(optionalhook=True, wrapper=True)
+def pytest_xdist_auto_num_workers(config):
+    """Use one process more than there are cores: those that wait for Ray need none."""
+    return (yield) + 1
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The project's own promises: who may import whom, pages made from tables, files and commands that exist."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from support.paths import ROOT
+from support.paths import ROOT, TESTS
 
 from star.cli.command import app
 from star.cli.genes import genes_markdown
@@ -21,6 +22,18 @@ def test_imports_go_downwards_and_libraries_stay_in_their_rooms():
     checker = Path(sys.executable).with_name("lint-imports")
     result = subprocess.run([checker, "--no-cache"], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_longest_test_files_are_there():
+    """One that was renamed would begin last again, and a single process would end long after the others."""
+    conftest = ast.parse((TESTS / "conftest.py").read_text())
+    (longest,) = (
+        ast.literal_eval(one.value)
+        for one in conftest.body
+        if isinstance(one, ast.Assign) and one.targets[0].id == "LONGEST"
+    )
+    assert len(set(longest)) == len(longest) > 10
+    assert [name for name in longest if not (TESTS / name).is_file()] == []
 
 
 def test_the_page_of_genes_is_the_table_of_genes():

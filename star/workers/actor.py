@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import ray
-import torch
 
 from star.cost.process import read_memory
 from star.records import Job, Result
@@ -45,6 +44,8 @@ class Worker:
         self._log = CrashLog(self._path)
         self._memory = 0.0  # a driver of CUDA maps more than it uses: there it is not bounded
         if placement.gpus_per_worker:
+            import torch  # takes seconds, and a worker without a GPU may do without
+
             torch.cuda.set_per_process_memory_fraction(min(1.0, placement.gpus_per_worker))
         else:
             resources = next(node["Resources"] for node in ray.nodes() if node["NodeID"] == self._node)

@@ -4,19 +4,18 @@ import multiprocessing
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing import forkserver
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import psutil
 import pytest
-from support.driver import drive, drive_until
-from support.paths import TESTS, importing
+from support.driver import drive, drive_alone, drive_until
+from support.paths import TESTS
 from support.runs import Driver
 from support.tiny import CONFIG, contents, invent, outcomes, write_text
 
@@ -113,23 +112,24 @@ def test_killed_before_every_single_touch_of_the_disk(tmp_path, processes, text,
 
 
 @contextmanager
-def driver_with_ray(run: RunDirectory, text: str) -> Iterator[subprocess.Popen]:
-    command = [sys.executable, "-m", "support.driver", str(run.path), text, "2"]
-    options = {"env": importing(), "start_new_session": True, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, **options) as driver:
-        yield driver
-        driver.kill()
+def driver_with_ray(processes, run: RunDirectory, text: str, errors: Path) -> Iterator[BaseProcess]:
+    config = replace(CONFIG, corpus=(text,), serial=False, workers=2)
+    driver = processes.Process(target=drive_alone, args=(run.path, config, errors))
+    driver.start()
+    yield driver
+    driver.kill()
+    driver.join()
 
 
-def wait_until_landed(run: RunDirectory, driver: subprocess.Popen, count: int) -> None:
+def wait_until_landed(run: RunDirectory, driver: BaseProcess, count: int) -> None:
     end = time.monotonic() + 120
     before = len(run.evaluations())
     while len(run.evaluations()) < before + count:
-        assert driver.poll() is None and time.monotonic() < end
+        assert driver.is_alive() and time.monotonic() < end
         time.sleep(0.01)
 
 
-def family(driver: subprocess.Popen) -> list[psutil.Process]:
+def family(driver: BaseProcess) -> list[psutil.Process]:
     return psutil.Process(driver.pid).children(recursive=True)
 
 
@@ -139,22 +139,25 @@ def lasting(family: list[psutil.Process]) -> list[psutil.Process]:
 
 
 @pytest.mark.ray
-def test_stopped_with_ray(tmp_path, text, whole):
+def test_stopped_with_ray(tmp_path, processes, text, whole):
     """Killed while Ray begins and while it trains, then interrupted and terminated: the run ends alike, and
     within seconds no process is left."""
-    run = RunDirectory(tmp_path / "run")
+    run, errors = RunDirectory(tmp_path / "run"), tmp_path / "errors"
     for by, landed in ((signal.SIGKILL, 0), (signal.SIGKILL, 3), (signal.SIGINT, 3), (signal.SIGTERM, 3)):
-        with driver_with_ray(run, text) as driver:
+        with driver_with_ray(processes, run, text, errors) as driver:
             wait_until_landed(run, driver, landed)
             while len(begun := family(driver)) < 5:  # the guard and the first of Ray's daemons
                 time.sleep(0.01)
             # Ctrl-C reaches the whole group of processes, the other signals the driver alone.
             (os.killpg if by == signal.SIGINT else os.kill)(driver.pid, by)
-            _, errors = driver.communicate(timeout=60)
+            driver.join(60)
+            assert driver.exitcode == (-by if by == signal.SIGKILL else 1)
             assert not lasting(begun)
             if by != signal.SIGKILL:
-                assert errors.splitlines()[-1].endswith(f"Interrupted: interrupted; go on with: star resume {run.path}")
+                told = errors.read_text().splitlines()[-1]
+                assert told.endswith(f"Interrupted: interrupted; go on with: star resume {run.path}")
     assert all(evaluation.status is Status.OK for evaluation in run.evaluations().values())
-    with driver_with_ray(run, text) as driver:
-        assert driver.wait(timeout=120) == 0
+    with driver_with_ray(processes, run, text, errors) as driver:
+        driver.join(120)
+        assert driver.exitcode == 0
     assert same(run, whole)

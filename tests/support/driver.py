@@ -1,18 +1,14 @@
-"""A process that drives the tiny run in a directory, begun if there is none yet; made to be killed.
-
-python -m support.driver DIR TEXT [WORKERS]     with Ray if a number of workers is given
-"""
+"""A process that drives the tiny run in a directory, begun if there is none yet; made to be killed."""
 
 import os
 import signal
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from star.run.settings import Settings
 from star.storage.run_directory import RunDirectory
 from support.runs import Driver
-from support.tiny import CONFIG, invent
+from support.tiny import invent
 
 REAL = Driver()
 TOUCHES = {"open", "os.rename", "os.remove", "os.mkdir"}
@@ -43,9 +39,9 @@ def drive_until(touch: int, path: Path, config: Settings) -> None:
     drive(path, config, Driver(invent))
 
 
-if __name__ == "__main__":
-    directory, text, *workers = sys.argv[1:]
-    config = replace(CONFIG, corpus=(text,))
-    if workers:
-        config = replace(config, serial=False, workers=int(workers[0]))
-    drive(Path(directory), config)
+def drive_alone(path: Path, config: Settings, errors: Path) -> None:
+    """The same in a session of its own, with standard error in a file."""
+    os.setsid()
+    with errors.open("w") as file:
+        os.dup2(file.fileno(), 2)
+    drive(path, config)

@@ -1,4 +1,7 @@
-"""Jobs that do to a worker what their name says, and pools that are asked for all of them."""
+"""Jobs that do to a worker what their name says, and pools that are asked for all of them.
+
+Importing this imports no torch, which takes seconds: workers that train have it from what they train with.
+"""
 
 import os
 import signal
@@ -8,9 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from star.evaluation.evaluate import classify, describe
 from star.records import Evaluation, Job, Result, Status, Task
 from star.workers.pool import Evaluate
 
@@ -43,7 +44,7 @@ def act(job: Job, folder: Path, train: Evaluate | None = None) -> Result:
         case "nan":
             status, error = Status.DIVERGED, "Diverged: validation loss is nan"
         case "eat" | "eattorch":
-            status, error = eat(torch.ones if doing == "eattorch" else np.ones)
+            status, error = eat(doing)
         case "nap":
             time.sleep(0.5)
         case "toil":
@@ -55,12 +56,17 @@ def act(job: Job, folder: Path, train: Evaluate | None = None) -> Result:
     return Result(task=task, evaluation=evaluation, weights={"w": np.full(3, task.seed)} if not error else {})
 
 
-def eat(make: Callable) -> tuple[Status, str]:
+def eat(doing: str) -> tuple[Status, str]:
     """Take memory, touched, until there is no more, and end as an evaluation would."""
+    import torch
+
+    from star.evaluation.evaluate import classify, describe
+
+    make, dtype = (torch.ones, torch.float64) if doing == "eattorch" else (np.ones, np.float64)
     eaten = []
     try:
         while len(eaten) * CHUNK < 4 * MEMORY:
-            eaten.append(make(CHUNK // 8, dtype=np.float64 if make is np.ones else torch.float64))
+            eaten.append(make(CHUNK // 8, dtype=dtype))
     except Exception as error:
         count = len(eaten)
         eaten.clear()
@@ -81,6 +87,17 @@ def collect(pool, jobs: Iterable[Job]) -> dict[str, Result]:
     assert by_hash.keys() == {job.task.hash for job in jobs}
     assert all(result.evaluation.hash == hash for hash, result in by_hash.items())
     return by_hash
+
+
+def check_planted(planted: dict[str, tuple], results: dict[str, Result], folder: Path) -> None:
+    """Check that jobs ended as planted: a status, attempts, retries, and a part of the reason for each name."""
+    for name, (status, tries, retries, reason) in planted.items():
+        one = results[name].evaluation
+        assert (one.status, one.retries) == (status, retries), (name, one)
+        assert attempts(folder, name) == tries, name
+        assert reason in one.error and "\n" not in one.error, one.error
+        assert ("given up after" in one.error) == (status is not Status.OK and tries > 1)
+        assert bool(results[name].weights) == (status is Status.OK)
 
 
 def attempts(folder: Path, name: str) -> int:

@@ -120,6 +120,8 @@ def look_at_a_head_that_is_paused() -> list[bool]:
     answers = [head.answers()]
     for sign in (signal.SIGSTOP, signal.SIGCONT):
         process.send_signal(sign)
+        if sign == signal.SIGSTOP:  # which reaches one thread after the other: one that still runs would answer
+            assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
         answers.append(head.answers())
     cluster.shutdown()
     return [*answers, head.answers()]

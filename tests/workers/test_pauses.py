@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -63,19 +64,15 @@ def pool(folder):
 
 
 @pytest.mark.ray
-def test_a_worker_that_was_stopped_gets_the_time_back(pool, folder):
-    with stopped(folder, "toil-a", PAUSE):
-        (result,) = collect(pool, jobs_named("toil-a")).values()
-    assert (result.evaluation.status, result.evaluation.retries) == (Status.OK, {})
-    assert attempts(folder, "toil-a") == 1
-
-
-@pytest.mark.ray
-def test_what_a_worker_had_that_stays_stopped_is_tried_elsewhere(pool, folder):
-    with stopped(folder, "toil-b", TIMEOUT + 1):
-        (result,) = collect(pool, jobs_named("toil-b")).values()
-    assert (result.evaluation.status, result.evaluation.retries) == (Status.OK, {"worker paused": 1})
-    assert attempts(folder, "toil-b") == 2
+def test_a_worker_that_was_stopped_gets_the_time_back_and_one_that_stays_stopped_does_not(pool, folder):
+    """Side by side: what the second one had is tried elsewhere."""
+    while pool.num_workers < 2:
+        collect(pool, jobs_named("nap-until-both"))
+    with stopped(folder, "toil-a", PAUSE), stopped(folder, "toil-b", TIMEOUT + 1):
+        results = collect(pool, jobs_named("toil-a", "toil-b"))
+    evaluations = [results[name].evaluation for name in ("toil-a", "toil-b")]
+    assert [(one.status, one.retries) for one in evaluations] == [(Status.OK, {}), (Status.OK, {"worker paused": 1})]
+    assert [attempts(folder, name) for name in ("toil-a", "toil-b")] == [1, 2]
 
 
 @pytest.mark.ray
@@ -102,22 +99,33 @@ def drive(folder: str) -> dict:
     return {"status": evaluation.status, "retries": evaluation.retries, "busy": usage.utilisation} | usage._asdict()
 
 
-@pytest.mark.ray
-@pytest.mark.parametrize("with_worker", [True, False], ids=["and its worker", "alone"])
-def test_a_driver_that_was_stopped_does_not_count_the_time(tmp_path, with_worker):
-    driver = call(drive, tmp_path)
-    pids = [driver.pid] + [worker_at(tmp_path, "toil-1")] * with_worker
+def drive_and_stop(folder: Path, with_worker: bool, pause: float) -> dict:
+    """What a driver tells that is stopped in the middle of a job, alone or with its worker."""
+    driver = call(drive, folder)
+    worker = worker_at(folder, "toil-1")
+    pids = [driver.pid, worker] if with_worker else [driver.pid]
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
-    pause = TIMEOUT + 2
     time.sleep(pause)
     for pid in reversed(pids):
         os.kill(pid, signal.SIGCONT)
-    told = result_of(driver)
-    assert (told["status"], told["retries"]) == (Status.OK, {})
-    assert attempts(tmp_path, "toil-1") == 1
-    assert told["seconds"] < pause, "nobody waited so long while the driver ran"
-    assert 0.5 < told["busy"] <= 1
+    return result_of(driver)
+
+
+@pytest.mark.ray
+def test_a_driver_that_was_stopped_does_not_count_the_time(tmp_path):
+    """Alone, and with its worker: side by side, because most of the time is spent waiting."""
+    pause = TIMEOUT + 2
+    folders = [tmp_path / "alone", tmp_path / "with its worker"]
+    for folder in folders:
+        folder.mkdir()
+    with ThreadPoolExecutor() as threads:
+        tellings = [*threads.map(drive_and_stop, folders, (False, True), (pause, pause))]
+    for folder, told in zip(folders, tellings, strict=True):
+        assert (told["status"], told["retries"]) == (Status.OK, {})
+        assert attempts(folder, "toil-1") == 1
+        assert told["seconds"] < pause, "nobody waited so long while the driver ran"
+        assert 0.5 < told["busy"] <= 1
 
 
 # The crash log

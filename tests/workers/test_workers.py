@@ -14,14 +14,11 @@ import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.jobs import CHUNK, MEMORY, act, attempts, collect, jobs_named, wait_for
+from support.jobs import CHUNK, MEMORY, act, attempts, check_planted, collect, jobs_named, wait_for
 from support.paths import TESTS, importing
-from support.tiny import SETTINGS, make_corpus, make_task
 
-from star.architecture.genome import Space
 from star.errors import UserError
-from star.evaluation.evaluate import evaluate
-from star.records import Job, Status
+from star.records import Status
 from star.workers import faults
 from star.workers.actor import bounded
 from star.workers.crash_log import Evidence
@@ -46,9 +43,11 @@ GUEST = """
 import sys
 from functools import partial
 from pathlib import Path
+from star.workers import ray_pool
 from star.workers.placement import Placement
 from star.workers.ray_pool import RayPool
 from support.jobs import act, collect, jobs_named
+ray_pool.GATHER_SECONDS = 1.0  # in vain: there is no place for the second worker
 address, folder = sys.argv[1:]
 for workers in (0, 2):
     with RayPool(partial(act, folder=Path(folder)), Placement(workers=workers, address=address)) as pool:
@@ -62,16 +61,11 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def train(tmp_path_factory):
-    return partial(evaluate, settings=SETTINGS, corpus=make_corpus(tmp_path_factory.mktemp("corpus")))
-
-
-@pytest.fixture(scope="module")
-def pool(folder, train):
+def pool(folder):
     placement = Placement(workers=2, timeout=TIMEOUT, tries=TRIES, worker_memory=MEMORY)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(TESTS))  # so that workers find `act`
-        with RayPool(partial(act, folder=folder, train=train), placement) as pool:
+        with RayPool(partial(act, folder=folder), placement) as pool:
             yield pool
             assert find_processes(psutil.Process(), "ray")
             for job in jobs_named("hang-to-the-end", "ok-z"):
@@ -272,8 +266,6 @@ PLANTED = {
     "hang-a": (Status.TIMEOUT, 1, {}, "it took too long: stopped after 10 seconds"),
     "raise-a": (Status.FAILED, 1, {}, "the worker raised an error: ValueError: something went wrong"),
     "nan-a": (Status.DIVERGED, 1, {}, "validation loss is nan"),
-    "eat-a": (Status.OUT_OF_MEMORY, 1, {}, "Unable to allocate 32.0 MiB"),
-    "eattorch-a": (Status.OUT_OF_MEMORY, 1, {}, "can't allocate memory"),
     "ok-a": (Status.OK, 1, {}, ""),
     "deviceonce-a": (Status.OK, 2, {"device error": 1}, ""),
     "ok-b": (Status.OK, 1, {}, ""),
@@ -283,16 +275,8 @@ PLANTED = {
 @pytest.mark.ray
 def test_bad_jobs_end_as_statuses_and_spare_the_others(pool, folder, capfd):
     results = collect(pool, jobs_named(*PLANTED))
-    for name, (status, tries, retries, reason) in PLANTED.items():
-        one = results[name].evaluation
-        assert (one.status, one.retries) == (status, retries), (name, one)
-        assert attempts(folder, name) == tries, name
-        assert reason in one.error and "\n" not in one.error, one.error
-        assert ("given up after" in one.error) == (status is not Status.OK and tries > 1)
-        assert bool(results[name].weights) == (status is Status.OK)
+    check_planted(PLANTED, results, folder)
     assert TIMEOUT <= results["hang-a"].evaluation.seconds < TIMEOUT + 10, "and its worker was inspected"
-    chunks = int(results["eattorch-a"].evaluation.error.rpartition("after ")[2].split()[0])
-    assert 0.5 < chunks * CHUNK / MEMORY < 1, "the interpreter and its libraries take their part"
     assert [*collect(pool, jobs_named("ok-d"))] == ["ok-d"], "the pool is as good as new"
     assert capfd.readouterr() == ("", ""), "standard output is for results"
 
@@ -329,21 +313,6 @@ def test_one_connection_to_ray_in_a_process(pool):
     with pytest.raises(UserError, match="connected to Ray already"), RayPool(print, Placement()):
         pass
     assert [*collect(pool, jobs_named("ok-f"))] == ["ok-f"], "the first one is unharmed"
-
-
-@pytest.mark.ray
-def test_the_same_bits_as_in_this_process(pool, train):
-    rng = np.random.default_rng(0)
-    jobs = [Job(task=make_task(Space(3).sample(rng))) for _ in range(5)]
-    with SerialPool(train) as serial:
-        expected = collect(serial, jobs)
-    results = collect(pool, jobs)
-    for hash, result in results.items():
-        one, twin = result.evaluation, expected[hash].evaluation
-        assert one.worker != twin.worker
-        assert (one.status, one.objectives, one.loss_curve) == (Status.OK, twin.objectives, twin.loss_curve)
-        assert result.weights.keys() == expected[hash].weights.keys()
-        assert all(np.array_equal(result.weights[name], expected[hash].weights[name]) for name in result.weights)
 
 
 @pytest.mark.ray
