@@ -11,7 +11,7 @@ from star.cli.results import Directory
 from star.cli.sizes import Json
 
 if TYPE_CHECKING:
-    from star.run.replay import Retrained
+    from star.run.retrain import Retrained
 
 DIFFERENT = 1
 
@@ -32,11 +32,14 @@ def replay(
     Nothing is written. The exit code is 1 if something differs; the first difference is printed.
     """
     directory = open_run(run)
-    from star.run import replay as again  # which loads torch
-
     if id is not None:
-        _tell_retrained(again.retrain(directory, id, lambda sentence: note(f"note: {sentence}")), json)
+        from star.run.retrain import retrain  # which loads torch
+
+        _tell_retrained(retrain(directory, id, lambda sentence: note(f"note: {sentence}")), json)
         return
+
+    from star.run import replay as again  # which loads pymoo
+
     try:
         found = again.replay(directory)
     except again.Differs as difference:

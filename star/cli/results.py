@@ -1,7 +1,8 @@
 """Commands that read a run: status, front, report, export."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +16,9 @@ from star.records import STORE, Evaluation, Generation, Status
 from star.report.front import FrontRow, front_rows
 from star.report.text import describe_failures
 from star.run.plan import RunPlan, read_plan
+
+if TYPE_CHECKING:
+    from star.storage.run_directory import RunDirectory
 
 Directory = Annotated[Path, typer.Argument(help="The directory of a run.")]
 
@@ -43,12 +47,26 @@ LABELS = {
 }
 
 
-def status(run: Directory, json: Json = False) -> None:
+def status(
+    run: Directory,
+    operators: Annotated[
+        bool,
+        typer.Option(
+            "--operators",
+            help="Show instead how often offspring of each kind of crossover and mutation survived and reached the "
+            "front.",
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
     """Show the progress of a run, finished or not.
 
     Training seconds are summed over the whole run; wall and overhead seconds are those of the last process that ended.
     """
     directory = open_run(run)
+    if operators:
+        _print_variation(directory, json)
+        return
     plan = read_plan(directory)
     settings = plan.settings
     generation, timing = directory.latest_generation(), directory.timing()
@@ -79,6 +97,24 @@ def status(run: Directory, json: Json = False) -> None:
         print_json(found)
     else:
         _print_status(found)
+
+
+def _print_variation(directory: "RunDirectory", json: bool) -> None:
+    from star.run.replay import Differs  # these load pymoo
+    from star.run.variation import measure_success
+
+    try:
+        found = measure_success(directory)
+    except Differs as difference:
+        raise UserError(f"the record of {directory.path} is not complete: {difference}") from difference
+    if json:
+        print_json([asdict(one) for one in found])
+        return
+    table = Table("kind", ">offspring", ">survived", ">share", ">reached the front", ">share")
+    for one in found:
+        shares = (f"{count / one.offspring:.1%}" for count in (one.survived, one.on_front))
+        table.add_row(one.kind, one.offspring, one.survived, next(shares), one.on_front, next(shares))
+    stdout().print(table)
 
 
 def _is_trained(evaluation: Evaluation) -> bool:

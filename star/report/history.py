@@ -13,7 +13,9 @@ from star.evaluation.objectives import Objective
 from star.records import Evaluation, Generation, Individual, Status
 from star.report.front import FrontRow, front_rows
 from star.run.plan import RunPlan, read_plan
+from star.run.replay import Differs
 from star.run.seeds import named_architectures, seed_names
+from star.run.variation import Success, measure_success
 from star.storage.run_directory import RunDirectory
 
 
@@ -28,7 +30,7 @@ class Kind(NamedTuple):
 class History:
     """A run up to its last finished generation. `trained` holds every proxy whose training began, `baselines` the named
     architectures that were trained to the end, by title, `seeds` the name of each seed genome and `births` the
-    generation that asked for each architecture first, by hash."""
+    generation that asked for each architecture first, by hash; `variation` is empty if the record is not complete."""
 
     name: str
     plan: RunPlan
@@ -37,6 +39,7 @@ class History:
     baselines: dict[str, Evaluation]
     seeds: dict[str, str]
     births: dict[str, int]
+    variation: tuple[Success, ...]
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -108,4 +111,12 @@ def read_history(run: RunDirectory) -> History:
         baselines={title: ended[hash] for hash, title in names.items() if hash in ended},
         seeds=seed_names(plan.settings),
         births={one.task.hash: one.order.generation for one in rows},
+        variation=_variation(run),
     )
+
+
+def _variation(run: RunDirectory) -> tuple[Success, ...]:
+    try:
+        return tuple(measure_success(run))
+    except Differs:
+        return ()

@@ -64,6 +64,7 @@ def render(history: History) -> str:
         best={one.column: min((row.objectives[one.column] for row in rows), default=0) for one in history.objectives},
         strips={one.id: _strip(decode(one.genome), colors) for one in history.last.front},
         lineages={one.id: lineage(one, history.seeds) for one in history.last.front},
+        variation=history.variation,
         tips={one.id: _tip(history, one) for one in (*history.last.individuals, *history.last.front) if one.objectives},
     )
 

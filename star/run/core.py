@@ -46,7 +46,8 @@ class Core:
         self.known = dict(rows)
         self.latest = latest
         self.parents: dict[str, Sequence[Individual]] = {}  # of each proxy when it was asked for first, by hash
-        self.told_since: list[Individual] = []  # the latest generation
+        self.told: list[Individual] = []  # by this process
+        self._num_closed = 0  # of these, before the latest generation
         seeds = tuple(map(parse, plan.settings.seed_genomes))
         self._search = (
             Search.restore(plan.search, latest, self.screen) if self.number else Search(plan.search, self.screen, seeds)
@@ -143,7 +144,7 @@ class Core:
         self._fresh |= fresh
         self._told |= fresh
         offspring = [self._individual(*pair) for pair in asked]
-        self.told_since += offspring
+        self.told += offspring
         self._alive = {one.id: one for one in self._search.tell(offspring)}
 
     def close(self) -> Generation:
@@ -170,8 +171,13 @@ class Core:
             turned_away=self._search.rejected_infeasible,
             tokens=latest.tokens + sum(one.tokens for one in trained),
         )
-        self.told_since, self._fresh = [], set()
+        self._num_closed, self._fresh = len(self.told), set()
         return self.latest
+
+    @property
+    def told_since(self) -> list[Individual]:
+        """Return what the search was told since the latest generation."""
+        return self.told[self._num_closed :]
 
     def values(self, one: Individual | Evaluation, rung: int | None = None) -> list[float]:
         """Return the run's objectives of one; the quality is that at a rung if one is given."""

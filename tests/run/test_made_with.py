@@ -13,7 +13,8 @@ from star.errors import UserError
 from star.run.evolve import Interrupted
 from star.run.made_with import FREE, fixed_settings
 from star.run.plan import plan_run, read_plan
-from star.run.replay import replay, retrain
+from star.run.replay import replay
+from star.run.retrain import retrain
 from star.run.settings import Settings, from_toml
 from star.storage.run_directory import RunDirectory
 

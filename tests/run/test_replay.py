@@ -10,7 +10,7 @@ from support.tiny import CONFIG, contents, invent, write_text
 
 from star.records import Status
 from star.run.evolve import evolve
-from star.run.replay import retrain
+from star.run.retrain import retrain
 from star.storage.run_directory import RunDirectory
 
 FOLDERS = ("generations", "weights", "evaluations")
