@@ -33,9 +33,12 @@ class Task:
     seed: int
 
 
-def derive_seed(run_seed: int, genome_hash: str) -> int:
-    """Return the seed of a proxy, which depends on the run's seed and the genome's hash alone."""
-    return int(np.random.SeedSequence([run_seed, int(genome_hash, 16)]).generate_state(1, np.uint64)[0] >> 1)
+def derive_seed(run_seed: int, genome_hash: str, repeat: int = 0) -> int:
+    """Return the seed of a training, which depends on the run's seed, the genome's hash and, if the training is
+    repeated, on the number of the repeat.
+    """
+    words = [run_seed, int(genome_hash, 16), *([repeat] if repeat else [])]
+    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

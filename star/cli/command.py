@@ -23,6 +23,7 @@ from star.cli.design import design
 from star.cli.explain import genes
 from star.cli.inspect import inspect
 from star.cli.replay import replay
+from star.cli.verify import verify
 from star.errors import UserError
 
 # What the writing of a stream fails with; of files, all that is written tells its own errors.
@@ -39,6 +40,7 @@ app = typer.Typer(
 for command in (
     runs.evolve,
     runs.resume,
+    verify,
     results.status,
     results.front,
     replay,

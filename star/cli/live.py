@@ -90,6 +90,10 @@ class Watcher(Progress):
         # Without the time left: it is stale as soon as the line scrolls away, and the bar tells it anew.
         self._tell("  ".join(filter(None, parts)))
 
+    def verification_started(self, trainings: int) -> None:
+        self._number, self._pending, self._qualities = self._generations, trainings, []
+        self._bar.reset(self._task, total=trainings, description="verification", news="", visible=True)
+
     def noted(self, sentence: str) -> None:
         self._tell(f"note: {sentence}")
 

@@ -91,7 +91,7 @@ def evolve(
     progress.run_started(plan.settings.generations, None)
     # The pool first: where nothing can be trained, nothing is left behind.
     bound = _bind(evaluate, plan, corpus)
-    with _interruptible(run), make_pool(plan, bound, corpus) as pool, run.create(text, made_with), _terminable():
+    with interruptible(run), make_pool(plan, bound, corpus) as pool, run.create(text, made_with), terminable():
         progress.workers_ready(pool.num_workers, clock.ready(pool))
         return _finish(open_search(plan, run, clock, progress), run, pool)
 
@@ -135,7 +135,7 @@ def resume(
         if search.is_finished() and lost is None:
             return search.summarise(str(run.path))
         progress.run_started(generations, search.core.latest if search.core.number else None)
-        with _interruptible(run), make_pool(plan, _bind(evaluate, plan, corpus), corpus) as pool, _terminable():
+        with interruptible(run), make_pool(plan, _bind(evaluate, plan, corpus), corpus) as pool, terminable():
             _record_settings(run, settings, progress)
             progress.workers_ready(pool.num_workers, clock.ready(pool))
             if lost is not None:
@@ -195,18 +195,18 @@ def _bind(evaluate: Trainer, plan: RunPlan, corpus: Corpus) -> Evaluate:
 
 
 @contextmanager
-def _interruptible(run: RunDirectory) -> Iterator[None]:
-    """Turn Ctrl-C into a sentence on how to go on."""
+def interruptible(run: RunDirectory, command: str = "star resume") -> Iterator[None]:
+    """Turn Ctrl-C into a sentence on how to go on: with a command of the run."""
     try:
         yield
     except KeyboardInterrupt:
         if (run.path / CONFIG).exists():
-            raise Interrupted(f"interrupted; go on with: star resume {run.path}") from None
+            raise Interrupted(f"interrupted; go on with: {command} {run.path}") from None
         raise Interrupted("interrupted before the run began") from None
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     """Stop at SIGTERM as at Ctrl-C. Within the context of a pool, because Ray handles SIGTERM in a way of its own."""
     if threading.current_thread() is not threading.main_thread():
         yield

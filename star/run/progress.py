@@ -24,5 +24,8 @@ class Progress:
         """Tell that a generation is on disk. `refusal` is why most candidates so far were infeasible, empty if none
         were."""
 
+    def verification_started(self, trainings: int) -> None:
+        """Tell that so many longer trainings begin."""
+
     def noted(self, sentence: str) -> None:
         """Tell a person something: a torn file was set aside, library versions differ from before."""

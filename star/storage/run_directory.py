@@ -7,6 +7,7 @@
     evaluations/generation-0007.parquet   those files gathered, when the generation is written
     weights/HASH.safetensors          trained weights
     paused/HASH.safetensors           the state of a training that paused at a rung of a race
+    verified/TOKENS/HASH-SEED.parquet one longer training of a member of the front, or of a named design
     summary.json                      where the time of the last process that reached the end went
     .lock                             held by the process that drives the run
 
@@ -29,6 +30,7 @@ from star.storage.sealed_directory import SealedDirectory
 
 SUMMARY = "summary.json"
 GENERATIONS, EVALUATIONS, WEIGHTS, PAUSED = "generations", "evaluations", "weights", "paused"
+VERIFIED = "verified"
 GATHERED = "generation-"
 NEW = Order()
 
@@ -59,7 +61,8 @@ class RunDirectory(SealedDirectory):
         if self.is_locked:
             return self
         self._lock()
-        for directory in (".", GENERATIONS, EVALUATIONS, WEIGHTS, PAUSED):
+        verified = [path.relative_to(self.path) for path in (self.path / VERIFIED).glob("*")]
+        for directory in (".", GENERATIONS, EVALUATIONS, WEIGHTS, PAUSED, *verified):
             files.remove_temporaries(self.path / directory)
         self._delete_gathered()
         return self
@@ -199,6 +202,22 @@ class RunDirectory(SealedDirectory):
     def prune_states(self, keep: set[str]) -> None:
         """Delete all states except those of the hashes in `keep`."""
         self._prune(PAUSED, keep)
+
+    def append_verified(self, task: Task, evaluation: Evaluation, tokens: int) -> None:
+        """Record a longer training, which was to take so many tokens."""
+        path = self.path / VERIFIED / str(tokens) / f"{task.hash}-{task.seed:016x}.parquet"
+        self._write(path, tables.pack_evaluations([Recorded(task, evaluation)]))
+
+    def verified(self, tokens: int) -> dict[tuple[str, int], Evaluation]:
+        """Return the longer trainings of so many tokens, by hash and seed."""
+        paths = sorted((self.path / VERIFIED / str(tokens)).glob("[!.]*.parquet"))
+        rows = [one for path in paths for one in self._read(path, tables.unpack_evaluations) or ()]
+        return {(one.task.hash, one.task.seed): one.evaluation for one in rows}
+
+    def verified_budgets(self) -> list[int]:
+        """Return the numbers of tokens for which longer trainings are recorded, the largest last."""
+        names = (path.name for path in (self.path / VERIFIED).glob("*") if any(path.glob("[!.]*.parquet")))
+        return sorted(int(name) for name in names if name.isdecimal())
 
     def write_timing(self, timing: Timing) -> None:
         """Record where the time of this process went."""

@@ -1,0 +1,88 @@
+"""Intervals and verdicts of a verification, against scipy's tests, naive twins and cases by hand."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from star.run.verification import NO, NOT_SHOWN, YES, Verification, Verified, changed_places, closest_calls
+
+
+def one(name, qualities, params=1.0, cache=1.0, proxy=None):
+    costs = {"params": params, "cache_bytes": cache}
+    id = int(name) if name.isdecimal() else None
+    return Verified(hash=name, name=name, id=id, proxy=proxy, costs=costs, qualities=tuple(qualities))
+
+
+def of(members, designs=()):
+    return Verification(tokens=1000, members=tuple(members), designs=tuple(designs))
+
+
+numbers = st.floats(1, 5, allow_nan=False)
+groups = st.lists(numbers, min_size=2, max_size=5).filter(lambda group: np.ptp(group) > 1e-3)
+
+
+@given(groups, groups)
+def test_intervals_are_those_of_students_test(first, second):
+    a, b = one("0", first), one("1", second)
+    found = of([a, b])
+    expected = stats.ttest_ind(first, second).confidence_interval(0.95)
+    gap, half = a.mean - b.mean, found.half_width(a, b)
+    assert (gap - half, gap + half) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    alone = of([a])
+    low, high = stats.t.interval(0.95, len(first) - 1, np.mean(first), stats.sem(first))
+    assert (a.mean - alone.half_width(a), a.mean + alone.half_width(a)) == pytest.approx((low, high), abs=1e-9)
+
+
+def test_without_repeated_trainings_there_is_no_interval_and_nothing_is_shown():
+    member, design = one("0", [2.0]), one("d", [3.0])
+    found = of([member], [design])
+    assert math.isnan(found.half_width(member)) and found.deviation[1] == 0
+    assert found.verdict(design) == (NOT_SHOWN, ())
+
+
+@pytest.mark.parametrize(
+    ("member", "design", "verdict"),
+    [
+        (one("7", [2.0, 2.01]), one("d", [3.0, 3.01]), (YES, (7,))),
+        (one("7", [3.0, 3.01]), one("d", [2.0, 2.01]), (NO, ())),
+        (one("7", [2.0, 2.1]), one("d", [2.05, 2.0]), (NOT_SHOWN, ())),
+        (one("7", [2.0, 2.01], cache=2.0), one("d", [3.0, 3.01]), (NO, ())),
+        (one("7", [2.0, 2.01], params=0.5, cache=1.0), one("d", [3.0, 3.01]), (YES, (7,))),
+        (one("7", []), one("d", [3.0, 3.01]), (NO, ())),
+        (one("7", [2.0, 2.01]), one("d", []), (NOT_SHOWN, ())),
+    ],
+)
+def test_verdicts_by_hand(member, design, verdict):
+    assert of([member], [design]).verdict(design) == verdict
+
+
+points = st.tuples(numbers, st.integers(1, 4), st.integers(1, 4))
+
+
+@given(st.lists(points, min_size=1, max_size=8))
+def test_the_verified_front_is_what_no_other_member_dominates(rows):
+    members = [one(str(i), [quality], params, cache) for i, (quality, params, cache) in enumerate(rows)]
+
+    def dominates(a, b):
+        return all(x <= y for x, y in zip(a, b, strict=True)) and a != b
+
+    expected = [i for i, row in enumerate(rows) if not any(dominates(other, row) for other in rows)]
+    found = of([*members, one("99", [])]).front
+    assert sorted(member.id for member in found) == expected
+    assert [member.mean for member in found] == sorted(member.mean for member in found)
+
+
+def test_closest_calls_are_the_half_with_the_smallest_gaps():
+    members = [one("0", [2.0]), one("1", [2.5]), one("2", [2.51])]
+    designs = [one("d", [2.6]), one("e", [2.001], cache=0.5)]
+    assert closest_calls(of(members, designs)) == {"1", "2", "d"}
+    assert closest_calls(of([one("0", [2.0], cache=2.0)], [one("e", [2.001])])) == set()
+
+
+def test_places_are_those_in_both_orders():
+    members = [one("0", [2.2], proxy=3.0), one("1", [2.0], proxy=3.1), one("2", [], proxy=2.9)]
+    assert changed_places(members) == {"0": (1, 2), "1": (2, 1)}
