@@ -49,6 +49,7 @@ class Job:
     until: int | None = None  # the rung at which to pause, counted from 0; None: train to the end
     state: Arrays = field(default_factory=dict)  # of the training that paused; empty: begin it
     inherited: Arrays = field(default_factory=dict)  # weights to begin with, by name, in place of random ones
+    tokens: int = 0  # to train on in one go, in place of those of the recipe and its rungs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

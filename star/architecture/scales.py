@@ -1,6 +1,6 @@
 """Named scales: the dimensions of a model and the recipe that trains its proxy."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from star.architecture.spec import Dimensions
 from star.errors import UserError, nearest
@@ -45,6 +45,14 @@ class Recipe:
     @property
     def steps(self) -> int:
         return max(1, self.tokens // (self.batch_size * self.seq_len))
+
+    def prolonged(self, tokens: int) -> "Recipe":
+        """Return the recipe of a longer training. If the schedule needs no end, both begin alike."""
+        longer = replace(self, tokens=tokens)
+        if self.schedule == "cosine":
+            return longer
+        share = self.steps / longer.steps
+        return replace(longer, warmup=self.warmup * share, hold=self.hold * share)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

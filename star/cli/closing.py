@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from star.cli.columns import HEADS, figure
 from star.cli.console import count, duration, say, stdout
-from star.cli.results import HEADS, figure, front_table, read_front
+from star.cli.results import front_table, read_front
 from star.cli.table import Table
+from star.cli.verification import print_verification
 from star.cost.limits import describe_limits
 from star.records import Status
 from star.report.text import describe_failures
@@ -13,16 +15,22 @@ from star.report.text import describe_failures
 if TYPE_CHECKING:
     from star.run.seeds import SeedResult
     from star.run.summary import Summary
+    from star.run.verification import Verification
 
 ROWS = 20  # of the front that are printed
 
 
-def print_end(path: Path, summary: "Summary", seeds: list["SeedResult"]) -> None:
-    """Print the front of a run, the results of its seed genomes, and what the search took."""
+def print_end(
+    path: Path, summary: "Summary", seeds: list["SeedResult"], verified: "Verification | None" = None
+) -> None:
+    """Print the front of a run, its verification, the results of its seed genomes, and what the search took."""
     plan, front = read_front(path)
     stdout().print(front_table(front[:ROWS], plan))
     if len(front) > ROWS:
         say(f"and {len(front) - ROWS} more: star front {path}")
+    if verified:
+        say("")
+        print_verification(verified)
     if seeds:
         say("")
         stdout().print(seeds_table(seeds, {row.id for row in front}))

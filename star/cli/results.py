@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from star.cli.console import note, print_json, printable, say, si, stdout
+from star.cli.columns import HEADS, figure
+from star.cli.console import note, print_json, printable, say, stdout
 from star.cli.find import open_run
 from star.cli.sizes import Json
 from star.cli.table import Table
+from star.cli.verification import describe, print_verification
 from star.cost.limits import describe_limits
 from star.errors import UserError
 from star.records import STORE, Evaluation, Generation, Status
@@ -23,17 +25,8 @@ if TYPE_CHECKING:
 Directory = Annotated[Path, typer.Argument(help="The directory of a run.")]
 
 OWN = "~"  # before what tells apart the operators of one structure that are in no table
-# In the order of columns.
-HEADS = {
-    "quality_bpb": "bits/byte",
-    "params": "params",
-    "cache_bytes": "cache",
-    "memory_bytes": "memory",
-    "flops_per_token": "FLOP/token",
-}
 SETTINGS = ("algorithm", "mode", "scale", "tokens", "rungs", "target", "context", "dtype", "batch")
 ALWAYS = ("params", "cache_bytes", "memory_bytes")  # of the costs at a target of its own
-BYTES = ("cache_bytes", "memory_bytes")
 
 
 # What `status` calls the keys of its JSON that do not say it themselves.
@@ -155,15 +148,26 @@ def _plain(value: Any) -> str:
 
 
 def front(run: Directory, json: Json = False) -> None:
-    """List the Pareto front of a run, best quality first.
+    """List the Pareto front of a run, best quality first, and its verification if there is one.
 
     ~ marks an operator outside the table of classes; --json spells it out.
     """
     plan, rows = read_front(run)
+
+    from star.run.verifier import read_verification  # which loads pymoo
+
+    verified = read_verification(open_run(run), plan)
     if json:
-        print_json([row.as_json() for row in rows])
-    else:
-        stdout().print(front_table(rows, plan))
+        longer = {one["id"]: one for one in describe(verified)["members"]} if verified else {}
+        keys = {"verified_bpb": "quality_bpb", "verified_half_width": "half_width", "on_verified_front": "on_front"}
+        print_json(
+            [row.as_json() | {key: longer[row.id][name] for key, name in keys.items() if longer} for row in rows]
+        )
+        return
+    stdout().print(front_table(rows, plan))
+    if verified:
+        say("")
+        print_verification(verified)
 
 
 def report(
@@ -236,10 +240,3 @@ def front_table(front: list[FrontRow], plan: RunPlan) -> Table:
         names = [name.partition(OWN)[0] + OWN * (OWN in name) for name in row.classes]
         rows.add_row(row.id, row.generation, *figures, " ".join(names))
     return rows
-
-
-def figure(column: str, value: float) -> str:
-    """Return a value of a column as tables show it."""
-    if column == "quality_bpb":
-        return f"{value:.4f}"
-    return si(value, "B" if column in BYTES else "")

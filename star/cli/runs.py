@@ -15,6 +15,7 @@ from star.cli.closing import print_end
 from star.cli.console import note, print_json
 from star.cli.live import Watcher
 from star.cli.sizes import Json
+from star.cli.verification import describe
 from star.data.builtin import BUILT_IN
 from star.errors import SettingError, UserError
 from star.records import Status
@@ -94,12 +95,14 @@ def resume(
         raise UserError(f"--generations of resume adds to the run: write +N, such as +2, not {generations:.40}")
 
     from star.run.damage import summarise_finished
+    from star.run.verifier import is_verified
     from star.storage.run_directory import RunDirectory
 
     with RunDirectory(run).resume() as directory:
         plan = read_plan(directory)
         settings = replace(plan.settings, generations=plan.settings.generations + extra)
-        if summary := summarise_finished(directory, replace(plan, settings=settings)):
+        summary = summarise_finished(directory, replace(plan, settings=settings))
+        if summary and is_verified(directory, plan):
             note(f"{run} is finished; star resume {run} --generations +N adds more")
             _tell(directory, summary, json, only_missing=True)
             return
@@ -134,6 +137,7 @@ def _drive(run: "RunDirectory", plan: RunPlan, search: Callable[[Watcher], "Summ
 def _tell(run: "RunDirectory", summary: "Summary", json: bool, only_missing: bool = False) -> None:
     """Write the models and the report of a run, or what is missing of these, and tell what came out."""
     from star.run.seeds import seed_results
+    from star.run.verifier import read_verification
 
     if not (only_missing and (run.path / "export" / "README.md").exists()):
         from star.export.front import export_front
@@ -143,11 +147,12 @@ def _tell(run: "RunDirectory", summary: "Summary", json: bool, only_missing: boo
         from star.report.page import write_report
 
         write_report(run, run.path)
-    seeds = seed_results(run)
+    seeds, verified = seed_results(run), read_verification(run, read_plan(run))
     if json:
-        print_json(asdict(summary) | {"seeds": [asdict(one) for one in seeds]})
+        verification = {"verification": describe(verified)} if verified else {}
+        print_json(asdict(summary) | {"seeds": [asdict(one) for one in seeds]} | verification)
     else:
-        print_end(run.path, summary, seeds)
+        print_end(run.path, summary, seeds, verified)
     if not summary.front_size:
         note(f"star: no proxy was trained to the end, mostly for: {_usual_failure(run)}")
         raise typer.Exit(NOTHING_TRAINED)

@@ -1,42 +1,23 @@
 """The command that trains a front longer: verify."""
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
 import typer
 
 from star.cli import options
-from star.cli.console import count, print_json, say, stdout
+from star.cli.console import print_json
 from star.cli.find import open_run
 from star.cli.live import Watcher
-from star.cli.results import HEADS, Directory, figure
+from star.cli.results import Directory
 from star.cli.sizes import Json
-from star.cli.table import Table
-from star.errors import UserError
-from star.run.options import read_count
+from star.cli.verification import describe, print_verification
 from star.run.plan import read_plan
 
-if TYPE_CHECKING:
-    from star.run.verification import Verification, Verified
 
-
-@options.with_settings(options.PLACES)
-def verify(
-    given: dict[str, Any],
-    run: Directory,
-    verify_tokens: Annotated[
-        str | None,
-        typer.Option("--verify-tokens", help="Tokens of each training. \\[default: four times those of a proxy]"),
-    ] = None,
-    verify_seeds: Annotated[
-        int, typer.Option("--verify-seeds", min=1, max=100, help="Seeds of those in the closest calls.")
-    ] = 3,
-    json: Json = False,
-) -> None:
-    """Train the front of a run and named designs longer, and compare them. A stopped verification goes on."""
-    tokens = None if verify_tokens is None else read_count(verify_tokens)
-    if verify_tokens is not None and not tokens:
-        raise UserError(f"--verify-tokens must be a number of tokens, such as 480000, not {verify_tokens:.40}")
+@options.with_settings(("verify_tokens", "verify_seeds", *options.PLACES))
+def verify(given: dict[str, Any], run: Directory, json: Json = False) -> None:
+    """Train the front of a run and named designs longer, by default on four times the tokens of a proxy, and compare
+    them. A stopped verification goes on."""
     directory = open_run(run)
     plan = read_plan(directory)
 
@@ -45,66 +26,10 @@ def verify(
 
     try:
         with Watcher(plan) as watcher:
-            found = train(directory, tokens, verify_seeds, watcher, given)
+            found = train(directory, watcher, given)
     except Interrupted as stop:
         raise typer.Abort(stop) from None
     if json:
         print_json(describe(found))
     else:
         print_verification(found)
-
-
-def describe(found: "Verification") -> dict[str, Any]:
-    """Return a verification as JSON has it."""
-    verdicts = {one.hash: found.verdict(one) for one in found.designs}
-    front = {one.hash for one in found.front}
-    return {
-        "tokens": found.tokens,
-        "members": [_as_json(found, one) | {"on_front": one.hash in front} for one in found.members],
-        "designs": [
-            _as_json(found, one) | {"beaten": verdicts[one.hash][0], "by": list(verdicts[one.hash][1])}
-            for one in found.designs
-        ],
-    }
-
-
-def print_verification(found: "Verification") -> None:
-    """Print members and designs with their intervals, changed places and verdicts."""
-    from star.run.verification import changed_places
-
-    places, front = changed_places(found.members), {one.hash for one in found.front}
-    columns = list(dict.fromkeys(column for one in found.members for column in one.costs))
-    heads = [f">{HEADS.get(column, column)}" for column in columns]
-    rows = Table(">id", ">proxy", ">verified", ">place", *heads, "on the verified front")
-    for one in sorted(found.members, key=lambda one: (not one.qualities, one.mean)):
-        costs = [figure(column, one.costs[column]) for column in columns]
-        place = "{} -> {}".format(*places[one.hash]) if one.hash in places else ""
-        proxy = "" if one.proxy is None else f"{one.proxy:.4f}"
-        rows.add_row(one.id, proxy, _interval(found, one), place, *costs, "yes" if one.hash in front else "no")
-    stdout().print(rows)
-    designs = Table("design", ">verified", *heads, "beaten on all objectives")
-    for one in found.designs:
-        verdict, ids = found.verdict(one)
-        by = f", by {', '.join(map(str, ids))}" if ids else ""
-        designs.add_row(
-            one.name, _interval(found, one), *(figure(name, one.costs[name]) for name in columns), verdict + by
-        )
-    say("")
-    stdout().print(designs)
-    say("", f"bits per byte after {found.tokens:,} tokens, with 95 % intervals where trainings were repeated")
-    deviation, freedom = found.deviation
-    if freedom:
-        say(f"standard deviation between seeds {deviation:.4f}, with {count(freedom, 'degree')} of freedom")
-
-
-def _as_json(found: "Verification", one: "Verified") -> dict[str, Any]:
-    half = found.half_width(one)
-    numbers = {"quality_bpb": one.mean if one.qualities else None, "half_width": half if half == half else None}
-    return asdict(one) | numbers
-
-
-def _interval(found: "Verification", one: "Verified") -> str:
-    if not one.qualities:
-        return one.error.partition(":")[0] or "failed"
-    half = found.half_width(one)
-    return f"{one.mean:.4f} ± {half:.4f}" if half == half else f"{one.mean:.4f}"

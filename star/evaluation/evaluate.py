@@ -55,6 +55,9 @@ def evaluate(job: Job, settings: EvaluationSettings, corpus: Corpus) -> Result:
     started = time.perf_counter()
     origin = ""
     try:
+        if job.tokens:
+            recipe = settings.scale.recipe.prolonged(job.tokens)
+            settings = replace(settings, scale=replace(settings.scale, recipe=recipe), rungs=())
         origin = _find_origin(job, settings)
         result = _train(job, settings, corpus, origin)
         evaluation = result.evaluation

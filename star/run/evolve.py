@@ -32,6 +32,7 @@ from star.run.repair import find_loss, repair
 from star.run.seeds import choose_seeds
 from star.run.settings import Settings, from_toml, read_record, to_toml
 from star.run.summary import Clock, Summary
+from star.run.verifier import Verifier, is_verified
 from star.storage.files import write_atomic
 from star.storage.places import CONFIG, MADE_WITH, refuse_occupied, refuse_undecodable
 from star.storage.run_directory import RunDirectory
@@ -40,6 +41,7 @@ from star.workers.pool import Evaluate, Pool, SerialPool
 from star.workers.ray_pool import RayPool
 
 LEAST_CORPUS = 32 << 20  # bytes of text that are read at least, where there are as many
+MOST_EPOCHS = 4  # in which a verification reads its corpus
 LIBRARIES = ("torch", "numpy", "pymoo", "ray", "pyarrow")  # whose versions can change a result
 
 
@@ -93,7 +95,7 @@ def evolve(
     bound = _bind(evaluate, plan, corpus)
     with interruptible(run), make_pool(plan, bound, corpus) as pool, run.create(text, made_with), terminable():
         progress.workers_ready(pool.num_workers, clock.ready(pool))
-        return _finish(open_search(plan, run, clock, progress), run, pool)
+        return _finish(open_search(plan, run, clock, progress), plan, run, pool, progress)
 
 
 def resume(
@@ -125,14 +127,14 @@ def resume(
         generations, text = recorded.generations + extra_generations, places.get("corpus", recorded.corpus)
         settings = replace(recorded, generations=generations, corpus=text)
         plan = plan_run(replace(settings, **places))
-        if summary := summarise_finished(run, plan):
+        if (summary := summarise_finished(run, plan)) and is_verified(run, plan):
             progress.noted(f"{run.path} is finished; star resume {run.path} --generations +N adds more")
             return summary
         corpus = load_same_corpus(plan, read_record(run.config_toml), progress.noted)
         clock = Clock()
         search = open_search(plan, run, clock, progress)
         lost = find_loss(plan, run, progress.noted)
-        if search.is_finished() and lost is None:
+        if search.is_finished() and lost is None and is_verified(run, plan):
             return search.summarise(str(run.path))
         progress.run_started(generations, search.core.latest if search.core.number else None)
         with interruptible(run), make_pool(plan, _bind(evaluate, plan, corpus), corpus) as pool, terminable():
@@ -141,7 +143,7 @@ def resume(
             if lost is not None:
                 repair(lost, plan, run, clock, progress, pool)
                 search = open_search(plan, run, clock, progress)
-            return _finish(search, run, pool)
+            return _finish(search, plan, run, pool, progress)
 
 
 def _record_settings(run: RunDirectory, settings: Settings, progress: Progress) -> None:
@@ -155,9 +157,11 @@ def _record_settings(run: RunDirectory, settings: Settings, progress: Progress) 
         run.write_made_with(describe(settings))
 
 
-def _finish(search: Driver, run: RunDirectory, pool: Pool) -> Summary:
-    """Go on to the last generation, and record where the time went."""
+def _finish(search: Driver, plan: RunPlan, run: RunDirectory, pool: Pool, progress: Progress) -> Summary:
+    """Go on to the last generation, verify its front if the run is to, and record where the time went."""
     search.finish(pool)
+    if plan.settings.verify_tokens and search.core.latest.front:
+        Verifier(run, plan, progress).finish(pool)
     summary = search.summarise(str(run.path))
     run.write_timing(summary)
     return summary
@@ -223,6 +227,12 @@ def _load_corpus(plan: RunPlan) -> Corpus:
         refuse_undecodable(source)
     corpus = load_corpus(plan.settings.corpus, max(LEAST_CORPUS, 2 * plan.settings.tokens))
     check_corpus(corpus, plan.trained.recipe)
+    most = MOST_EPOCHS * corpus.train.size
+    if plan.settings.verify_tokens > most:
+        raise UserError(
+            f"corpus {corpus.name} has {corpus.train.size:,} bytes to train on, too few for a verification of "
+            f"{plan.settings.verify_tokens:,} tokens: {most:,} at most"
+        )
     return corpus
 
 

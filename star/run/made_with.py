@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from star.storage.run_directory import RunDirectory  # loads pyarrow
 
 # What may differ when a run goes on: where and for how long proxies are trained, where the text lies, which is known
-# by its digest, and how many generations there are: more of them follow from those that are recorded.
+# by its digest, how many generations there are: more of them
+# follow from those that are recorded; and how the front is verified.
 FREE = frozenset(
     ("workers", "address", "serial", "timeout", "tries", "worker_memory", "gpus_per_worker")
-    + ("store", "corpus", "generations")
+    + ("store", "corpus", "generations", "verify_tokens", "verify_seeds")
 )
 SETTINGS, SEED_NAMES = "settings", "seed_names"
 LONGEST = 60  # characters of a value that a sentence holds

@@ -8,7 +8,8 @@ from star.errors import UserError
 from star.units import read_amount
 
 SEARCH, SPACE, COSTS = "Search", "Architectures", "Costs and limits"
-TRAINING, STOPPING, WORKERS = "Training of proxies", "Early stopping", "Workers and storage"
+TRAINING, STOPPING, VERIFYING = "Training of proxies", "Early stopping", "Verification"
+WORKERS = "Workers and storage"
 OPTION = "option"
 
 

@@ -64,6 +64,10 @@ class RunPlan:
         """Return a new screen, which tells infeasible genomes from others."""
         return Screen(self.trained.dims, self.target, dict(self.limits))
 
+    def verifying(self, tokens: int) -> "RunPlan":
+        """Return the plan of the same run whose front is verified by so many tokens."""
+        return replace(self, settings=replace(self.settings, verify_tokens=tokens))
+
     def check(self) -> None:
         """Raise UserError if nothing would be trained, or if no genome can meet the limits."""
         if not any(one.needs_text or one.tasks for one in self.objectives):
@@ -105,10 +109,11 @@ def plan_run(settings: Settings) -> RunPlan:
         context=settings.context or target.dims.seq_len,
         tokens=recipe.tokens,
         rungs=settings.rungs or (scale.rungs if _can_race(objectives, recipe) else 1),
-        timeout=max(600.0, recipe.tokens / SLOWEST) if settings.timeout is None else settings.timeout,
+        timeout=_default_timeout(settings, recipe) if settings.timeout is None else settings.timeout,
     )
     _check_sizes(settings, scale, target)
     _check_race(settings, objectives, recipe)
+    _check_verification(settings, objectives)
     return _assemble(settings, replace(scale, recipe=recipe), target, objectives)
 
 
@@ -203,6 +208,22 @@ def _check_sizes(settings: Settings, scale: Scale, target: Scale) -> None:
     if settings.tokens < step:
         raise SettingError(
             "tokens", f"{settings.tokens} is less than one training step of scale {settings.scale}, {step}"
+        )
+
+
+def _default_timeout(settings: Settings, recipe: Recipe) -> float:
+    return max(600.0, max(recipe.tokens, settings.verify_tokens) / SLOWEST)
+
+
+def _check_verification(settings: Settings, objectives: tuple[Objective, ...]) -> None:
+    if not settings.verify_tokens:
+        return
+    if not any(one.needs_text for one in objectives):
+        raise SettingError("verify_tokens", "needs quality among the objectives, because that is what is verified")
+    if settings.verify_tokens < settings.tokens:
+        raise SettingError(
+            "verify_tokens",
+            f"must be at least the {settings.tokens:,} tokens of a proxy, not {settings.verify_tokens:,}",
         )
 
 

@@ -16,6 +16,7 @@ from star.run.options import (
     SPACE,
     STOPPING,
     TRAINING,
+    VERIFYING,
     WORKERS,
     option,
     options_of,
@@ -141,6 +142,16 @@ class Settings:
     )
     eta: int = option(3, "Ratio of the training tokens of neighbouring rungs.", STOPPING, low=2, high=100)
     warm_weights: bool = option(False, "Start a child from its parents' weights in unchanged slots.", TRAINING)
+    verify_tokens: int = option(
+        0,
+        "Tokens on which the front and named designs are trained at the end, at least a proxy's; 0 for none.",
+        VERIFYING,
+        low=0,
+        high=10**15,
+    )
+    verify_seeds: int = option(
+        3, "Seeds from which those in the closest calls of the verification are trained.", VERIFYING, low=1, high=100
+    )
     workers: int = option(
         0, "Proxies trained at once, or auto for one per core.", WORKERS, low=0, read=read_workers, words="auto"
     )

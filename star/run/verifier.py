@@ -1,0 +1,129 @@
+"""What there is to verify in a run: which longer trainings are missing, and what they came to."""
+
+from collections.abc import Iterator
+
+from star.architecture import catalogue
+from star.architecture.genome import canonical, genome_hash
+from star.errors import UserError
+from star.evaluation.objectives import QUALITY
+from star.records import Evaluation, Genome, Individual, Job, Status, Task, derive_seed
+from star.run.plan import RunPlan
+from star.run.progress import Progress
+from star.run.verification import Verification, Verified, closest_calls
+from star.storage.run_directory import RunDirectory
+from star.workers.pool import Pool
+
+DESIGNS = ("transformer-pp", "gqa-transformer", "striped-mamba", "lfm2-like")  # to compare with, where they fit
+
+Known = dict[tuple[str, int], Evaluation]  # by hash and seed
+
+
+def is_verified(run: RunDirectory, plan: RunPlan) -> bool:
+    """Return whether the front of a run was trained longer, or is not to be."""
+    generation = run.latest_generation()
+    if not plan.settings.verify_tokens or generation is None or not generation.front:
+        return True
+    return not Verifier(run, plan, Progress()).missing()
+
+
+def read_verification(run: RunDirectory, plan: RunPlan) -> Verification | None:
+    """Return the verification of a run by the longest trainings that are recorded; None without any."""
+    budgets, generation = run.verified_budgets(), run.latest_generation()
+    if not budgets or generation is None or not generation.front:
+        return None
+    return Verifier(run, plan.verifying(budgets[-1]), Progress()).result()
+
+
+class Verifier:
+    """Longer trainings of the front of a run and of the named designs, which are recorded in the run.
+
+    Each is trained once, from the seed of its proxy; the half of them in the closest calls from `verify_seeds` seeds.
+    What is recorded is not trained again, so that a verification that was killed goes on.
+
+    Args:
+        run: the run, open for writing if anything is to be trained.
+        plan: of the run; its settings say how many tokens and seeds.
+        progress: is told of each training.
+
+    Raises:
+        UserError: the run has no front yet.
+    """
+
+    def __init__(self, run: RunDirectory, plan: RunPlan, progress: Progress) -> None:
+        generation = run.latest_generation()
+        if generation is None or not generation.front:
+            raise UserError(f"{run.path} has no front yet: there is nothing to verify")
+        self._run, self._plan, self._progress = run, plan, progress
+        self._tokens, self._seeds = plan.settings.verify_tokens, plan.settings.verify_seeds
+        self._front = sorted(generation.front, key=lambda one: (one.objectives[QUALITY], one.id))
+        self._designs = dict(self._find_designs())
+
+    def missing(self) -> list[Task]:
+        """Return the trainings to do next: the first of each architecture, then the others of the closest calls."""
+        known = self._known()
+        everyone = [one.genome for one in self._front] + list(self._designs)
+        first = [self._task(genome, 0) for genome in everyone]
+        if lacking := [task for task in first if (task.hash, task.seed) not in known]:
+            return lacking
+        # By the first seeds alone, so that it does not matter how many others are recorded.
+        close = closest_calls(self._gather({(task.hash, task.seed): known[task.hash, task.seed] for task in first}))
+        more = [self._task(genome, repeat) for genome in everyone for repeat in range(1, self._seeds)]
+        return [task for task in more if task.hash in close and (task.hash, task.seed) not in known]
+
+    def finish(self, pool: Pool) -> None:
+        """Train what is missing, and record each training as it ends."""
+        while tasks := self.missing():
+            self._progress.verification_started(len(tasks))
+            for task in tasks:
+                pool.submit(Job(task=task, tokens=self._tokens))
+            while pool.pending:
+                result = pool.take()
+                self._run.append_verified(result.task, result.evaluation, self._tokens)
+                self._progress.evaluated(result.evaluation)
+
+    def result(self) -> Verification:
+        """Return what is recorded."""
+        return self._gather(self._known())
+
+    def _gather(self, known: Known) -> Verification:
+        by_hash: dict[str, list[Evaluation]] = {}
+        for (hash, _), one in known.items():
+            by_hash.setdefault(hash, []).append(one)
+        members = tuple(self._verified(one.genome, str(one.id), by_hash, one) for one in self._front)
+        designs = tuple(self._verified(genome, name, by_hash) for genome, name in self._designs.items())
+        return Verification(tokens=self._tokens, members=members, designs=designs)
+
+    def _known(self) -> Known:
+        return self._run.verified(self._tokens)
+
+    def _task(self, genome: Genome, repeat: int) -> Task:
+        hash = genome_hash(genome)
+        return Task(genome=canonical(genome), hash=hash, seed=derive_seed(self._plan.search.seed, hash, repeat))
+
+    def _verified(
+        self, genome: Genome, name: str, found: dict[str, list[Evaluation]], member: Individual | None = None
+    ) -> Verified:
+        hash = genome_hash(genome)
+        ended = found.get(hash, [])
+        costs = self._plan.target.count(genome).columns()
+        if member or ended:  # latency is measured, not counted
+            costs = (member.objectives if member else ended[0].objectives) | costs
+        return Verified(
+            hash=hash,
+            name=name,
+            id=member.id if member else None,
+            proxy=member.objectives[QUALITY] if member else None,
+            costs={column: costs[column] for column in self._plan.columns if column in costs and column != QUALITY},
+            qualities=tuple(one.objectives[QUALITY] for one in ended if one.status is Status.OK),
+            error=next((one.error for one in ended if one.error), ""),
+        )
+
+    def _find_designs(self) -> Iterator[tuple[Genome, str]]:
+        """Yield the named designs that the run could have found within its limits, without those on its front."""
+        screen, front = self._plan.screen(), {one.hash for one in self._front}
+        for name in DESIGNS:
+            genome = canonical(catalogue.load(name).at(self._plan.settings.slots))
+            if refusal := screen.refusal(genome):
+                self._progress.noted(f"{name} is not compared with: {refusal}")
+            elif genome_hash(genome) not in front:
+                yield genome, name
