@@ -10,9 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student
-
-from star.search.front import front_mask
+from scipy.special import stdtrit
 
 LEVEL = 0.95
 YES, NO, NOT_SHOWN = "yes", "no", "not shown"
@@ -62,7 +60,7 @@ class Verification:
         if not freedom or not all(one.qualities for one in ones):
             return math.nan
         scale = math.sqrt(sum(1 / len(one.qualities) for one in ones))
-        return float(student.ppf((1 + LEVEL) / 2, freedom)) * deviation * scale
+        return float(stdtrit(freedom, (1 + LEVEL) / 2)) * deviation * scale
 
     @property
     def front(self) -> list[Verified]:
@@ -70,6 +68,8 @@ class Verification:
         known = [one for one in self.members if one.qualities]
         if not known:
             return []
+        from star.search.front import front_mask  # which loads pymoo
+
         mask = front_mask(np.array([[one.mean, *one.costs.values()] for one in known]))
         return sorted((one for one, is_best in zip(known, mask, strict=True) if is_best), key=lambda one: one.mean)
 

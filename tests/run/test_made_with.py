@@ -66,6 +66,8 @@ HARMLESS = {
     "address": '""',
     "serial": "true",
     "gpus_per_worker": "0.0",
+    "verify_tokens": "512",
+    "verify_seeds": "1",
 }
 
 
