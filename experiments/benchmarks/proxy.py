@@ -23,7 +23,19 @@ import pyarrow.parquet as pq
 import torch
 from measuring.page import ROOT, Page, Table
 from measuring.ranking import front_share, kendall, predict_left_out, spearman
-from record_long import CORPORA, NANO, SEEDS, TABLE, TABLES, Architecture, Job, read_architectures, train, train_all
+from record_long import (
+    CORPORA,
+    MARKS,
+    NANO,
+    SEEDS,
+    TABLE,
+    TABLES,
+    Architecture,
+    Job,
+    read_architectures,
+    train,
+    train_all,
+)
 
 from star.architecture.genome import decode, genome_hash
 from star.architecture.scales import Recipe
@@ -45,15 +57,19 @@ Each architecture of the reference was trained to 30 times the tokens of the def
 of an order with that of the reference; intervals are 95 % bootstrap intervals over architectures. "Loss" orders by the
 proxy's own bits per byte; "estimate" by a ridge regression of the long loss on the losses at three marks, logarithms of
 parameters and FLOPs, and the number of slots of each operator family, fitted without the architecture that it predicts,
-or without its whole family. Seconds are CPU seconds of one training on one thread."""
+or without its whole family. "Same training" is the long training itself on its way, which shares its seed. Seconds are
+CPU seconds of one training on one thread."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A way to train a proxy. Paired proxies see the same batches in the same order; others draw their own."""
+    """A way to train a proxy. With paired batches all see the same in the same order, else each draws its own; with
+    paired weights similar architectures begin with equal weights.
+    """
 
     recipe: Recipe
-    is_paired: bool = True
+    paired_batches: bool = True
+    paired_weights: bool = False
 
     @property
     def marks(self) -> tuple[int, ...]:
@@ -67,9 +83,10 @@ def scaled(factor: float) -> dict[str, float]:
 
 
 PROXIES: dict[str, Proxy] = {
-    "cosine": Proxy(NANO.recipe, is_paired=False),
+    "cosine": Proxy(NANO.recipe, paired_batches=False),
     "cosine, paired": Proxy(NANO.recipe),
     "averaged": Proxy(ANYTIME),
+    "averaged, paired weights": Proxy(ANYTIME, paired_weights=True),
     "averaged, half rate": Proxy(replace(ANYTIME, **scaled(0.5))),
     "averaged, double rate": Proxy(replace(ANYTIME, **scaled(2.0))),
     "averaged, batches of 4": Proxy(replace(ANYTIME, batch_size=4)),
@@ -82,8 +99,9 @@ def train_proxy(task: tuple[str, str, Architecture]) -> dict[str, object]:
     """Train one architecture by a recipe on a corpus and return its row."""
     name, corpus, architecture = task
     proxy = PROXIES[name]
-    seed = SEED if proxy.is_paired else derive_seed(SEED, genome_hash(architecture.genome))
-    return {"recipe": name} | train(Job(corpus, architecture, seed), proxy.recipe, proxy.marks)
+    seed = SEED if proxy.paired_batches else derive_seed(SEED, genome_hash(architecture.genome))
+    row = train(Job(corpus, architecture, seed), proxy.recipe, proxy.marks, proxy.paired_weights)
+    return {"recipe": name} | row
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +114,8 @@ class Reference:
     kinds: np.ndarray
     families: np.ndarray
     losses: np.ndarray  # (N, seeds)
+    curves: np.ndarray  # (N, marks): averaged losses on the way, from the first seed
+    seconds: np.ndarray  # (N, marks)
     costs: np.ndarray  # (N, 3): parameters, bytes of cache, FLOPs per token
     counts: np.ndarray  # (N, families): slots of each
 
@@ -137,6 +157,8 @@ def read_reference(corpus: str, table: Path = TABLE) -> Reference:
         kinds=np.array([row["kind"] for row in first]),
         families=np.array([family_of(genome) for genome in known]),
         losses=np.array([[seeds.get(i, nan)["latest"]["all"][-1] for i in SEEDS] for seeds in known.values()]),
+        curves=np.array([row["averaged"]["all"] for row in first]),
+        seconds=np.array([row["seconds"] for row in first]),
         costs=np.array([[row["params"], row["cache_bytes"], row["flops_per_token"]] for row in first]),
         counts=np.array([[count_families(genome)[one] for one in FAMILIES] for genome in known]),
     )
@@ -165,14 +187,18 @@ class Scores:
 
 
 def proxy_scores(name: str, reference: Reference, rows: Sequence[dict], mark: int) -> list[Scores]:
-    """Return the orders that a recipe gives by its mark: loss, and the estimates without architecture and family."""
+    """Return the orders that a recipe gives by its mark."""
     by_genome = {tuple(row["genome"]): row for row in rows}
     own = [by_genome[genome] for genome in reference.genomes]
     kind = "averaged" if PROXIES[name].recipe.average else "latest"
     losses = np.array([row[kind]["all"][: mark + 1] for row in own])
-    seconds = float(np.mean([row["seconds"][mark] for row in own]))
+    return scores_of(losses, float(np.mean([row["seconds"][mark] for row in own])), reference)
+
+
+def scores_of(losses: np.ndarray, seconds: float, reference: Reference) -> list[Scores]:
+    """Return the orders by losses (N, marks): by the last, and by estimates without architecture and family."""
     features = np.column_stack([losses, reference.free()])
-    each, truth = np.arange(len(own)), reference.truth
+    each, truth = np.arange(len(losses)), reference.truth
     return [
         Scores("loss", losses[:, -1], seconds),
         Scores("estimate", predict_left_out(features, truth, each), seconds),
@@ -215,6 +241,9 @@ def table_of(reference: Reference, rows: Sequence[dict]) -> Table:
     """Return the table of one corpus."""
     lines: list[tuple[str, ...]] = [("noise ceiling: another seed", *ceiling(reference))]
     lines += [(one.name, *cells(one, reference)) for one in baselines(reference)]
+    for mark, steps in enumerate(MARKS[:-1]):
+        found = scores_of(reference.curves[:, : mark + 1], float(reference.seconds[:, mark].mean()), reference)
+        lines += [(f"same training, {steps} steps: {one.name}", *cells(one, reference)) for one in found]
     for name, proxy in PROXIES.items():
         own = [row for row in rows if row["recipe"] == name and row["corpus"] == reference.corpus]
         if set(reference.genomes) <= {tuple(row["genome"]) for row in own}:

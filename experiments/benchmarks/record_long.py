@@ -20,6 +20,7 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from itertools import islice
@@ -31,6 +32,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from measuring.initialisation import paired_weights
 from measuring.losses import ClassLosses, measure_classes
 
 from star.architecture import catalogue
@@ -149,13 +151,16 @@ def read_corpus(name: str) -> Corpus:
     return load_corpus((name,), 32 << 20)
 
 
-def train(job: Job, recipe: Recipe = RECIPE, marks: Sequence[int] = MARKS) -> Row:
-    """Train one architecture and return its row; the curve ends before the mark at which it diverged."""
+def train(job: Job, recipe: Recipe = RECIPE, marks: Sequence[int] = MARKS, paired: bool = False) -> Row:
+    """Train one architecture and return its row; the curve ends before the mark at which it diverged. With `paired`
+    similar architectures begin with equal weights.
+    """
     os.nice(19 - os.nice(0))
     torch.set_num_threads(1)
     corpus, slots = read_corpus(job.corpus), decode(job.architecture.genome)
     torch.manual_seed(job.seed)
-    model = LanguageModel(specify(slots, NANO.dims))
+    with paired_weights(job.seed) if paired else nullcontext():
+        model = LanguageModel(specify(slots, NANO.dims))
     training = Training(model, Windows(corpus.train, recipe), recipe, job.seed)
     latest, averaged, seconds = [], [], []
     started, measuring = time.process_time(), 0.0

@@ -38,6 +38,11 @@ class Recipe:
         for kind, known in (("optimizer", OPTIMIZERS), ("balance", BALANCES), ("schedule", SCHEDULES)):
             if (value := getattr(self, kind)) not in known:
                 raise UserError(f"unknown {kind} {value!r}{nearest(value, known)}")
+        for name in ("warmup", "hold", "decay"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"{name} of a recipe must lie between 0 and 1, not {getattr(self, name)}")
+        if self.average < 0:
+            raise UserError(f"average of a recipe must be 0 or more, not {self.average}")
         for name in ("tokens", "batch_size", "seq_len"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} of a recipe must be at least 1, not {getattr(self, name)}")

@@ -1,4 +1,4 @@
-"""What a person reads at the end of a search."""
+"""The end of a search in lines: its front, verification, seeds and time."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -154,7 +154,7 @@ def front(run: Directory, json: Json = False) -> None:
     """
     plan, rows = read_front(run)
 
-    from star.run.verifier import read_verification  # which loads pymoo
+    from star.run.verifier import read_verification  # which loads pyarrow
 
     verified = read_verification(open_run(run), plan)
     if json:

@@ -16,7 +16,7 @@ from star.run.plan import read_plan
 
 @options.with_settings(("verify_tokens", "verify_seeds", *options.PLACES))
 def verify(given: dict[str, Any], run: Directory, json: Json = False) -> None:
-    """Train the front of a run and named designs longer, by default on four times the tokens of a proxy, and compare
+    """Train the front of a run and named baselines longer, by default on four times the tokens of a proxy, and compare
     them. A stopped verification goes on."""
     directory = open_run(run)
     plan = read_plan(directory)

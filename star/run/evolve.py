@@ -228,10 +228,10 @@ def _load_corpus(plan: RunPlan) -> Corpus:
     corpus = load_corpus(plan.settings.corpus, max(LEAST_CORPUS, 2 * plan.settings.tokens))
     check_corpus(corpus, plan.trained.recipe)
     most = MOST_EPOCHS * corpus.train.size
-    if plan.settings.verify_tokens > most:
+    if (tokens := plan.settings.verify_tokens) and tokens > most:
         raise UserError(
-            f"corpus {corpus.name} has {corpus.train.size:,} bytes to train on, too few for a verification of "
-            f"{plan.settings.verify_tokens:,} tokens: {most:,} at most"
+            f"the run has {corpus.train.size:,} bytes of {corpus.name} to train on, too few for a verification of "
+            f"{tokens:,} tokens: {most:,} at most"
         )
     return corpus
 

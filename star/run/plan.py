@@ -212,7 +212,7 @@ def _check_sizes(settings: Settings, scale: Scale, target: Scale) -> None:
 
 
 def _default_timeout(settings: Settings, recipe: Recipe) -> float:
-    return max(600.0, max(recipe.tokens, settings.verify_tokens) / SLOWEST)
+    return max(600.0, max(recipe.tokens, settings.verify_tokens or 0) / SLOWEST)
 
 
 def _check_verification(settings: Settings, objectives: tuple[Objective, ...]) -> None:

@@ -142,15 +142,16 @@ class Settings:
     )
     eta: int = option(3, "Ratio of the training tokens of neighbouring rungs.", STOPPING, low=2, high=100)
     warm_weights: bool = option(False, "Start a child from its parents' weights in unchanged slots.", TRAINING)
-    verify_tokens: int = option(
-        0,
-        "Tokens on which the front and named designs are trained at the end, at least a proxy's; 0 for none.",
+    verify_tokens: int | None = option(
+        None,
+        "Verify the front: train it and named baselines again on so many tokens, at least a proxy's.",
         VERIFYING,
-        low=0,
+        low=1,
         high=10**15,
+        words="star evolve verifies nothing, star verify takes four times the tokens of a proxy",
     )
     verify_seeds: int = option(
-        3, "Seeds from which those in the closest calls of the verification are trained.", VERIFYING, low=1, high=100
+        3, "Seeds for each architecture in the closest calls of the verification.", VERIFYING, low=1, high=100
     )
     workers: int = option(
         0, "Proxies trained at once, or auto for one per core.", WORKERS, low=0, read=read_workers, words="auto"

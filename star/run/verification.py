@@ -1,4 +1,4 @@
-"""The result of a verification: a front and named designs after longer training, with intervals and verdicts.
+"""The result of a verification: a front and named baselines after longer training, with intervals and verdicts.
 
 Several seeds of one architecture give the standard deviation s of a training, pooled over architectures with d degrees
 of freedom. With the quantile t of Student's distribution for 95 %, the mean of n trainings lies within t s / sqrt(n),
@@ -18,7 +18,7 @@ YES, NO, NOT_SHOWN = "yes", "no", "not shown"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """One architecture after longer training: a member of the front with its id, or a named design.
+    """One architecture after longer training: a member of the front with its id, or a named baseline.
 
     `proxy` is the quality of its proxy, None if it was none of the run's; `costs` are the other objectives by column;
     `qualities` are bits per byte by seed; `error` says why there are none.
@@ -40,16 +40,16 @@ class Verified:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """A front, its designs to compare with, and the tokens that each was trained on."""
+    """A front, its baselines to compare with, and the tokens that each was trained on."""
 
     tokens: int
     members: tuple[Verified, ...]
-    designs: tuple[Verified, ...]
+    baselines: tuple[Verified, ...]
 
     @property
     def deviation(self) -> tuple[float, int]:
         """Return the pooled standard deviation of one training between seeds, and its degrees of freedom."""
-        groups = [one.qualities for one in (*self.members, *self.designs) if len(one.qualities) > 1]
+        groups = [one.qualities for one in (*self.members, *self.baselines) if len(one.qualities) > 1]
         freedom = sum(len(group) - 1 for group in groups)
         squares = sum(float(np.var(group)) * len(group) for group in groups)
         return (math.sqrt(squares / freedom), freedom) if freedom else (math.nan, 0)
@@ -73,12 +73,12 @@ class Verification:
         mask = front_mask(np.array([[one.mean, *one.costs.values()] for one in known]))
         return sorted((one for one, is_best in zip(known, mask, strict=True) if is_best), key=lambda one: one.mean)
 
-    def verdict(self, design: Verified) -> tuple[str, tuple[int, ...]]:
-        """Return whether a member beats a design on all objectives: "yes", with the ids of those that do, "no" where
+    def verdict(self, baseline: Verified) -> tuple[str, tuple[int, ...]]:
+        """Return whether a member beats a baseline on all objectives: "yes", with the ids of those that do, "no" where
         each member costs more in something or is worse, and "not shown" where the intervals leave it open.
         """
-        cheaper = [one for one in self.members if one.qualities and _costs_no_more(one, design)]
-        gaps = [(one, one.mean - design.mean, self.half_width(one, design)) for one in cheaper]
+        cheaper = [one for one in self.members if one.qualities and _costs_no_more(one, baseline)]
+        gaps = [(one, one.mean - baseline.mean, self.half_width(one, baseline)) for one in cheaper]
         if beating := tuple(one.id for one, gap, half in gaps if gap < -half and one.id is not None):
             return YES, beating
         return (NO if all(gap > half for _, gap, half in gaps) else NOT_SHOWN), ()
@@ -86,9 +86,9 @@ class Verification:
 
 def closest_calls(verification: Verification) -> set[str]:
     """Return the hashes of the architectures whose seed decides most: the half of all in the comparisons of the
-    smallest gap. A member is compared with each member and design that it costs no more than.
+    smallest gap. A member is compared with each member and baseline that it costs no more than.
     """
-    everyone = [one for one in (*verification.members, *verification.designs) if one.qualities]
+    everyone = [one for one in (*verification.members, *verification.baselines) if one.qualities]
     gaps = sorted(
         (abs(one.mean - other.mean), i, one.hash, other.hash)
         for i, one in enumerate(verification.members)

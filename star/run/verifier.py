@@ -1,4 +1,4 @@
-"""What there is to verify in a run: which longer trainings are missing, and what they came to."""
+"""Longer trainings of the front of a run and of named baselines: those that are missing, and their results."""
 
 from collections.abc import Iterator
 
@@ -13,29 +13,28 @@ from star.run.verification import Verification, Verified, closest_calls
 from star.storage.run_directory import RunDirectory
 from star.workers.pool import Pool
 
-DESIGNS = ("transformer-pp", "gqa-transformer", "striped-mamba", "lfm2-like")  # to compare with, where they fit
+BASELINES = ("transformer-pp", "gqa-transformer", "striped-mamba", "lfm2-like")  # to compare with, where they fit
 
 Known = dict[tuple[str, int], Evaluation]  # by hash and seed
 
 
 def is_verified(run: RunDirectory, plan: RunPlan) -> bool:
     """Return whether the front of a run was trained longer, or is not to be."""
-    generation = run.latest_generation()
-    if not plan.settings.verify_tokens or generation is None or not generation.front:
+    if not plan.settings.verify_tokens or not _front(run):
         return True
     return not Verifier(run, plan, Progress()).missing()
 
 
 def read_verification(run: RunDirectory, plan: RunPlan) -> Verification | None:
     """Return the verification of a run by the longest trainings that are recorded; None without any."""
-    budgets, generation = run.verified_budgets(), run.latest_generation()
-    if not budgets or generation is None or not generation.front:
+    budgets = run.verified_budgets()
+    if not budgets or not _front(run):
         return None
     return Verifier(run, plan.verifying(budgets[-1]), Progress()).result()
 
 
 class Verifier:
-    """Longer trainings of the front of a run and of the named designs, which are recorded in the run.
+    """Longer trainings of the front of a run and of the named baselines, which are recorded in the run.
 
     Each is trained once, from the seed of its proxy; the half of them in the closest calls from `verify_seeds` seeds.
     What is recorded is not trained again, so that a verification that was killed goes on.
@@ -50,18 +49,18 @@ class Verifier:
     """
 
     def __init__(self, run: RunDirectory, plan: RunPlan, progress: Progress) -> None:
-        generation = run.latest_generation()
-        if generation is None or not generation.front:
+        if not (front := _front(run)):
             raise UserError(f"{run.path} has no front yet: there is nothing to verify")
         self._run, self._plan, self._progress = run, plan, progress
+        assert plan.settings.verify_tokens, "a plan that verifies"
         self._tokens, self._seeds = plan.settings.verify_tokens, plan.settings.verify_seeds
-        self._front = sorted(generation.front, key=lambda one: (one.objectives[QUALITY], one.id))
-        self._designs = dict(self._find_designs())
+        self._front = sorted(front, key=lambda one: (one.objectives[QUALITY], one.id))
+        self._baselines = dict(self._find_baselines())
 
     def missing(self) -> list[Task]:
         """Return the trainings to do next: the first of each architecture, then the others of the closest calls."""
         known = self._known()
-        everyone = [one.genome for one in self._front] + list(self._designs)
+        everyone = [one.genome for one in self._front] + list(self._baselines)
         first = [self._task(genome, 0) for genome in everyone]
         if lacking := [task for task in first if (task.hash, task.seed) not in known]:
             return lacking
@@ -90,8 +89,8 @@ class Verifier:
         for (hash, _), one in known.items():
             by_hash.setdefault(hash, []).append(one)
         members = tuple(self._verified(one.genome, str(one.id), by_hash, one) for one in self._front)
-        designs = tuple(self._verified(genome, name, by_hash) for genome, name in self._designs.items())
-        return Verification(tokens=self._tokens, members=members, designs=designs)
+        baselines = tuple(self._verified(genome, name, by_hash) for genome, name in self._baselines.items())
+        return Verification(tokens=self._tokens, members=members, baselines=baselines)
 
     def _known(self) -> Known:
         return self._run.verified(self._tokens)
@@ -118,12 +117,17 @@ class Verifier:
             error=next((one.error for one in ended if one.error), ""),
         )
 
-    def _find_designs(self) -> Iterator[tuple[Genome, str]]:
-        """Yield the named designs that the run could have found within its limits, without those on its front."""
+    def _find_baselines(self) -> Iterator[tuple[Genome, str]]:
+        """Yield the named baselines that the run could have found within its limits, without those on its front."""
         screen, front = self._plan.screen(), {one.hash for one in self._front}
-        for name in DESIGNS:
+        for name in BASELINES:
             genome = canonical(catalogue.load(name).at(self._plan.settings.slots))
             if refusal := screen.refusal(genome):
                 self._progress.noted(f"{name} is not compared with: {refusal}")
             elif genome_hash(genome) not in front:
                 yield genome, name
+
+
+def _front(run: RunDirectory) -> tuple[Individual, ...]:
+    generation = run.latest_generation()
+    return generation.front if generation else ()

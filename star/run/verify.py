@@ -34,7 +34,7 @@ def verify(
     evaluate: Trainer = evaluate,
     make_pool: PoolMaker = make_pool,
 ) -> Verification:
-    """Train the front of a run and the named designs longer, and record it in the run, as `Verifier` does.
+    """Train the front of a run and the named baselines longer, and record it in the run, as `Verifier` does.
 
     Args:
         run: the directory of a run with a front.

@@ -7,7 +7,7 @@
     evaluations/generation-0007.parquet   those files gathered, when the generation is written
     weights/HASH.safetensors          trained weights
     paused/HASH.safetensors           the state of a training that paused at a rung of a race
-    verified/TOKENS/HASH-SEED.parquet one longer training of a member of the front, or of a named design
+    verified/TOKENS/HASH-SEED.parquet one longer training of a member of the front, or of a named baseline
     summary.json                      where the time of the last process that reached the end went
     .lock                             held by the process that drives the run
 

@@ -58,8 +58,7 @@ class Training:
 
     `model` is trained in place on the device where it is. The same model, source, recipe, seed and number of threads
     give the same bits, however often it paused. Experts are balanced as the recipe says; their auxiliary loss is not in
-    the curve. A training whose
-    schedule needs no end may go on beyond the steps of its recipe.
+    the curve. A training whose schedule needs no end may go on beyond the steps of its recipe.
 
     With `average` = g > 0 in the recipe an average of the weights w is kept, in which those after step s count about
     in proportion to s^g (Karras et al. 2024, arXiv:2312.02696): a_t = a_(t-1) + (1 - (1 - 1/t)^(g+1)) (w_t - a_(t-1)).
@@ -93,7 +92,7 @@ class Training:
         self.model.train()
         while self.step < stop:
             self._advance()
-            if self.step in self._marks[len(self._curve) :]:
+            if len(self._curve) < len(self._marks) and self.step == self._marks[len(self._curve)]:
                 self._close_stretch()
 
     @contextmanager
@@ -199,7 +198,7 @@ def schedule(step: int, recipe: Recipe) -> float:
     if recipe.schedule == "cosine":
         progress = (step + 1 - warm) / (recipe.steps - warm)
         return recipe.final_rate + (1 - recipe.final_rate) * (1 + math.cos(math.pi * progress)) / 2
-    held, decaying = round(recipe.hold * recipe.steps), round(recipe.decay * recipe.steps)
+    held, decaying = max(1, round(recipe.hold * recipe.steps)), round(recipe.decay * recipe.steps)
     progress = max(0, step + 1 - recipe.steps + decaying) / decaying if decaying else 0
     return min(1.0, math.sqrt(held / (step + 1))) * (1 - (1 - recipe.final_rate) * progress)
 

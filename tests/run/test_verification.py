@@ -17,8 +17,8 @@ def one(name, qualities, params=1.0, cache=1.0, proxy=None):
     return Verified(hash=name, name=name, id=id, proxy=proxy, costs=costs, qualities=tuple(qualities))
 
 
-def of(members, designs=()):
-    return Verification(tokens=1000, members=tuple(members), designs=tuple(designs))
+def of(members, baselines=()):
+    return Verification(tokens=1000, members=tuple(members), baselines=tuple(baselines))
 
 
 numbers = st.floats(1, 5, allow_nan=False)
@@ -38,14 +38,14 @@ def test_intervals_are_those_of_students_test(first, second):
 
 
 def test_without_repeated_trainings_there_is_no_interval_and_nothing_is_shown():
-    member, design = one("0", [2.0]), one("d", [3.0])
-    found = of([member], [design])
+    member, baseline = one("0", [2.0]), one("d", [3.0])
+    found = of([member], [baseline])
     assert math.isnan(found.half_width(member)) and found.deviation[1] == 0
-    assert found.verdict(design) == (NOT_SHOWN, ())
+    assert found.verdict(baseline) == (NOT_SHOWN, ())
 
 
 @pytest.mark.parametrize(
-    ("member", "design", "verdict"),
+    ("member", "baseline", "verdict"),
     [
         (one("7", [2.0, 2.01]), one("d", [3.0, 3.01]), (YES, (7,))),
         (one("7", [3.0, 3.01]), one("d", [2.0, 2.01]), (NO, ())),
@@ -56,8 +56,8 @@ def test_without_repeated_trainings_there_is_no_interval_and_nothing_is_shown():
         (one("7", [2.0, 2.01]), one("d", []), (NOT_SHOWN, ())),
     ],
 )
-def test_verdicts_by_hand(member, design, verdict):
-    assert of([member], [design]).verdict(design) == verdict
+def test_verdicts_by_hand(member, baseline, verdict):
+    assert of([member], [baseline]).verdict(baseline) == verdict
 
 
 points = st.tuples(numbers, st.integers(1, 4), st.integers(1, 4))
@@ -78,8 +78,8 @@ def test_the_verified_front_is_what_no_other_member_dominates(rows):
 
 def test_closest_calls_are_the_half_with_the_smallest_gaps():
     members = [one("0", [2.0]), one("1", [2.5]), one("2", [2.51])]
-    designs = [one("d", [2.6]), one("e", [2.001], cache=0.5)]
-    assert closest_calls(of(members, designs)) == {"1", "2", "d"}
+    baselines = [one("d", [2.6]), one("e", [2.001], cache=0.5)]
+    assert closest_calls(of(members, baselines)) == {"1", "2", "d"}
     assert closest_calls(of([one("0", [2.0], cache=2.0)], [one("e", [2.001])])) == set()
 
 

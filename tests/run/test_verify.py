@@ -1,4 +1,4 @@
-"""The front and named designs trained longer: what is trained, what is recorded, and how it goes on."""
+"""The front and named baselines trained longer: what is trained, what is recorded, and how it goes on."""
 
 import json
 from dataclasses import replace
@@ -13,7 +13,7 @@ from star.evaluation.evaluate import evaluate
 from star.records import Job, derive_seed
 from star.run.evolve import Interrupted, evaluation_settings
 from star.run.plan import plan_run, read_plan
-from star.run.verifier import DESIGNS, read_verification
+from star.run.verifier import BASELINES, read_verification
 from star.run.verify import verify
 from star.storage.run_directory import RunDirectory
 from star.training.loop import schedule
@@ -27,17 +27,17 @@ def run(tmp_path):
     return Driver(invent).run_in(tmp_path / "run", replace(CONFIG, corpus=(write_text(tmp_path),)))
 
 
-def test_every_member_and_design_is_trained_once_and_the_closest_calls_more_often(run):
+def test_every_member_and_baseline_is_trained_once_and_the_closest_calls_more_often(run):
     witness = Witness()
     found = verify(run, witness, THREE, evaluate=invent)
     front = run.latest_generation().front
     assert {one.hash for one in found.members} == {one.hash for one in front}
-    assert {one.name for one in found.designs} == set(DESIGNS)
+    assert {one.name for one in found.baselines} == set(BASELINES)
     files = list((run.path / "verified" / str(TOKENS)).iterdir())
-    assert len(witness.evaluations) == len(files) > len(front) + len(DESIGNS)
-    repeated = [one for one in (*found.members, *found.designs) if len(one.qualities) > 1]
-    assert 0 < len(repeated) <= (len(front) + len(DESIGNS)) // 2 + 2
-    for one in (*found.members, *found.designs):
+    assert len(witness.evaluations) == len(files) > len(front) + len(BASELINES)
+    repeated = [one for one in (*found.members, *found.baselines) if len(one.qualities) > 1]
+    assert 0 < len(repeated) <= (len(front) + len(BASELINES)) // 2 + 2
+    for one in (*found.members, *found.baselines):
         tasks = [derive_seed(CONFIG.seed, one.hash, repeat) for repeat in range(3)]
         assert len(set(tasks)) == 3 and len(one.qualities) <= 3
     again = Witness()
@@ -102,13 +102,13 @@ def test_the_command_prints_members_and_verdicts(star, refused, run):
     expected = verify(run, changes=ONE | {"verify_seeds": 2}, evaluate=invent)
     code, out, _ = star("verify", run.path, "--verify-tokens", TOKENS, "--verify-seeds", 2)
     assert code == 0 and out.splitlines()[0].split()[:4] == ["id", "proxy", "verified", "place"]
-    assert all(name in out for name in DESIGNS) and "after 256 tokens" in out
+    assert all(name in out for name in BASELINES) and "after 256 tokens" in out
     found = json.loads(star("verify", run.path, "--verify-tokens", TOKENS, "--verify-seeds", 2, "--json")[1])
     assert [one["quality_bpb"] for one in found["members"] if one["qualities"]] == [
         one.mean for one in expected.members if one.qualities
     ]
-    assert {one["name"]: one["beaten"] for one in found["designs"]} == {
-        one.name: expected.verdict(one)[0] for one in expected.designs
+    assert {one["name"]: one["beaten"] for one in found["baselines"]} == {
+        one.name: expected.verdict(one)[0] for one in expected.baselines
     }
     refused(["verify", run.path, "--verify-tokens", "1"], "at least the 64 tokens of a proxy")
 

@@ -6,6 +6,8 @@ from scipy.stats import rankdata
 
 from star.search.front import front_mask, hypervolume, reference_box
 
+TINY = 1e-12
+
 
 def kendall(scores: np.ndarray, truth: np.ndarray, pairs: np.ndarray | None = None) -> Interval:
     """Return Kendall's tau of scores (N,) with the truth (N,), over all pairs or those of a mask (N, N), and its
@@ -28,7 +30,8 @@ def spearman(scores: np.ndarray, truth: np.ndarray) -> Interval:
     def statistic(places: np.ndarray, axis: int = -1) -> np.ndarray:
         a, b = (rankdata(values[places], axis=-1) for values in (scores, truth))
         a, b = (one - one.mean(axis=-1, keepdims=True) for one in (a, b))
-        return (a * b).sum(axis=-1) / np.sqrt((a * a).sum(axis=-1) * (b * b).sum(axis=-1))
+        spread = np.sqrt((a * a).sum(axis=-1) * (b * b).sum(axis=-1))
+        return (a * b).sum(axis=-1) / np.maximum(spread, TINY)  # 0 where a resample holds one architecture alone
 
     return bootstrap(statistic, np.arange(len(truth)))
 

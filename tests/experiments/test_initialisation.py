@@ -1,16 +1,22 @@
 """Initial weights that models have in common."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from support.paths import ROOT
 
-from star.architecture.genome import DECK, Space, decode, parse
-from star.architecture.scales import SCALES
-from star.architecture.structures import specify
-from star.model.initialisation import paired_weights
-from star.model.language_model import LanguageModel
+sys.path.insert(0, str(ROOT / "experiments" / "benchmarks"))  # as Python does for scripts that stand there
+
+from measuring.initialisation import paired_weights  # noqa: E402
+
+from star.architecture.genome import DECK, Space, decode, parse  # noqa: E402
+from star.architecture.scales import SCALES  # noqa: E402
+from star.architecture.structures import specify  # noqa: E402
+from star.model.language_model import LanguageModel  # noqa: E402
 
 DIMS = SCALES["nano"].dims
 SPACE = Space(4, "extended")
