@@ -108,6 +108,7 @@ def plan_run(settings: Settings) -> RunPlan:
         target_toml=target_toml,
         context=settings.context or target.dims.seq_len,
         tokens=recipe.tokens,
+        verify_tokens=settings.verify_tokens or 0,
         rungs=settings.rungs or (scale.rungs if _can_race(objectives, recipe) else 1),
         timeout=_default_timeout(settings, recipe) if settings.timeout is None else settings.timeout,
     )

@@ -144,11 +144,11 @@ class Settings:
     warm_weights: bool = option(False, "Start a child from its parents' weights in unchanged slots.", TRAINING)
     verify_tokens: int | None = option(
         None,
-        "Verify the front: train it and named baselines again on so many tokens, at least a proxy's.",
+        "Verify the front: train it and named baselines on so many tokens, at least a proxy's; 0 for no verification.",
         VERIFYING,
-        low=1,
+        low=0,
         high=10**15,
-        words="star evolve verifies nothing, star verify takes four times the tokens of a proxy",
+        words="0 for star evolve, four times the tokens of a proxy for star verify",
     )
     verify_seeds: int = option(
         3, "Seeds for each architecture in the closest calls of the verification.", VERIFYING, low=1, high=100

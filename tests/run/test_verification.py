@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from star.cli.verification import print_verification
 from star.run.verification import NO, NOT_SHOWN, YES, Verification, Verified, changed_places, closest_calls
 
 
@@ -86,3 +87,11 @@ def test_closest_calls_are_the_half_with_the_smallest_gaps():
 def test_places_are_those_in_both_orders():
     members = [one("0", [2.2], proxy=3.0), one("1", [2.0], proxy=3.1), one("2", [], proxy=2.9)]
     assert changed_places(members) == {"0": (1, 2), "1": (2, 1)}
+
+
+def test_a_cost_that_was_not_measured_is_an_empty_cell(capsys):
+    member = Verified(hash="0", name="0", id=0, costs={"params": 1.0, "decode_ms": 2.0}, qualities=(2.0,))
+    baseline = Verified(hash="b", name="slow", costs={"params": 1.0}, error="FAILED: no latency")
+    print_verification(Verification(tokens=1, members=(member,), baselines=(baseline,)))
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("slow")]
+    assert line.split() == ["slow", "FAILED", "1", "not", "shown"]

@@ -1,6 +1,7 @@
 """The training loop: what it learns and measures, with which rates, and when it gives up."""
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -271,6 +272,21 @@ def test_inverse_square_root_by_hand():
     assert [schedule(step, recipe) for step in range(20)] == pytest.approx(expected)
     endless = replace(recipe, decay=0.0)
     assert [schedule(step, endless) for step in (9, 39, 89)] == pytest.approx([1.0, 0.5, 1 / 3])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("hold", 1.5, "hold of a recipe must lie between 0 and 1, not 1.5"),
+        ("decay", -0.1, "decay of a recipe must lie between 0 and 1, not -0.1"),
+        ("warmup", 2.0, "warmup of a recipe must lie between 0 and 1, not 2.0"),
+        ("average", -1.0, "average of a recipe must be 0 or more, not -1.0"),
+        ("schedule", "inverse", "unknown schedule 'inverse'; did you mean 'inverse_sqrt'?"),
+    ],
+)
+def test_a_recipe_that_cannot_be_is_refused(key, value, words):
+    with pytest.raises(UserError, match=re.escape(words)):
+        replace(RECIPE, **{key: value})
 
 
 def test_every_step_sees_its_rate_and_a_clipped_gradient():
