@@ -64,12 +64,6 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: rank.get(item.path, len(rank)))
 
 
-@pytest.hookimpl(optionalhook=True, wrapper=True)
-def pytest_xdist_auto_num_workers(config):
-    """Use one process more than there are cores: those that wait for Ray need none."""
-    return (yield) + 1
-
-
 @pytest.fixture
 def star(capsys):
     """Run a command in this process: exit code, standard output, standard error."""
