@@ -1,14 +1,15 @@
 """The options of a search, generated from its settings. An option that is not given changes nothing."""
 
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Annotated, Any, get_args, get_origin
 
 import typer
 from rich.markup import escape
 
-from star.errors import UserError
+from star.errors import SettingError, UserError
 from star.run.options import Option, options_of
 from star.run.settings import Settings
 
@@ -56,6 +57,17 @@ def read_settings(typed: dict[str, Any]) -> dict[str, Any]:
     if given.keys() & {"workers", "address", "gpus_per_worker"}:
         given.setdefault("serial", False)  # whatever the file, or the run so far, said
     return given
+
+
+@contextmanager
+def named_as_options(names: Collection[str]) -> Iterator[None]:
+    """Name a setting that was given as an option by its option, because nobody wrote the key."""
+    try:
+        yield
+    except SettingError as error:
+        if error.key not in names:
+            raise
+        raise UserError(f"{spell(error.key)} {error.reason}") from error
 
 
 def spell(name: str) -> str:

@@ -2,8 +2,8 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +17,7 @@ from star.cli.live import Watcher
 from star.cli.sizes import Json
 from star.cli.verification import describe
 from star.data.builtin import BUILT_IN
-from star.errors import SettingError, UserError
+from star.errors import UserError
 from star.records import Status
 from star.run.options import read_count
 from star.run.plan import RunPlan, plan_run, read_plan
@@ -51,7 +51,7 @@ def evolve(
         base = replace(base, target_toml="")  # that of a run.toml belongs to the target there
     if "scale" in given:
         base = replace(base, scale_toml="")
-    with _named_as_options(given.keys()):
+    with options.named_as_options(given.keys()):
         settings = replace(base, **given)
         settings = replace(
             settings,
@@ -177,17 +177,6 @@ def _read(path: Path | None) -> Settings:
         raise UserError(f"the configuration {path} is not text") from error
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-
-
-@contextmanager
-def _named_as_options(names: Collection[str]) -> Iterator[None]:
-    """Name a setting that was given as an option by its option, because nobody wrote the key."""
-    try:
-        yield
-    except SettingError as error:
-        if error.key not in names:
-            raise
-        raise UserError(f"{options.spell(error.key)} {error.reason}") from error
 
 
 def _absolute(source: str) -> str:

@@ -25,7 +25,7 @@ def verify(given: dict[str, Any], run: Directory, json: Json = False) -> None:
     from star.run.verify import verify as train
 
     try:
-        with Watcher(plan) as watcher:
+        with options.named_as_options(given.keys()), Watcher(plan) as watcher:
             found = train(directory, watcher, given)
     except Interrupted as stop:
         raise typer.Abort(stop) from None

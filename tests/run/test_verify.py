@@ -110,7 +110,7 @@ def test_the_command_prints_members_and_verdicts(star, refused, run):
     assert {one["name"]: one["beaten"] for one in found["baselines"]} == {
         one.name: expected.verdict(one)[0] for one in expected.baselines
     }
-    refused(["verify", run.path, "--verify-tokens", "1"], "at least the 64 tokens of a proxy")
+    refused(["verify", run.path, "--verify-tokens", "1"], "--verify-tokens must be at least the 64 tokens of a proxy")
 
 
 def test_a_run_that_is_to_be_verified_ends_with_its_verification(star, run, tmp_path):
