@@ -10,7 +10,7 @@ bigram occurred before in the window, and of the rest.
 Rows are written as they come: the script continues where it stopped.
 
     python experiments/benchmarks/record_long.py [--processes 2] [--corpus stdlib --corpus prose] [--hours 2]
-    python experiments/benchmarks/record_long.py --draw RUN... write tables/long.toml anew, neighbours from these runs
+    python experiments/benchmarks/record_long.py --draw RUN... add the fronts of these runs to tables/long.toml
 """
 
 import argparse
@@ -70,7 +70,7 @@ RECIPE = replace(
 VALID, LAST_VALID = 16_384, 131_072  # tokens of validation at a mark, and at the last one
 REPEATED = 16  # architectures that are trained from three seeds
 SEEDS = (0, 1, 2)
-PAPER_SAMPLES, EXTENDED_SAMPLES = 25, 28
+PAPER_SAMPLES, EXTENDED_SAMPLES = 25, 32
 
 
 Row = dict[str, Any]  # of a table
@@ -112,14 +112,15 @@ def read_architectures(path: Path = ARCHITECTURES) -> list[Architecture]:
     return sorted(places, key=lambda one: places[one])
 
 
-def draw(runs: Sequence[Path]) -> list[Architecture]:
-    """Draw the architectures of the reference; the neighbours are the fronts of runs."""
+def draw(runs: Sequence[Path], listed: Sequence[Architecture] = ()) -> list[Architecture]:
+    """Draw the architectures of the reference; the neighbours are the fronts of runs and those listed already."""
     rng = np.random.default_rng(20_26)
     named = [one.at(NANO.num_slots) for one in map(catalogue.load, catalogue.names()) if one.scale is None]
     chosen = {"named": named}
     for deck, number in (("paper", PAPER_SAMPLES), ("extended", EXTENDED_SAMPLES)):
         chosen[deck] = [Space(NANO.num_slots, deck).sample(rng) for _ in range(number)]
-    chosen["front"] = [one.genome for run in runs for one in RunDirectory(run).open().latest_generation().front]
+    chosen["front"] = [one.genome for one in listed if one.kind == "front"]
+    chosen["front"] += [one.genome for run in runs for one in RunDirectory(run).open().latest_generation().front]
     found: dict[Genome, str] = {}
     for kind, genomes in chosen.items():
         for genome in map(canonical, genomes):
@@ -244,10 +245,11 @@ def main() -> None:
     parser.add_argument("--corpus", action="append", help="stdlib or prose; both by default")
     parser.add_argument("--hours", type=float, default=float("inf"), help="begin no training after so many")
     parser.add_argument("--table", type=Path, default=TABLE)
-    parser.add_argument("--draw", nargs="+", type=Path, metavar="RUN", help="runs whose fronts are the neighbours")
+    parser.add_argument("--draw", nargs="+", type=Path, metavar="RUN", help="add the fronts of these runs to the list")
     given = parser.parse_args()
     if given.draw:
-        write_architectures(ARCHITECTURES, draw(given.draw))
+        listed = read_architectures() if ARCHITECTURES.exists() else ()
+        write_architectures(ARCHITECTURES, draw(given.draw, listed))
         return
     rows = pq.read_table(given.table).to_pylist() if given.table.exists() else []
     known = {(row["corpus"], tuple(row["genome"]), row["seed"]) for row in rows}
