@@ -22,6 +22,11 @@ class Status(StrEnum):
     FAILED = "failed"  # any other exception
     INFEASIBLE = "infeasible"  # beyond a limit, or it cannot be built: never trained
     STOPPED = "stopped"  # not trained to the end: at a rung of the race others were clearly better
+    SCREENED = "screened"  # never trained: by the estimate that costs and operators give others were better
+
+
+UNTRAINED = (Status.INFEASIBLE, Status.SCREENED)
+RANKED = (Status.OK, Status.STOPPED, Status.SCREENED)  # what has a quality to compare, if only an estimate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +54,8 @@ class Job:
     until: int | None = None  # the rung at which to pause, counted from 0; None: train to the end
     state: Arrays = field(default_factory=dict)  # of the training that paused; empty: begin it
     inherited: Arrays = field(default_factory=dict)  # weights to begin with, by name, in place of random ones
-    tokens: int = 0  # to train on in one go, in place of those of the recipe and its rungs
+    tokens: int = 0  # to train on in place of those of the recipe and its rungs, from `state` on if there is one
+    times: float = 1.0  # as long as that of a proxy: so much more time it may take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +122,7 @@ class Recorded(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Result:
-    """The result of a job, with `weights` if the training ended well, or `state` if it paused at a rung."""
+    """The result of a job, with `weights` if the training ended well, and `state` if it can be trained on."""
 
     task: Task
     evaluation: Evaluation
@@ -139,6 +145,7 @@ class Individual:
     rank: int
     crowding: float
     shortfall: float = 0.0  # how far from its end a STOPPED one was, and behind how many others; 0 for all others
+    quality_error: float = 0.0  # standard error of its quality, where that is an estimate
 
 
 class ReferenceBox(NamedTuple):
@@ -168,6 +175,9 @@ class Generation:
     reference: ReferenceBox | None = None  # None as long as no proxy was trained to the end
     turned_away: int = 0  # candidates so far that were infeasible; few of them became individuals
     tokens: int = 0  # that all proxies so far were trained on
+    longer: int = 0  # longer trainings so far, from which qualities are estimated
+    estimated: int = 0  # tokens of the training whose quality is estimated; 0 where quality is that of the proxy
+    fit: tuple[dict[str, float], ...] = ()  # of each stage of the estimate: its numbers by name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

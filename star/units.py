@@ -13,6 +13,8 @@ BYTES = {"": 1, "b": 1} | {
 }
 WORDS = {"bytes": (" B", " kB", " MB", " GB", " TB"), "params": ("", "k", "M", "B", "T")}
 PREFIXES = ("", "k", "M", "G", "T")
+_NUMBER = r"([0-9]{1,12}(?:\.[0-9]{1,12})?)"
+_DURATION = re.compile(rf"(?:{_NUMBER} ?h ?)?(?:{_NUMBER} ?m(?:in)? ?)?(?:{_NUMBER} ?s?)?", re.ASCII)
 _AMOUNT = re.compile(r"([0-9]+(?:_[0-9]+)*(?:\.[0-9]+)?)(e[+-]?[0-9]+)? ?([a-z]*)", re.ASCII)
 
 
@@ -31,6 +33,18 @@ def read_amount(name: str, text: str, of_bytes: bool) -> float:
             return value
     example = "2GB, 512MiB or 2e9" if of_bytes else "1.5T, 8B, 350M or 2e9"
     raise UserError(f"{name} must be an amount above 0, such as {example}, not {text[:40]!r}{doubled}")
+
+
+def read_seconds(name: str, text: str) -> float:
+    """Return the seconds that a text spells, such as 90, 90s, 10m, 2h or 1h30m. Raise UserError, which calls it `name`,
+    unless they are a number above 0.
+    """
+    match = _DURATION.fullmatch(text.strip().lower())
+    parts = match.groups(default="0") if match else ("0", "0", "0")
+    seconds = sum(float(part) * unit for part, unit in zip(parts, (3600, 60, 1), strict=True))
+    if not 0 < seconds < math.inf:
+        raise UserError(f"{name} must be a time above 0, such as 45s, 10m or 1h30m, not {text[:40]!r}")
+    return seconds
 
 
 def write_amount(value: float, kind: str = "") -> str:

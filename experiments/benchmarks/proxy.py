@@ -3,9 +3,9 @@
 A recipe says how a proxy is trained. Each architecture of the reference (record_long.py) is trained once by a recipe,
 from a seed of its own, so that it shares no noise with the reference. Tables give, for each recipe and budget,
 Kendall's tau and Spearman's correlation with the reference, with bootstrap intervals over architectures, for the plain
-loss and for the estimate: a linear fit of the long loss to what a short training tells, validated on architectures or
-families that were left out of the fit. Every table holds the order by parameter count and the noise ceiling: how well a
-second long training, from another seed, orders the same architectures.
+loss and for the estimate of `star evolve --ranking estimate` (star/evaluation/estimate.py), fitted to the reference
+without the architecture that it predicts, or without its whole family. Every table holds the order by parameter count
+and the noise ceiling: how well a second long training, from another seed, orders the same architectures.
 
     python experiments/benchmarks/proxy.py --recipe cosine --recipe averaged     train what is missing of these
     python experiments/benchmarks/proxy.py --report [--write]                    print tables; --write docs/proxy.md
@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 from measuring.page import ROOT, Page, Table
-from measuring.ranking import front_share, kendall, predict_left_out, spearman
+from measuring.ranking import front_share, kendall, spearman
 from record_long import (
     CORPORA,
     MARKS,
@@ -30,6 +30,7 @@ from record_long import (
     SEEDS,
     TABLE,
     TABLES,
+    UNIT,
     Architecture,
     Job,
     read_architectures,
@@ -40,11 +41,14 @@ from record_long import (
 from star.architecture.genome import decode, genome_hash
 from star.architecture.scales import Recipe
 from star.architecture.structures import FAMILIES
+from star.evaluation.estimate import Estimator, Features, Observation
 from star.records import derive_seed
 
 RECORD = TABLES / "proxies.parquet"
 PAGE = ROOT / "docs" / "proxy.md"
 SEED = 100  # of proxies: none of the reference's
+LADDER = (UNIT // 9, UNIT // 3, UNIT, 4 * UNIT, 16 * UNIT)  # the marks of an estimate, before the end
+FEATURES = Features(NANO.dims)
 ANYTIME = replace(
     NANO.recipe,
     learning_rate=NANO.recipe.learning_rate / 2,
@@ -55,10 +59,11 @@ ANYTIME = replace(
 READING = """\
 Each architecture of the reference was trained to 30 times the tokens of the default proxy. Tau is Kendall's correlation
 of an order with that of the reference; intervals are 95 % bootstrap intervals over architectures. "Loss" orders by the
-proxy's own bits per byte; "estimate" by a ridge regression of the long loss on the losses at three marks, logarithms of
-parameters and FLOPs, and the number of slots of each operator family, fitted without the architecture that it predicts,
-or without its whole family. "Same training" is the long training itself on its way, which shares its seed. Seconds are
-CPU seconds of one training on one thread."""
+proxy's own bits per byte, "estimate" by what `star evolve --ranking estimate` makes of the losses so far (at a ninth, a
+third and all of the tokens of a proxy, at 4 and at 16 times as many), of parameters, FLOPs and the shares of operator
+families: fitted to both corpora without the architecture that it predicts, or without its whole family. "No training"
+is the estimate from costs and operators alone. "Same training" is the long training itself on its way, which shares its
+seed. Seconds are CPU seconds of one training on one thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +122,6 @@ class Reference:
     curves: np.ndarray  # (N, marks): averaged losses on the way, from the first seed
     seconds: np.ndarray  # (N, marks)
     costs: np.ndarray  # (N, 3): parameters, bytes of cache, FLOPs per token
-    counts: np.ndarray  # (N, families): slots of each
 
     @property
     def truth(self) -> np.ndarray:
@@ -135,9 +139,13 @@ class Reference:
         front = self.kinds == "front"
         return front[:, None] & front[None, :]
 
-    def free(self) -> np.ndarray:
-        """Return what is known of each architecture for free: (N, features)."""
-        return np.column_stack([np.log(self.costs[:, [0, 2]]), self.counts])
+    def observe(self) -> list[Observation]:
+        """Return the whole training of each architecture, as an estimate is fitted to it."""
+        places = [MARKS.index(mark) for mark in LADDER]
+        return [
+            Observation(self.corpus, FEATURES(genome), (*curve[places].tolist(), float(last)))
+            for genome, curve, last in zip(self.genomes, self.curves, self.truth, strict=True)
+        ]
 
 
 def read_reference(corpus: str, table: Path = TABLE) -> Reference:
@@ -160,7 +168,6 @@ def read_reference(corpus: str, table: Path = TABLE) -> Reference:
         curves=np.array([row["averaged"]["all"] for row in first]),
         seconds=np.array([row["seconds"] for row in first]),
         costs=np.array([[row["params"], row["cache_bytes"], row["flops_per_token"]] for row in first]),
-        counts=np.array([[count_families(genome)[one] for one in FAMILIES] for genome in known]),
     )
 
 
@@ -186,32 +193,53 @@ class Scores:
     seconds: float
 
 
-def proxy_scores(name: str, reference: Reference, rows: Sequence[dict], mark: int) -> list[Scores]:
+def proxy_scores(
+    name: str, reference: Reference, references: Sequence[Reference], rows: Sequence[dict], mark: int
+) -> list[Scores]:
     """Return the orders that a recipe gives by its mark."""
     by_genome = {tuple(row["genome"]): row for row in rows}
     own = [by_genome[genome] for genome in reference.genomes]
     kind = "averaged" if PROXIES[name].recipe.average else "latest"
     losses = np.array([row[kind]["all"][: mark + 1] for row in own])
-    return scores_of(losses, float(np.mean([row["seconds"][mark] for row in own])), reference)
+    return scores_of(losses, float(np.mean([row["seconds"][mark] for row in own])), reference, references)
 
 
-def scores_of(losses: np.ndarray, seconds: float, reference: Reference) -> list[Scores]:
-    """Return the orders by losses (N, marks): by the last, and by estimates without architecture and family."""
-    features = np.column_stack([losses, reference.free()])
-    each, truth = np.arange(len(losses)), reference.truth
-    return [
-        Scores("loss", losses[:, -1], seconds),
-        Scores("estimate", predict_left_out(features, truth, each), seconds),
-        Scores("estimate, family left out", predict_left_out(features, truth, reference.families), seconds),
+def scores_of(
+    losses: np.ndarray, seconds: float, reference: Reference, references: Sequence[Reference]
+) -> list[Scores]:
+    """Return the orders by losses at the first marks of the ladder (N, marks): by the last, and by estimates without
+    architecture and family."""
+    return [Scores("loss", losses[:, -1], seconds), *estimates(losses, seconds, reference, references)]
+
+
+def estimates(
+    losses: np.ndarray, seconds: float, reference: Reference, references: Sequence[Reference]
+) -> list[Scores]:
+    """Return the orders by estimates from losses at the first marks of the ladder (N, marks)."""
+    known = [
+        Observation(reference.corpus, FEATURES(genome), tuple(own))
+        for genome, own in zip(reference.genomes, losses.tolist(), strict=True)
     ]
+    whole = [pair for one in references for pair in zip(one.observe(), one.genomes, one.families, strict=True)]
+    found = []
+    for name, place, groups in (
+        ("estimate", 1, reference.genomes),
+        ("estimate, family left out", 2, reference.families.tolist()),
+    ):
+        values: dict[int, float] = {}
+        for left_out in dict.fromkeys(groups):
+            estimator = Estimator([row[0] for row in whole if row[place] != left_out], len(LADDER) + 1)
+            values |= {i: estimator.estimate(known[i]).mean for i, group in enumerate(groups) if group == left_out}
+        found.append(Scores(name, np.array([values[i] for i in range(len(known))]), seconds))
+    return found
 
 
-def baselines(reference: Reference) -> list[Scores]:
+def baselines(reference: Reference, references: Sequence[Reference]) -> list[Scores]:
     """Return the orders that cost nothing."""
-    each = np.arange(len(reference.genomes))
+    untrained = estimates(np.empty((len(reference.genomes), 0)), 0.0, reference, references)
     return [
         Scores("parameter count", -reference.costs[:, 0], 0.0),
-        Scores("fit of what is free", predict_left_out(reference.free(), reference.truth, each), 0.0),
+        *(replace(one, name=f"no training: {one.name}") for one in untrained),
     ]
 
 
@@ -237,18 +265,20 @@ def ceiling(reference: Reference) -> tuple[str, ...]:
     return (kendall(first, second).text(2), spearman(first, second).text(2), "-", "-", "-", "-")
 
 
-def table_of(reference: Reference, rows: Sequence[dict]) -> Table:
-    """Return the table of one corpus."""
+def table_of(reference: Reference, references: Sequence[Reference], rows: Sequence[dict]) -> Table:
+    """Return the table of one corpus; estimates are fitted to all references."""
     lines: list[tuple[str, ...]] = [("noise ceiling: another seed", *ceiling(reference))]
-    lines += [(one.name, *cells(one, reference)) for one in baselines(reference)]
-    for mark, steps in enumerate(MARKS[:-1]):
-        found = scores_of(reference.curves[:, : mark + 1], float(reference.seconds[:, mark].mean()), reference)
+    lines += [(one.name, *cells(one, reference)) for one in baselines(reference, references)]
+    places = [MARKS.index(mark) for mark in LADDER]
+    for passed, steps in enumerate(LADDER, start=1):
+        losses, seconds = reference.curves[:, places[:passed]], float(reference.seconds[:, places[passed - 1]].mean())
+        found = scores_of(losses, seconds, reference, references)
         lines += [(f"same training, {steps} steps: {one.name}", *cells(one, reference)) for one in found]
     for name, proxy in PROXIES.items():
         own = [row for row in rows if row["recipe"] == name and row["corpus"] == reference.corpus]
         if set(reference.genomes) <= {tuple(row["genome"]) for row in own}:
             for mark, steps in enumerate(proxy.marks):
-                scores = proxy_scores(name, reference, own, mark)
+                scores = proxy_scores(name, reference, references, own, mark)
                 lines += [(f"{name}, {steps} steps: {one.name}", *cells(one, reference)) for one in scores]
     number = len(reference.genomes)
     return Table(
@@ -283,7 +313,8 @@ def main() -> None:
     corpora = given.corpus or CORPORA
     train_all(train_proxy, list(missing(given.recipe, corpora, rows)), rows, RECORD, given.processes, given.hours)
     if given.report or given.write:
-        tables = [table_of(read_reference(corpus), rows) for corpus in corpora]
+        references = [read_reference(corpus) for corpus in corpora]
+        tables = [table_of(reference, references, rows) for reference in references]
         page = Page("What a proxy's ranking is worth", READING, tables, torch.device("cpu"))
         page.deliver(PAGE if given.write else None)
 

@@ -10,10 +10,12 @@ bigram occurred before in the window, and of the rest.
 Rows are written as they come: the script continues where it stopped.
 
     python experiments/benchmarks/record_long.py [--processes 2] [--corpus stdlib --corpus prose] [--hours 2]
+    python experiments/benchmarks/record_long.py --prior       write the prior of the estimates from the table
     python experiments/benchmarks/record_long.py --draw RUN... add the fronts of these runs to tables/long.toml
 """
 
 import argparse
+import csv
 import json
 import os
 import time
@@ -41,6 +43,7 @@ from star.architecture.scales import SCALES, Recipe
 from star.architecture.structures import specify
 from star.cost.target import Target
 from star.data.corpus import Corpus, load_corpus
+from star.evaluation.prior import CORPUS, FOLDER, GENOME
 from star.model.language_model import LanguageModel
 from star.records import Genome
 from star.storage.run_directory import RunDirectory
@@ -49,6 +52,7 @@ from star.training.loop import Diverged, Training, Windows
 TABLES = Path(__file__).parent / "tables"
 ARCHITECTURES, TABLE = TABLES / "long.toml", TABLES / "long.parquet"
 CORPORA = ("stdlib", "prose")
+PRIOR = FOLDER / "nano.csv"
 NANO = SCALES["nano"]
 TARGET = Target(dims=NANO.dims, context=NANO.dims.seq_len, dtype_bytes=2)
 UNIT = NANO.recipe.steps  # of the default proxy
@@ -239,6 +243,18 @@ def train_all(
                 running |= {pool.submit(train, task) for task in islice(waiting, len(done))}
 
 
+def write_prior(path: Path, rows: Sequence[Row]) -> None:
+    """Write the losses of whole trainings as `star.evaluation.prior` reads them: of the average of the weights, and at
+    the last mark, after the decay, of the latest ones."""
+    whole = [row for row in rows if len(row["seconds"]) == len(MARKS) and row["seed"] == SEEDS[0]]
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([CORPUS, GENOME, *MARKS])
+        for row in sorted(whole, key=lambda row: (row["corpus"], row["genome"])):
+            losses = [*row["averaged"]["all"][:-1], row["latest"]["all"][-1]]
+            writer.writerow([row["corpus"], to_text(tuple(row["genome"])), *(f"{loss:.4f}" for loss in losses)])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
@@ -246,12 +262,16 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=float("inf"), help="begin no training after so many")
     parser.add_argument("--table", type=Path, default=TABLE)
     parser.add_argument("--draw", nargs="+", type=Path, metavar="RUN", help="add the fronts of these runs to the list")
+    parser.add_argument("--prior", action="store_true", help="write the prior of the estimates from the table")
     given = parser.parse_args()
     if given.draw:
         listed = read_architectures() if ARCHITECTURES.exists() else ()
         write_architectures(ARCHITECTURES, draw(given.draw, listed))
         return
     rows = pq.read_table(given.table).to_pylist() if given.table.exists() else []
+    if given.prior:
+        write_prior(PRIOR, rows)
+        return
     known = {(row["corpus"], tuple(row["genome"]), row["seed"]) for row in rows}
     wanted = jobs(read_architectures(), given.corpus or CORPORA)
     missing = [job for job in wanted if (job.corpus, job.architecture.genome, job.seed) not in known]

@@ -8,6 +8,7 @@ from star.errors import UserError, nearest
 OPTIMIZERS = ("adamw", "muon")
 BALANCES = ("bias", "loss")
 SCHEDULES = ("cosine", "inverse_sqrt")
+AVERAGE = 8.0  # exponent of the average of an open-ended training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +52,26 @@ class Recipe:
     def steps(self) -> int:
         return max(1, self.tokens // (self.batch_size * self.seq_len))
 
-    def prolonged(self, tokens: int) -> "Recipe":
-        """Return the recipe of a longer training. If the schedule needs no end, both begin alike."""
-        longer = replace(self, tokens=tokens)
-        if self.schedule == "cosine":
-            return longer
-        share = self.steps / longer.steps
-        return replace(longer, warmup=self.warmup * share, hold=self.hold * share)
+    @property
+    def is_open_ended(self) -> bool:
+        """Return whether a training can go on beyond its last step as if it had been longer from the beginning."""
+        return self.schedule != "cosine" and not self.decay
+
+    def open_ended(self) -> "Recipe":
+        """Return the recipe of a training that can go on: half the rates, constant for the steps of this recipe, then
+        falling with the square root of the steps, and weights averaged in place of a decay.
+        """
+        if self.is_open_ended:
+            return self
+        return replace(
+            self,
+            learning_rate=self.learning_rate / 2,
+            matrix_learning_rate=self.matrix_learning_rate / 2,
+            schedule="inverse_sqrt",
+            average=AVERAGE,
+            hold=1.0,
+            decay=0.0,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from star.cli.columns import HEADS, figure
 from star.cli.console import count, duration, say, stdout
-from star.cli.results import front_table, read_front
+from star.cli.results import describe_estimates, front_table, latest, read_front
 from star.cli.table import Table
 from star.cli.verification import print_verification
 from star.cost.limits import describe_limits
@@ -28,6 +28,8 @@ def print_end(
     stdout().print(front_table(front[:ROWS], plan))
     if len(front) > ROWS:
         say(f"and {len(front) - ROWS} more: star front {path}")
+    if sentence := describe_estimates(latest(path)):
+        say(sentence)
     if verified:
         say("")
         print_verification(verified)

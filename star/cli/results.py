@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from star.cli.columns import HEADS, figure
-from star.cli.console import note, print_json, printable, say, stdout
+from star.cli.console import count, note, print_json, printable, say, stdout
 from star.cli.find import open_run
 from star.cli.sizes import Json
 from star.cli.table import Table
 from star.cli.verification import describe, print_verification
 from star.cost.limits import describe_limits
 from star.errors import UserError
-from star.records import STORE, Evaluation, Generation, Status
-from star.report.front import FrontRow, front_rows
+from star.records import STORE, UNTRAINED, Evaluation, Generation, Status
+from star.report.front import QUALITY, FrontRow, front_rows
 from star.report.text import describe_failures
 from star.run.plan import RunPlan, read_plan
 
@@ -25,13 +25,15 @@ if TYPE_CHECKING:
 Directory = Annotated[Path, typer.Argument(help="The directory of a run.")]
 
 OWN = "~"  # before what tells apart the operators of one structure that are in no table
-SETTINGS = ("algorithm", "mode", "scale", "tokens", "rungs", "target", "context", "dtype", "batch")
+SETTINGS = ("algorithm", "mode", "scale", "tokens", "ranking", "rungs", "target", "context", "dtype", "batch")
 ALWAYS = ("params", "cache_bytes", "memory_bytes")  # of the costs at a target of its own
 
 
 # What `status` calls the keys of its JSON that do not say it themselves.
 LABELS = {
     "stopped": "stopped early",
+    "screened": "screened untrained",
+    "estimated_tokens": "tokens estimated for",
     "reused": "taken from the store",
     "repaired": "children repaired",
     "turned_away": "rejected untrained",
@@ -74,6 +76,8 @@ def status(
         "objectives": list(settings.objectives),
         "corpus": list(settings.corpus),
         **_count(evaluations),
+        "longer_trainings": generation.longer if generation else 0,
+        "estimated_tokens": generation.estimated if generation else 0,
         "duplicates_avoided": generation.duplicates_avoided if generation else 0,
         "repaired": generation.repaired if generation else 0,
         "turned_away": generation.turned_away if generation else 0,
@@ -111,7 +115,7 @@ def _print_variation(directory: "RunDirectory", json: bool) -> None:
 
 
 def _is_trained(evaluation: Evaluation) -> bool:
-    return evaluation.status is not Status.INFEASIBLE
+    return evaluation.status not in UNTRAINED
 
 
 def _count(evaluations: list[Evaluation]) -> dict[str, Any]:
@@ -121,6 +125,7 @@ def _count(evaluations: list[Evaluation]) -> dict[str, Any]:
     return {
         "evaluations": len(trained),
         "stopped": sum(evaluation.status is Status.STOPPED for evaluation in trained),
+        "screened": sum(evaluation.status is Status.SCREENED for evaluation in evaluations),
         "reused": sum(evaluation.worker == STORE for evaluation in trained),
         "training_tokens": sum(evaluation.tokens for evaluation in trained),
         "failures": {str(status): failed.count(status) for status in dict.fromkeys(failed)},
@@ -165,6 +170,8 @@ def front(run: Directory, json: Json = False) -> None:
         )
         return
     stdout().print(front_table(rows, plan))
+    if sentence := describe_estimates(latest(run)):
+        say(sentence)
     if verified:
         say("")
         print_verification(verified)
@@ -222,6 +229,16 @@ def latest(run: Path) -> Generation:
     return generation
 
 
+def describe_estimates(generation: Generation) -> str:
+    """Return in a sentence what the estimates of a generation stand for; empty if its qualities are measured."""
+    if not generation.estimated:
+        return ""
+    return (
+        f"bits per byte estimated for {generation.estimated:,} training tokens, ± one standard error, with "
+        f"{count(generation.longer, 'longer training')} of this run"
+    )
+
+
 def front_table(front: list[FrontRow], plan: RunPlan) -> Table:
     """One line a member of the front: identity, objectives, the operator of every slot; also what it takes at a target
     that is another scale, or has limits."""
@@ -229,7 +246,10 @@ def front_table(front: list[FrontRow], plan: RunPlan) -> Table:
     if front and (plan.is_priced_elsewhere or plan.limits):
         measured |= {name: value for name, value in front[0].costs.items() if name in ALWAYS}
     columns = [column for column in HEADS | measured if column in measured]
-    proxy = {"quality_bpb": f"bits/byte, proxy at {plan.settings.scale}"} if plan.is_priced_elsewhere else {}
+    kind = "estimate" if any(row.quality_error for row in front) else "proxy"
+    proxy = {QUALITY: f"bits/byte, {kind} at {plan.settings.scale}"} if plan.is_priced_elsewhere else {}
+    if kind == "estimate" and not proxy:
+        proxy = {QUALITY: "bits/byte, estimate"}
     heads = HEADS | proxy
     rows = Table(
         ">id", ">born", *(f">{printable(heads.get(column, column))}" for column in columns), "operators, slot by slot"
@@ -237,6 +257,8 @@ def front_table(front: list[FrontRow], plan: RunPlan) -> Table:
     for row in front:
         values = row.costs | row.objectives
         figures = [figure(column, values[column]) for column in columns]
+        if row.quality_error:
+            figures[columns.index(QUALITY)] += f" ± {row.quality_error:.4f}"
         names = [name.partition(OWN)[0] + OWN * (OWN in name) for name in row.classes]
         rows.add_row(row.id, row.generation, *figures, " ".join(names))
     return rows

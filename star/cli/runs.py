@@ -18,7 +18,7 @@ from star.cli.sizes import Json
 from star.cli.verification import describe
 from star.data.builtin import BUILT_IN
 from star.errors import UserError
-from star.records import Status
+from star.records import UNTRAINED
 from star.run.options import read_count
 from star.run.plan import RunPlan, plan_run, read_plan
 from star.run.settings import Settings, from_toml
@@ -161,7 +161,7 @@ def _tell(run: "RunDirectory", summary: "Summary", json: bool, only_missing: boo
 def _usual_failure(run: "RunDirectory") -> str:
     """The most frequent error, of what was trained if anything was."""
     failed = [one for one in run.evaluations().values() if one.error]
-    trained = [one for one in failed if one.status is not Status.INFEASIBLE]
+    trained = [one for one in failed if one.status not in UNTRAINED]
     reasons = Counter(one.error for one in trained or failed)
     return reasons.most_common(1)[0][0] if reasons else "there was nothing to train"
 

@@ -32,7 +32,7 @@ def print_verification(found: "Verification") -> None:
     places, front = changed_places(found.members), {one.hash for one in found.front}
     columns = list(dict.fromkeys(column for one in found.members for column in one.costs))
     heads = [f">{HEADS.get(column, column)}" for column in columns]
-    rows = Table(">id", ">proxy", ">verified", ">place", *heads, "on the verified front")
+    rows = Table(">id", f">{found.ranked_by}", ">verified", ">place", *heads, "on the verified front")
     for one in sorted(found.members, key=lambda one: (not one.qualities, one.mean)):
         place = "{} -> {}".format(*places[one.hash]) if one.hash in places else ""
         proxy = "" if one.proxy is None else f"{one.proxy:.4f}"

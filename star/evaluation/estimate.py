@@ -9,14 +9,47 @@ trainings that ships with the program. The features are what is known without tr
 training has reached, the predicted loss takes the place of the measured one, and its variance is carried along.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from star.architecture.genome import decode
+from star.architecture.spec import Dimensions
+from star.architecture.structures import FAMILIES
+from star.cost.target import Target
+from star.records import Genome
+
 LEAST = 8  # trainings of which a stage is fitted at least
 PENALTIES = np.logspace(-1, 3, 13)  # of the squared weights; leave-one-out decides
 OWN = 10.0  # a group's intercept is penalised so many times less than a weight
+
+
+# Inputs of a stage: the loss so far, the gain of the stage before, and the features of an architecture.
+INPUTS = ("loss", "slope", "log_params", "log_flops", *(f"share_of_{one.name.lower()}" for one in FAMILIES))
+
+
+class Features:
+    """What is known of a genome without training: logarithms of parameters and FLOPs per token, and the share of slots
+    of each token mixing.
+
+    Args:
+        dims: of the models that are trained.
+    """
+
+    def __init__(self, dims: Dimensions) -> None:
+        self._target = Target(dims=dims, context=dims.seq_len, dtype_bytes=2)
+        self._known: dict[Genome, tuple[float, ...]] = {}
+
+    def __call__(self, genome: Genome) -> tuple[float, ...]:
+        """Return the features of a genome."""
+        if genome not in self._known:
+            cost, slots = self._target.count(genome), decode(genome)
+            counts = Counter(slot.liv.token_mixing for slot in slots)
+            shares = (counts[one] / max(1, len(slots)) for one in FAMILIES)
+            self._known[genome] = (float(np.log(cost.params)), float(np.log(max(1, cost.flops_per_token))), *shares)
+        return self._known[genome]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +80,7 @@ class Stage:
     offset: float
     groups: tuple[str, ...]
     variance: float  # of the rest
+    trainings: int
     precision: np.ndarray  # (F + groups, F + groups): inverse of the penalised Gram matrix
 
     def standardise(self, inputs: np.ndarray, groups: Sequence[str]) -> np.ndarray:
@@ -76,6 +110,7 @@ def fit_stage(inputs: np.ndarray, gains: np.ndarray, groups: Sequence[str]) -> S
         offset=offset,
         groups=names,
         variance=float((residuals(penalty) ** 2).mean()),
+        trainings=len(gains),
         precision=np.linalg.inv(design.T @ design + penalty * np.eye(design.shape[1])),
     )
 
@@ -89,6 +124,12 @@ class Estimator:
     """
 
     def __init__(self, observations: Sequence[Observation], num_marks: int) -> None:
+        begun = [one for one in observations if one.losses]
+        self.first: Stage | None = None
+        if len(begun) >= LEAST:
+            inputs = np.array([one.features for one in begun])
+            losses = np.array([one.losses[0] for one in begun])
+            self.first = fit_stage(inputs, losses, [one.group for one in begun])
         self.stages: list[Stage] = []
         for mark in range(num_marks - 1):
             passed = [one for one in observations if len(one.losses) > mark + 1]
@@ -103,12 +144,26 @@ class Estimator:
         """Return the mark whose loss is estimated."""
         return len(self.stages)
 
+    def describe(self) -> tuple[dict[str, float], ...]:
+        """Return of each stage the number of trainings, the standard deviation of the rest, and the weight of each
+        standardised input, by name."""
+        return tuple(
+            {"trainings": stage.trainings, "deviation": stage.variance**0.5}
+            | dict(zip((*INPUTS, *stage.groups), stage.weights.tolist(), strict=True))
+            for stage in self.stages
+        )
+
     def estimate(self, one: Observation) -> Estimate:
         """Return the estimated loss at the target, or the measured one if the training reached it."""
         if len(one.losses) > self.target:
             return Estimate(one.losses[self.target], 0.0)
         losses = list(one.losses)
         variance = np.zeros((len(losses), len(losses)))  # of the losses, with each other
+        if not losses:
+            assert self.first, "there are trainings"
+            design = self.first.standardise(np.array([one.features]), [one.group])[0]
+            losses.append(float(self.first.offset + design @ self.first.weights))
+            variance = np.array([[self.first.variance * (1 + design @ self.first.precision @ design)]])
         for mark in range(len(losses) - 1, self.target):
             stage = self.stages[mark]
             design = stage.standardise(np.array([_inputs(losses, one.features)]), [one.group])[0]

@@ -38,6 +38,7 @@ class EvaluationSettings:
     scale: Scale
     target: Target
     rungs: tuple[int, ...] = ()  # steps after which a training may pause to be judged
+    last_step: int = 0  # of a training that goes on beyond its recipe, which is open-ended; 0: the recipe's
     trains_on_text: bool = True
     measures_latency: bool = False
     device: str = "cpu"
@@ -56,8 +57,7 @@ def evaluate(job: Job, settings: EvaluationSettings, corpus: Corpus) -> Result:
     origin = ""
     try:
         if job.tokens:
-            recipe = settings.scale.recipe.prolonged(job.tokens)
-            settings = replace(settings, scale=replace(settings.scale, recipe=recipe), rungs=())
+            settings = _prolonged(settings, job.tokens)
         origin = _find_origin(job, settings)
         result = _train(job, settings, corpus, origin)
         evaluation = result.evaluation
@@ -74,6 +74,14 @@ def evaluate(job: Job, settings: EvaluationSettings, corpus: Corpus) -> Result:
     if result is None:
         return Result(task=job.task, evaluation=evaluation, origin=origin)
     return replace(result, evaluation=evaluation, origin=origin)
+
+
+def _prolonged(settings: EvaluationSettings, tokens: int) -> EvaluationSettings:
+    """Return the settings of a training on so many tokens in one go."""
+    recipe = settings.scale.recipe
+    if recipe.is_open_ended:
+        return replace(settings, rungs=(), last_step=tokens // (recipe.batch_size * recipe.seq_len))
+    return replace(settings, rungs=(), scale=replace(settings.scale, recipe=replace(recipe, tokens=tokens)))
 
 
 def _find_origin(job: Job, settings: EvaluationSettings) -> str:
@@ -112,7 +120,8 @@ def _train(job: Job, settings: EvaluationSettings, corpus: Corpus, origin: str) 
         assert trained, "only the training on text has rungs"
         return Result(task=job.task, evaluation=evaluation, state=trained.state | {ORIGIN: _as_bytes(origin)})
     weights = {name: tensor.float().cpu().numpy() for name, tensor in model.weights().items()}
-    return Result(task=job.task, evaluation=evaluation, weights=weights)
+    state = trained.state | {ORIGIN: _as_bytes(origin)} if trained and trained.state else {}
+    return Result(task=job.task, evaluation=evaluation, weights=weights, state=state)
 
 
 class _TextTraining(NamedTuple):
@@ -131,18 +140,21 @@ def _train_on_text(model: LanguageModel, job: Job, settings: EvaluationSettings,
     rungs: list[float] = []
     if job.state:
         training.restore(job.state)
-        rungs = job.state[RUNGS].tolist()
+        rungs = [] if job.tokens else job.state[RUNGS].tolist()
+        assert training.step <= (settings.last_step or recipe.steps), "a state that is not beyond the end"
     for stop in settings.rungs[len(rungs) : job.until + 1 if paused else None]:
         training.advance(stop)
         with training.averaged():
             rungs.append(measure(model, corpus.valid, recipe, RUNG_SHARE))
     if not paused:
-        training.advance(recipe.steps)
+        training.advance(settings.last_step or recipe.steps)
+    state = training.state() | {RUNGS: np.array(rungs)} if paused or recipe.is_open_ended else {}
+    if not paused:
         training.use_average()
     quality = rungs[-1] if paused else measure(model, corpus.valid, recipe)
     seconds = time.perf_counter() - started
     fit = Fit(quality_bpb=quality, loss_curve=training.curve, tokens=training.tokens, seconds=seconds)
-    return _TextTraining(fit, tuple(rungs), training.state() | {RUNGS: np.array(rungs)} if paused else {})
+    return _TextTraining(fit, tuple(rungs), state)
 
 
 def _probe(model: LanguageModel, job: Job, settings: EvaluationSettings) -> dict[str, Probe]:

@@ -12,7 +12,8 @@ QUALITY = "quality_bpb"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontRow:
     """One architecture of the front. `genome` is its text, `classes` holds the operator of each slot in order, and
-    `costs` all costs at the target of the run."""
+    `costs` all costs at the target of the run. `quality_error` is the standard error of an estimated quality, else 0.
+    """
 
     id: int
     genome: str
@@ -22,6 +23,7 @@ class FrontRow:
     classes: tuple[str, ...]
     objectives: dict[str, float]
     costs: dict[str, float]
+    quality_error: float = 0.0
 
     @property
     def brief_genome(self) -> str:
@@ -40,6 +42,7 @@ class FrontRow:
             "classes": list(self.classes),
             **self.costs,
             **self.objectives,
+            **({"quality_error": self.quality_error} if self.quality_error else {}),
         }
 
 
@@ -64,5 +67,6 @@ def _row(individual: Individual, target: Target | None) -> FrontRow:
         parents=individual.parents,
         classes=tuple(slot.liv.name for slot in decode(individual.genome)),
         objectives=dict(individual.objectives),
+        quality_error=individual.quality_error,
         costs=target.count(individual.genome).columns() if target else {},
     )

@@ -10,7 +10,7 @@ from star.architecture.genome import decode
 from star.architecture.spec import Slot
 from star.errors import UserError
 from star.evaluation.objectives import Objective
-from star.records import Evaluation, Generation, Individual, Status
+from star.records import UNTRAINED, Evaluation, Generation, Individual, Status
 from star.report.front import FrontRow, front_rows
 from star.run.plan import RunPlan, read_plan
 from star.run.replay import Differs
@@ -100,7 +100,7 @@ def read_history(run: RunDirectory) -> History:
         raise UserError(f"{run.path} has no finished generation yet, so there is nothing to report")
     plan = read_plan(run)
     rows = [one for one in run.history().values() if one.order.generation <= generations[-1].number]
-    trained = tuple(one.evaluation for one in rows if one.evaluation.status is not Status.INFEASIBLE)
+    trained = tuple(one.evaluation for one in rows if one.evaluation.status not in UNTRAINED)
     ended = {one.hash: one for one in trained if one.status is Status.OK}
     names = named_architectures(plan.settings.slots)
     return History(

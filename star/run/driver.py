@@ -1,11 +1,10 @@
 """Does what a schedule asks for: trains on a pool, and records all that comes of it before anything follows from it."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from star.records import Arrays, Evaluation, Generation, Job, Order, Result, Status, Task
-from star.run.core import make_task
+from star.records import UNTRAINED, Arrays, Evaluation, Generation, Job, Order, Recorded, Result, Status, Task
 from star.run.inheritance import WeightsLost, inherit_trained
 from star.run.progress import Progress
 from star.run.reuse import Reuse
@@ -13,7 +12,7 @@ from star.run.steps import Begun, Known, Schedule, Step, Stopped, Train, Wait
 from star.run.summary import Clock, Summary
 from star.workers.pool import Pool
 
-UNTOLD = (Status.STOPPED, Status.INFEASIBLE)  # of which people are not told when they are recorded
+UNTOLD = (Status.STOPPED, *UNTRAINED)  # of which people are not told when they are recorded
 
 
 class Record(Protocol):
@@ -29,6 +28,8 @@ class Record(Protocol):
     def save_state(self, hash: str, state: Arrays) -> None: ...
     def load_state(self, hash: str) -> Arrays | None: ...
     def prune_states(self, keep: set[str]) -> None: ...
+    def append_longer(self, row: Recorded, tokens: int) -> None: ...
+    def verified(self, tokens: int) -> Mapping[tuple[str, int], Evaluation]: ...
 
 
 class Driver:
@@ -50,7 +51,8 @@ class Driver:
         self._progress = progress
         self._is_warm = self.core.plan.settings.warm_weights
         self._reuse = Reuse(self.core.plan, digest, self.core.screen, progress.noted)
-        self._until: dict[str, int | None] = {}  # the rung up to which a proxy trains that is in the pool, by hash
+        self._estimated_from = ""  # as people were told
+        self._in_flight: dict[str, Train] = {}  # what was asked for of a proxy that is in the pool, by hash
 
     def is_finished(self) -> bool:
         """Return whether the last generation and the weights of its front are on disk."""
@@ -58,13 +60,15 @@ class Driver:
 
     def finish(self, pool: Pool) -> None:
         """Go on to the last generation, and train again those of its front whose weights are lost."""
+        self._tell_estimates()
         for generation in self.generations(pool):
             # Before the generation: killed in between, nobody needs a state of what has landed.
-            self._record.prune_states(self._schedule.incomplete())
+            self._record.prune_states(self._schedule.with_states())
             self.write(generation)
             self._record.prune_weights(self._schedule.with_weights())
             self.tell_warnings()
             self._progress.generation_finished(generation, self.core.usual_refusal)
+            self._tell_estimates()
         # One that crowding once pushed out of a full front, with its weights, can have come back to it.
         for task in self._without_weights():
             self._train_again(task, pool)
@@ -88,6 +92,12 @@ class Driver:
         """Write a generation that the schedule has given."""
         self._record.write_generation(generation, self._schedule.incomplete())
 
+    def _tell_estimates(self) -> None:
+        """Tell people from what the quality of candidates is estimated, whenever that changes."""
+        if self.core.estimates_from != self._estimated_from:
+            self._estimated_from = self.core.estimates_from
+            self._progress.noted(self._estimated_from)
+
     def tell_warnings(self) -> None:
         """Tell people of the damaged files that were met since the last time."""
         for sentence in self._record.new_warnings():
@@ -95,11 +105,13 @@ class Driver:
 
     def _do(self, step: Step, pool: Pool) -> None:
         match step:
-            case Train(task, until):
-                if found := self._reuse.find(task, until):
+            case Train(task, _, _, tokens) if tokens and (found := self._verified(task, tokens)):
+                self._land_longer(task, found, tokens)
+            case Train(task, until, _, tokens):
+                if not tokens and (found := self._reuse.find(task, until)):
                     self._land_stored(task, found)
                 else:
-                    self._until[task.hash] = until
+                    self._in_flight[task.hash] = step
                     pool.submit(self._job(step))
             case Known(task, evaluation):
                 self._append(task, evaluation)
@@ -115,7 +127,10 @@ class Driver:
         hash = step.task.hash
         state = self._record.load_state(hash) if hash in self.core.known else None
         inherited = {} if state else self._inherited(step)
-        return Job(task=step.task, until=step.until, state=state or {}, inherited=inherited)
+        times = max(1.0, step.tokens / self.core.plan.settings.tokens)
+        return Job(
+            task=step.task, until=step.until, state=state or {}, inherited=inherited, tokens=step.tokens, times=times
+        )
 
     def _inherited(self, step: Train) -> Arrays:
         """Return what a genome begins with in a run with warm weights: from those parents that were trained to the
@@ -132,16 +147,31 @@ class Driver:
         """Take what a worker gave."""
         self._clock.landed(result.evaluation)
         hash = result.task.hash
+        step = self._in_flight.pop(hash)
+        # Arrays before the evaluation: once that is on disk nobody trains this part again.
+        if result.state:
+            self._record.save_state(hash, result.state)
+        if step.tokens:
+            self._land_longer(result.task, result.evaluation, step.tokens)
+            return
         before = self.core.known.get(hash)
         evaluation = self.core.join(result.evaluation)
-        # Arrays before the evaluation: once that is on disk nobody trains this part again.
-        if evaluation.status is Status.STOPPED:
-            self._record.save_state(hash, result.state)
         if evaluation.status is Status.OK and self.core.is_wanted(evaluation):
             self._save_weights(result)
         # Recorded before it is stored: what a run finds in the store has come in another order than what it trained.
         self._append(result.task, evaluation)
-        self._reuse.keep(result, evaluation, before.evaluation if before else None, self._until.pop(hash))
+        self._reuse.keep(result, evaluation, before.evaluation if before else None, step.until)
+
+    def _verified(self, task: Task, tokens: int) -> Evaluation | None:
+        """Return a longer training that a verification has made; None if there is none."""
+        return self._record.verified(tokens).get((task.hash, task.seed))
+
+    def _land_longer(self, task: Task, evaluation: Evaluation, tokens: int) -> None:
+        """Take a longer training."""
+        self._record.append_longer(self._schedule.report(task, evaluation, tokens), tokens)
+        if evaluation.status is not Status.OK:
+            reason = f"{evaluation.status}: {evaluation.error}"
+            self._progress.noted(f"proxy {task.hash} could not be trained on {tokens:,} tokens, {reason}")
 
     def _land_stored(self, task: Task, found: Evaluation) -> None:
         """Take what the store gave. Weights that it does not have are trained at the end, if they are wanted then."""
@@ -162,7 +192,7 @@ class Driver:
     def _without_weights(self) -> list[Task]:
         """Return the tasks of the members of the front whose weights are not on disk."""
         lost = [one.genome for one in self.core.latest.front if self._record.load_weights(one.hash) is None]
-        return [make_task(genome, self.core.plan.search.seed) for genome in lost]
+        return [self.core.plan.task(genome) for genome in lost]
 
     def _train_again(self, task: Task, pool: Pool) -> None:
         """Give a proxy its weights, which are lost: those in the store, or else train it to the end."""

@@ -22,6 +22,7 @@ from star.errors import UserError
 from star.evaluation.evaluate import EvaluationSettings, evaluate
 from star.evaluation.objectives import tasks_of
 from star.records import Job, Result
+from star.run.budget import spend
 from star.run.damage import summarise_finished
 from star.run.driver import Driver
 from star.run.made_with import describe
@@ -89,6 +90,10 @@ def evolve(
     corpus = _load_corpus(plan)
     for line in corpus.report.lines():
         progress.noted(line)
+    if settings.budget or settings.proxy_seconds:
+        plan = plan_run(spend(replace(settings, seed_genomes=plan.settings.seed_genomes), plan, corpus))
+        corpus = _load_corpus(plan)  # of which more may be read now
+        progress.noted(f"a proxy is trained on {plan.settings.tokens:,} tokens, by the speed measured here")
     clock, text, made_with = Clock(), to_toml(plan.settings, _record(corpus)), describe(plan.settings, seeds.values())
     progress.run_started(plan.settings.generations, None)
     # The pool first: where nothing can be trained, nothing is left behind.

@@ -1,17 +1,19 @@
 """The schedule by generations: ask for all of one, train it, tell the search, and again."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
 from star.architecture.genome import decode
 from star.architecture.structures import rules_of
 from star.evaluation.objectives import QUALITY
-from star.records import Evaluation, Generation, Order, Recorded, Status, Task
-from star.run.core import NONE_YET, RANKED, Core
+from star.records import RANKED, Evaluation, Generation, Order, Recorded, Status, Task
+from star.run.core import NONE_YET, Core
+from star.run.estimates import Longer
 from star.run.plan import RunPlan
 from star.run.steps import Begun, Known, Step, Stopped, Train, Wait
-from star.search.racing import promoted
+from star.search.racing import best_share, promoted
 
 
 class Generational:
@@ -22,8 +24,14 @@ class Generational:
     a store of results for it.
     """
 
-    def __init__(self, plan: RunPlan, rows: Mapping[str, Recorded], latest: Generation = NONE_YET) -> None:
-        self.core = Core(plan, rows, latest)
+    def __init__(
+        self,
+        plan: RunPlan,
+        rows: Mapping[str, Recorded],
+        latest: Generation = NONE_YET,
+        longer: Longer = MappingProxyType({}),
+    ) -> None:
+        self.core = Core(plan, rows, latest, longer)
         self._under_way: set[str] = set()
         self._steps = self._run()
 
@@ -31,16 +39,23 @@ class Generational:
         """Return the next step of the open generation."""
         return next(self._steps, None) if has_room else Wait()
 
-    def report(self, task: Task, evaluation: Evaluation) -> Recorded:
-        """Return the row to record of a proxy."""
+    def report(self, task: Task, evaluation: Evaluation, tokens: int = 0) -> Recorded:
+        """Return the row to record of a proxy, or of a longer training on so many tokens."""
         row = Recorded(task, evaluation, Order(generation=self.core.number))
         self._under_way.discard(task.hash)
-        self.core.know(row)
+        if tokens:
+            self.core.longer[task.hash, tokens] = row
+        else:
+            self.core.know(row)
         return row
 
     def incomplete(self) -> set[str]:
         """Return the hashes of proxies whose training is paused."""
         return set()
+
+    def with_states(self) -> set[str]:
+        """Return the hashes of the front, if its trainings can go on."""
+        return {one.hash for one in self.core.latest.front} if self.core.plan.estimation else set()
 
     def with_weights(self) -> set[str]:
         """Return the hashes of the front; with warm weights also of the population and of what has landed."""
@@ -55,8 +70,14 @@ class Generational:
                 if task.hash not in core.known and (infeasible := core.reject(task)):
                     yield Known(task, infeasible)
             runners = [task for task in tasks if not core.was_told(task.hash) and self._can_run(task.hash)]
+            for task, screened in core.screen_out(runners):
+                if task.hash not in core.known:
+                    yield Known(task, screened)
+            runners = [task for task in runners if not self._is_screened(task.hash)]
             yield Begun(core.number, len(tasks), sum(self._is_open(task.hash, None) for task in runners))
             yield from self._race(runners)
+            yield from self._train_longer(tasks)
+            core.renew_estimates()
             core.tell(asked)
             yield core.close()
 
@@ -72,7 +93,11 @@ class Generational:
             passed = [row for row in passed if len(row.evaluation.rungs) > rung]
             own = np.array([self.core.values(row.evaluation, rung) for row in passed])
             others = np.array([self.core.values(one, rung) for one in rivals if len(one.rungs) > rung])
-            stays = promoted(own, others, self.core.plan.columns.index(QUALITY), self.core.plan.race.eta)
+            eta = self.core.plan.race.eta
+            if self.core.is_estimating and len(own):
+                stays = best_share(own, others, eta)
+            else:
+                stays = promoted(own, others, self.core.plan.columns.index(QUALITY), eta)
             yield from (Stopped(row.evaluation) for row, goes_on in zip(passed, stays, strict=True) if not goes_on)
             runners = [row.task for row, goes_on in zip(passed, stays, strict=True) if goes_on]
         yield from self._train(runners, None)
@@ -83,6 +108,18 @@ class Generational:
             yield Train(task, until, self.core.parents[task.hash])
         while self._under_way:
             yield Wait()
+
+    def _train_longer(self, tasks: Sequence[Task]) -> Iterator[Step]:
+        """Train some of what is on the front longer, if qualities are estimated."""
+        for task, tokens in self.core.choose_longer(tasks):
+            self._under_way.add(task.hash)
+            yield Train(task, None, (), tokens)
+        while self._under_way:
+            yield Wait()
+
+    def _is_screened(self, hash: str) -> bool:
+        known = self.core.known.get(hash)
+        return known is not None and known.evaluation.status is Status.SCREENED
 
     def _can_run(self, hash: str) -> bool:
         """Return whether there is a quality to know of a genome, at a rung at least."""

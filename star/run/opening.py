@@ -6,11 +6,13 @@ from star.errors import UserError
 from star.records import Generation
 from star.run.core import NONE_YET
 from star.run.driver import Driver
+from star.run.estimates import read_longer
 from star.run.generational import Generational
 from star.run.plan import RunPlan
 from star.run.progress import Progress
 from star.run.settings import STEADY, read_record
 from star.run.steady import Steady
+from star.run.steps import Schedule
 from star.run.summary import Clock
 from star.storage.run_directory import RunDirectory
 
@@ -20,7 +22,11 @@ def open_search(plan: RunPlan, run: RunDirectory, clock: Clock, progress: Progre
     recorded, rows = run.generations(), run.history()  # all generations, so that a damaged one is told of
     _refuse_other_objectives(set(plan.columns), recorded)
     is_steady = plan.settings.mode == STEADY
-    schedule = Steady(plan, rows) if is_steady else Generational(plan, rows, recorded[-1] if recorded else NONE_YET)
+    schedule: Schedule
+    if is_steady:
+        schedule = Steady(plan, rows)
+    else:
+        schedule = Generational(plan, rows, recorded[-1] if recorded else NONE_YET, read_longer(plan, run))
     driver = Driver(schedule, run, clock, progress, corpus_digest(run))
     if isinstance(schedule, Steady):
         _follow_rows(schedule, recorded, run, driver, progress)

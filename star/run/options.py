@@ -8,7 +8,8 @@ from star.errors import UserError
 from star.units import read_amount
 
 SEARCH, SPACE, COSTS = "Search", "Architectures", "Costs and limits"
-TRAINING, STOPPING, VERIFYING = "Training of proxies", "Early stopping", "Verification"
+TRAINING, STOPPING = "Training of proxies", "Early stopping"
+RANKING, VERIFYING = "Estimates", "Verification"
 WORKERS = "Workers and storage"
 OPTION = "option"
 

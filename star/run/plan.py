@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from star.architecture.catalogue import find_scale, read_scale, scale_text
-from star.architecture.genome import Rates, Space
+from star.architecture.genome import Rates, Space, canonical, genome_hash
 from star.architecture.scales import SCALES, Recipe, Scale
 from star.architecture.toml_table import parse_table
 from star.cost.cost import DTYPE_BYTES
@@ -14,8 +14,9 @@ from star.cost.limits import LIMITS
 from star.cost.target import Screen, Target, check_limits
 from star.errors import SettingError, UserError
 from star.evaluation.objectives import Objective, find_objectives
+from star.records import Genome, Task, derive_seed
 from star.run.made_with import fixed_settings, refuse_changed
-from star.run.settings import Settings, from_toml
+from star.run.settings import ESTIMATE, LOSS, STEADY, Settings, from_toml
 from star.search.plan import Plan as SearchPlan
 from star.storage.places import CONFIG
 from star.workers.placement import Placement
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 SLOWEST = 100  # tokens per second; a proxy that is slower counts as hung
 RACED = 100  # training steps; of a shorter proxy the first of three rungs would come after ten steps or fewer
+LONGER = (4, 16)  # times the tokens of a proxy, in the longer trainings from which qualities are estimated
+LONGEST = 30  # times the tokens of a proxy, after which the prior of the estimate ends
+SHARED = "0"  # in place of a hash, in the seed that all genomes of a run share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +38,22 @@ class Race:
 
     steps: tuple[int, ...]
     eta: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimation:
+    """The marks of a training, in steps, between which losses are estimated: the rungs, the proxy's end, the ends of
+    longer trainings, and the end of the trainings of the prior.
+    """
+
+    marks: tuple[int, ...]
+    proxy: int  # place of the proxy's end among them
+    share: float  # of all training tokens that go into longer trainings, at most
+
+    @property
+    def longer(self) -> range:
+        """Return the places of the ends of longer trainings."""
+        return range(self.proxy + 1, self.proxy + 1 + len(LONGER))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +68,7 @@ class RunPlan:
     objectives: tuple[Objective, ...]
     limits: Mapping[str, float]  # the limits that are set, by key
     race: Race
+    estimation: Estimation | None  # None: candidates are ordered by the loss of their proxies
     placement: Placement
 
     @property
@@ -63,6 +84,23 @@ class RunPlan:
     def screen(self) -> Screen:
         """Return a new screen, which tells infeasible genomes from others."""
         return Screen(self.trained.dims, self.target, dict(self.limits))
+
+    @property
+    def step_tokens(self) -> int:
+        """The tokens of one training step."""
+        return self.trained.recipe.batch_size * self.trained.recipe.seq_len
+
+    def task(self, genome: Genome, repeat: int = 0) -> Task:
+        """Return the training of a genome, the first or a repetition. Where qualities are estimated all genomes have
+        the same seed, so that they see the same batches in the same order.
+        """
+        genome = canonical(genome)
+        hash = genome_hash(genome)
+        return Task(
+            genome=genome,
+            hash=hash,
+            seed=derive_seed(self.search.seed, SHARED if self.estimation else hash, repeat),
+        )
 
     def verifying(self, tokens: int) -> "RunPlan":
         """Return the plan of the same run whose front is verified by so many tokens."""
@@ -83,6 +121,8 @@ def plan_run(settings: Settings) -> RunPlan:
     Raises:
         UserError: an unknown scale, target or objective, or settings that exclude each other.
     """
+    if sum(map(bool, (settings.tokens, settings.budget, settings.proxy_seconds))) > 1:
+        raise UserError("tokens, proxy_seconds and budget each say how long a proxy is trained: give one of them")
     for key, name in (("target", settings.target), ("scale", settings.scale)):
         if getattr(settings, f"{key}_toml") and (name is None or name in SCALES):
             raise UserError(f"{key}_toml is the text of a {key}'s file, but {key} is {name or 'not given'}")
@@ -96,6 +136,8 @@ def plan_run(settings: Settings) -> RunPlan:
         )
     recipe = replace(scale.recipe, tokens=settings.tokens or scale.recipe.tokens, balance=settings.balance)
     objectives = find_objectives(settings.objectives)
+    if settings.ranking == ESTIMATE:
+        recipe = recipe.open_ended()
     target_name = settings.target or settings.scale
     target_toml = settings.target_toml or ("" if target_name == settings.scale else _read_text(target_name))
     target = scale if target_name == settings.scale else read_scale_text(target_name, target_toml)
@@ -108,12 +150,15 @@ def plan_run(settings: Settings) -> RunPlan:
         target_toml=target_toml,
         context=settings.context or target.dims.seq_len,
         tokens=recipe.tokens,
-        verify_tokens=settings.verify_tokens or 0,
-        rungs=settings.rungs or (scale.rungs if _can_race(objectives, recipe) else 1),
-        timeout=_default_timeout(settings, recipe) if settings.timeout is None else settings.timeout,
+        verify_tokens=_default_verification(settings, recipe)
+        if settings.verify_tokens is None
+        else settings.verify_tokens,
+        rungs=settings.rungs or _default_rungs(settings, scale, objectives, recipe),
+        timeout=_default_timeout(recipe) if settings.timeout is None else settings.timeout,
     )
     _check_sizes(settings, scale, target)
     _check_race(settings, objectives, recipe)
+    _check_ranking(settings, objectives)
     _check_verification(settings, objectives)
     return _assemble(settings, replace(scale, recipe=recipe), target, objectives)
 
@@ -142,6 +187,7 @@ def _assemble(settings: Settings, scale: Scale, target: Scale, objectives: tuple
     target = fit(target, target.num_slots if is_elsewhere else settings.slots)
     rates = Rates(**{field.name: getattr(settings, field.name) for field in fields(Rates)})
     steps = scale.recipe.steps
+    rungs = tuple(steps // settings.eta**left for left in range(settings.rungs - 1, 0, -1))
     return RunPlan(
         settings=settings,
         trained=fit(scale, settings.slots),
@@ -163,9 +209,14 @@ def _assemble(settings: Settings, scale: Scale, target: Scale, objectives: tuple
         ),
         objectives=objectives,
         limits={name: getattr(settings, name) for name in LIMITS if getattr(settings, name)},
-        race=Race(
-            steps=tuple(steps // settings.eta**left for left in range(settings.rungs - 1, 0, -1)), eta=settings.eta
-        ),
+        race=Race(steps=rungs, eta=settings.eta),
+        estimation=Estimation(
+            marks=(*rungs, *(steps * times for times in (1, *LONGER, LONGEST))),
+            proxy=len(rungs),
+            share=settings.longer_share,
+        )
+        if settings.ranking == ESTIMATE
+        else None,
         placement=Placement(
             workers=settings.workers,
             address=settings.address,
@@ -188,10 +239,10 @@ def read_scale_text(name: str, text: str) -> Scale:
     return read_scale(text, name) if text else find_scale(name)
 
 
-def _can_race(objectives: tuple[Objective, ...], recipe: Recipe) -> bool:
-    return (
-        any(one.needs_text for one in objectives) and not any(one.tasks for one in objectives) and recipe.steps >= RACED
-    )
+def _default_rungs(settings: Settings, scale: Scale, objectives: tuple[Objective, ...], recipe: Recipe) -> int:
+    """Return the number of rungs of a race. An estimate screens candidates better than the loss at an early rung."""
+    can_race = any(one.needs_text for one in objectives) and not any(one.tasks for one in objectives)
+    return scale.rungs if can_race and recipe.steps >= RACED and settings.ranking != ESTIMATE else 1
 
 
 def _check_sizes(settings: Settings, scale: Scale, target: Scale) -> None:
@@ -212,8 +263,29 @@ def _check_sizes(settings: Settings, scale: Scale, target: Scale) -> None:
         )
 
 
-def _default_timeout(settings: Settings, recipe: Recipe) -> float:
-    return max(600.0, max(recipe.tokens, settings.verify_tokens or 0) / SLOWEST)
+def _why_not_estimated(settings: Settings, objectives: tuple[Objective, ...]) -> str:
+    """Return why no quality can be estimated; empty if it can."""
+    if not any(one.needs_text for one in objectives):
+        return "without quality among the objectives there is nothing to estimate"
+    if settings.mode == STEADY:
+        return f"mode {STEADY} has no generations at which the estimate could be renewed"
+    if settings.warm_weights:
+        return "children that begin with weights of their parents learn along other curves"
+    return ""
+
+
+def _check_ranking(settings: Settings, objectives: tuple[Objective, ...]) -> None:
+    if settings.ranking == ESTIMATE and (reason := _why_not_estimated(settings, objectives)):
+        raise SettingError("ranking", f"must be {LOSS}: {reason}")
+
+
+def _default_verification(settings: Settings, recipe: Recipe) -> int:
+    step = recipe.batch_size * recipe.seq_len
+    return LONGER[0] * recipe.steps * step if settings.ranking == ESTIMATE else 0
+
+
+def _default_timeout(recipe: Recipe) -> float:
+    return max(600.0, recipe.tokens / SLOWEST)
 
 
 def _check_verification(settings: Settings, objectives: tuple[Objective, ...]) -> None:

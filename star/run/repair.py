@@ -11,6 +11,7 @@ from star.records import Generation
 from star.run.core import NONE_YET
 from star.run.damage import lost_evaluations, lost_generations
 from star.run.driver import Driver
+from star.run.estimates import read_longer
 from star.run.generational import Generational
 from star.run.opening import corpus_digest
 from star.run.plan import RunPlan
@@ -26,7 +27,7 @@ def find_loss(plan: RunPlan, run: RunDirectory, note: Callable[[str], None]) -> 
 
     `note` is told what is lost. A steady run needs no repair, because it always follows its evaluations from the first.
     """
-    evaluations, generations = lost_evaluations(run), lost_generations(run)
+    evaluations, generations = lost_evaluations(run, plan), lost_generations(run)
     if plan.settings.mode == STEADY or not (evaluations or generations):
         return None
     if evaluations and (reason := _irreproducible(plan)):
@@ -45,7 +46,7 @@ def repair(first: int, plan: RunPlan, run: RunDirectory, clock: Clock, progress:
     there are compared; those that are missing are written once a later one confirms them."""
     recorded = {one.number: one for one in run.generations()}
     plan = replace(plan, settings=replace(plan.settings, generations=max(recorded)))
-    schedule = Generational(plan, run.history(), recorded.get(first - 1, NONE_YET))
+    schedule = Generational(plan, run.history(), recorded.get(first - 1, NONE_YET), read_longer(plan, run))
     unconfirmed: list[Generation] = []
     driver = Driver(schedule, run, clock, progress, corpus_digest(run))
     driver.tell_warnings()

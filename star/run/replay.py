@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, replace
 
 from star.errors import UserError
 from star.records import Generation, Individual, Recorded
+from star.run.estimates import read_longer
 from star.run.generational import Generational
 from star.run.plan import read_plan
 from star.run.settings import STEADY
@@ -74,7 +75,9 @@ def _schedule_again(
         raise UserError(f"{run.path} has no finished generation yet: there is nothing to replay")
     plan = read_plan(run)
     plan = replace(plan, settings=replace(plan.settings, generations=max(recorded)))
-    return Steady(plan, rows) if plan.settings.mode == STEADY else Generational(plan, rows)
+    if plan.settings.mode == STEADY:
+        return Steady(plan, rows)
+    return Generational(plan, rows, longer=read_longer(plan, run))
 
 
 def _walk(schedule: Schedule) -> Iterator[Generation]:

@@ -12,6 +12,7 @@ from star.cost.cost import DTYPE_BYTES
 from star.errors import SettingError, UserError, nearest
 from star.run.options import (
     COSTS,
+    RANKING,
     SEARCH,
     SPACE,
     STOPPING,
@@ -26,10 +27,13 @@ from star.run.options import (
     read_workers,
 )
 from star.search.plan import ALGORITHM_NAMES
+from star.units import read_seconds
 
 RECORD = "record"  # the table of run.toml that says what a run was made with: no setting
 MODES = ("generations", "steady")
 STEADY = MODES[1]
+RANKINGS = ("estimate", "loss")
+ESTIMATE, LOSS = RANKINGS
 OWN_DECK = re.compile(r"[0-9.,+]+/[0-9.-]+")  # the text of a genome with a deck of its own, whose commas are part of it
 RATE = {"low": 0, "high": 1, "in_file_only": True}
 COST = {"low": 0, "high": 1e24, "words": "no limit"}
@@ -131,6 +135,22 @@ class Settings:
         TRAINING,
     )
     tokens: int | None = option(None, "Training tokens per proxy.", TRAINING, low=1, high=10**15, words="the scale's")
+    proxy_seconds: float = option(
+        0.0,
+        "Seconds per proxy on one worker, in place of tokens: 5s, 2m. The speed is measured once, here.",
+        TRAINING,
+        low=0,
+        read=read_seconds,
+        words="tokens decide",
+    )
+    budget: float = option(
+        0.0,
+        "Wall time of about the whole search, in place of tokens: 10m, 1h30m. The speed is measured once, here.",
+        TRAINING,
+        low=0,
+        read=read_seconds,
+        words="tokens decide",
+    )
     balance: str = option("bias", "Load balancing of experts.", TRAINING, choices=BALANCES, in_file_only=True)
     rungs: int | None = option(
         None,
@@ -138,17 +158,37 @@ class Settings:
         STOPPING,
         low=1,
         high=10,
-        words="3 at nano with quality and 100 steps or more, else 1",
+        words="3 at nano with quality, ranking by loss and 100 steps or more, else 1",
     )
     eta: int = option(3, "Ratio of the training tokens of neighbouring rungs.", STOPPING, low=2, high=100)
     warm_weights: bool = option(False, "Start a child from its parents' weights in unchanged slots.", TRAINING)
+    ranking: str = option(
+        LOSS,
+        "What orders candidates: the loss of their proxies, or an estimate of the quality after long training.",
+        RANKING,
+        choices=RANKINGS,
+    )
+    screening: int = option(
+        8,
+        "Train one offspring in so many, the best by the estimate that costs and operators give; 1 trains all.",
+        RANKING,
+        low=1,
+        high=1000,
+    )
+    longer_share: float = option(
+        0.3,
+        "Most of the training tokens that may go into longer trainings, from which the estimate is fitted.",
+        RANKING,
+        low=0,
+        high=1,
+    )
     verify_tokens: int | None = option(
         None,
         "Verify the front: train it and named baselines on so many tokens, at least a proxy's; 0 for no verification.",
         VERIFYING,
         low=0,
         high=10**15,
-        words="0 for star evolve, four times the tokens of a proxy for star verify",
+        words="0 for star evolve with ranking by loss, else four times the tokens of a proxy",
     )
     verify_seeds: int = option(
         3, "Seeds for each architecture in the closest calls of the verification.", VERIFYING, low=1, high=100
@@ -162,7 +202,7 @@ class Settings:
     serial: bool = option(False, "Train in this process, without Ray.", WORKERS)
     timeout: float | None = option(
         None,
-        "Seconds that one proxy may take; 0 for no limit.",
+        "Seconds that one proxy may take, longer trainings in proportion; 0 for no limit.",
         WORKERS,
         low=0,
         words="600, or a hundredth of its tokens if that is more",

@@ -72,10 +72,11 @@ class Steady:
                 return self._steps.popleft()
         return Wait()
 
-    def report(self, task: Task, evaluation: Evaluation) -> Recorded:
+    def report(self, task: Task, evaluation: Evaluation, tokens: int = 0) -> Recorded:
         """Return the row to record of a proxy. A proxy at a rung is compared at once with those that have reached it,
         so the row holds the decision: an arrival if the proxy stops there, none if it is promoted.
         """
+        assert not tokens, "qualities are estimated by generations alone"
         ask = self._open[task.hash]
         self._reach(ask, evaluation)
         self._entries += 1
@@ -96,6 +97,10 @@ class Steady:
     def incomplete(self) -> set[str]:
         """Return the hashes of proxies of which the search was not told yet."""
         return {hash for hash, one in self.core.known.items() if not one.order.arrival}
+
+    def with_states(self) -> set[str]:
+        """Return the hashes of proxies of which the search was not told yet."""
+        return self.incomplete()
 
     def with_weights(self) -> set[str]:
         """Return the hashes of the front; with warm weights also of the parents of proxies in flight, now or when the

@@ -13,6 +13,7 @@ class Train(NamedTuple):
     task: Task
     until: int | None
     parents: Sequence[Individual]  # from which it descends, as they were when the search asked for it
+    tokens: int = 0  # of a longer training of a proxy that has ended, from which its quality is estimated
 
 
 class Known(NamedTuple):
@@ -52,12 +53,18 @@ class Schedule(Protocol):
         """Return what to do next; None after the last generation. No training begins where there is no room."""
         ...
 
-    def report(self, task: Task, evaluation: Evaluation) -> Recorded:
-        """Take what is known of a proxy from now on, and return the row to record of it."""
+    def report(self, task: Task, evaluation: Evaluation, tokens: int = 0) -> Recorded:
+        """Take what is known of a proxy from now on, or of a longer training on so many tokens, and return the row to
+        record of it.
+        """
         ...
 
     def incomplete(self) -> set[str]:
         """Return the hashes of which more is to be recorded than is known."""
+        ...
+
+    def with_states(self) -> set[str]:
+        """Return the hashes of which states of trainings are kept."""
         ...
 
     def with_weights(self) -> set[str]:

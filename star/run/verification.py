@@ -40,9 +40,11 @@ class Verified:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """A front, its baselines to compare with, and the tokens that each was trained on."""
+    """A front, its baselines to compare with, and the tokens that each was trained on; `ranked_by` says what the run
+    ordered by: "proxy" or "estimate"."""
 
     tokens: int
+    ranked_by: str = "proxy"
     members: tuple[Verified, ...]
     baselines: tuple[Verified, ...]
 

@@ -6,7 +6,7 @@ from star.architecture import catalogue
 from star.architecture.genome import canonical, genome_hash
 from star.errors import UserError
 from star.evaluation.objectives import QUALITY
-from star.records import Evaluation, Genome, Individual, Job, Status, Task, derive_seed
+from star.records import Evaluation, Genome, Individual, Job, Result, Status, Task
 from star.run.plan import RunPlan
 from star.run.progress import Progress
 from star.run.verification import Verification, Verified, closest_calls
@@ -61,12 +61,12 @@ class Verifier:
         """Return the trainings to do next: the first of each architecture, then the others of the closest calls."""
         known = self._known()
         everyone = [one.genome for one in self._front] + list(self._baselines)
-        first = [self._task(genome, 0) for genome in everyone]
+        first = [self._plan.task(genome) for genome in everyone]
         if lacking := [task for task in first if (task.hash, task.seed) not in known]:
             return lacking
         # By the first seeds alone, so that it does not matter how many others are recorded.
         close = closest_calls(self._gather({(task.hash, task.seed): known[task.hash, task.seed] for task in first}))
-        more = [self._task(genome, repeat) for genome in everyone for repeat in range(1, self._seeds)]
+        more = [self._plan.task(genome, repeat) for genome in everyone for repeat in range(1, self._seeds)]
         return [task for task in more if task.hash in close and (task.hash, task.seed) not in known]
 
     def finish(self, pool: Pool) -> None:
@@ -74,11 +74,21 @@ class Verifier:
         while tasks := self.missing():
             self._progress.verification_started(len(tasks))
             for task in tasks:
-                pool.submit(Job(task=task, tokens=self._tokens))
+                pool.submit(self._job(task))
             while pool.pending:
-                result = pool.take()
-                self._run.append_verified(result.task, result.evaluation, self._tokens)
-                self._progress.evaluated(result.evaluation)
+                self._land(pool.take())
+
+    def _job(self, task: Task) -> Job:
+        """Return a longer training: from where that of the proxy stands, if it can go on."""
+        goes_on = self._plan.trained.recipe.is_open_ended and task == self._plan.task(task.genome)
+        state = self._run.load_state(task.hash) if goes_on else None
+        return Job(task=task, tokens=self._tokens, times=self._tokens / self._plan.settings.tokens, state=state or {})
+
+    def _land(self, result: Result) -> None:
+        if result.state and result.task == self._plan.task(result.task.genome):
+            self._run.save_state(result.task.hash, result.state)
+        self._run.append_verified(result.task, result.evaluation, self._tokens)
+        self._progress.evaluated(result.evaluation)
 
     def result(self) -> Verification:
         """Return what is recorded."""
@@ -90,14 +100,12 @@ class Verifier:
             by_hash.setdefault(hash, []).append(one)
         members = tuple(self._verified(one.genome, str(one.id), by_hash, one) for one in self._front)
         baselines = tuple(self._verified(genome, name, by_hash) for genome, name in self._baselines.items())
-        return Verification(tokens=self._tokens, members=members, baselines=baselines)
+        ranked_by = "estimate" if any(one.quality_error for one in self._front) else "proxy"
+        return Verification(tokens=self._tokens, ranked_by=ranked_by, members=members, baselines=baselines)
 
     def _known(self) -> Known:
-        return self._run.verified(self._tokens)
-
-    def _task(self, genome: Genome, repeat: int) -> Task:
-        hash = genome_hash(genome)
-        return Task(genome=canonical(genome), hash=hash, seed=derive_seed(self._plan.search.seed, hash, repeat))
+        longer = {key: one.evaluation for key, one in self._run.longer(self._tokens).items()}
+        return longer | self._run.verified(self._tokens)
 
     def _verified(
         self, genome: Genome, name: str, found: dict[str, list[Evaluation]], member: Individual | None = None

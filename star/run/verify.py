@@ -52,8 +52,7 @@ def verify(
     with run.resume():
         settings = replace(read_plan(run).settings, **changes)
         tokens = settings.verify_tokens or TIMES * settings.tokens
-        timeout = settings.timeout * tokens / settings.tokens
-        plan = plan_run(replace(settings, verify_tokens=tokens, timeout=timeout))
+        plan = plan_run(replace(settings, verify_tokens=tokens))
         verifier, clock = Verifier(run, plan, progress), Clock()
         if verifier.missing():
             corpus = load_same_corpus(plan, read_record(run.config_toml), progress.noted)

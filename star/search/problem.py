@@ -52,7 +52,7 @@ class ConstrainedProblem(Problem):
         violations = self._limits.violations(individual.genome)
         if violations is None:
             return [PENALTY] + [0.0] * len(self._limits.limits)
-        if individual.status is Status.STOPPED:
+        if individual.status in (Status.STOPPED, Status.SCREENED):
             assert 0 < individual.shortfall < 2, individual
             return [STOPPED * individual.shortfall, *violations]
         untrained = individual.status is Status.INFEASIBLE and max(violations, default=0.0) > 0

@@ -7,6 +7,7 @@ may err.
 """
 
 import numpy as np
+from pymoo.operators.survival.rank_and_crowding.metrics import calc_crowding_distance
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 MARGIN = 0.1  # of all ranks at a rung: how much better the quality of a clearly better one is
@@ -32,4 +33,21 @@ def promoted(candidates: np.ndarray, rivals: np.ndarray, quality: int, eta: int)
         layers = NonDominatedSorting().do(everyone, return_rank=True)[1][: len(candidates)]
         order = np.lexsort((ranks[: len(candidates)], layers, stays))  # those that stop first, best layers first
         stays[order[:missing]] = True
+    return stays
+
+
+def best_share(candidates: np.ndarray, rivals: np.ndarray, divisor: int) -> np.ndarray:
+    """Return which rows of `candidates` (N, objectives) are the best ones, one in `divisor` of them, rounded up: by
+    non-dominated layers, and of the layer that is split those that are least crowded, as NSGA-II selects.
+
+    All values are minimised. `rivals` (M, objectives) take part in layers and crowding, but are not selected.
+    """
+    everyone = np.vstack([candidates, rivals.reshape(-1, candidates.shape[1])])
+    layers = NonDominatedSorting().do(everyone, return_rank=True)[1]
+    crowding = np.zeros(len(everyone))
+    for layer in range(layers.max() + 1):
+        crowding[layers == layer] = calc_crowding_distance(everyone[layers == layer])
+    own = len(candidates)
+    stays = np.zeros(own, dtype=bool)
+    stays[np.lexsort((-crowding[:own], layers[:own]))[: -(-own // divisor)]] = True
     return stays

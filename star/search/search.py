@@ -154,6 +154,13 @@ class Search:
                 self._filter.present.discard(self._forms.pop(id))
         return self._survivors
 
+    def rescore(self, survivors: tuple[Individual, ...]) -> None:
+        """Give the survivors other objectives, as they count at the next `tell`: the same individuals in the same
+        order."""
+        assert [one.id for one in survivors] == [one.id for one in self._survivors], "the same survivors"
+        self._survivors = survivors
+        self._pop = self._problem.to_pymoo(survivors) if survivors else Population()
+
     def snapshot(self) -> str:
         """Return the state of the generator, and what else there is to know besides the survivors, as JSON. Taken after
         `tell`, with nothing outstanding, it is what `restore` goes on from."""

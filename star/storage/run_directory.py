@@ -7,6 +7,7 @@
     evaluations/generation-0007.parquet   those files gathered, when the generation is written
     weights/HASH.safetensors          trained weights
     paused/HASH.safetensors           the state of a training that paused at a rung of a race
+    longer/TOKENS/HASH-SEED.parquet   one longer training, from which qualities are estimated
     verified/TOKENS/HASH-SEED.parquet one longer training of a member of the front, or of a named baseline
     summary.json                      where the time of the last process that reached the end went
     .lock                             held by the process that drives the run
@@ -30,7 +31,7 @@ from star.storage.sealed_directory import SealedDirectory
 
 SUMMARY = "summary.json"
 GENERATIONS, EVALUATIONS, WEIGHTS, PAUSED = "generations", "evaluations", "weights", "paused"
-VERIFIED = "verified"
+LONGER, VERIFIED = "longer", "verified"
 GATHERED = "generation-"
 NEW = Order()
 
@@ -61,8 +62,8 @@ class RunDirectory(SealedDirectory):
         if self.is_locked:
             return self
         self._lock()
-        verified = [path.relative_to(self.path) for path in (self.path / VERIFIED).glob("*")]
-        for directory in (".", GENERATIONS, EVALUATIONS, WEIGHTS, PAUSED, *verified):
+        longer = [path.relative_to(self.path) for name in (LONGER, VERIFIED) for path in (self.path / name).glob("*")]
+        for directory in (".", GENERATIONS, EVALUATIONS, WEIGHTS, PAUSED, *longer):
             files.remove_temporaries(self.path / directory)
         self._delete_gathered()
         return self
@@ -203,16 +204,21 @@ class RunDirectory(SealedDirectory):
         """Delete all states except those of the hashes in `keep`."""
         self._prune(PAUSED, keep)
 
+    def append_longer(self, row: Recorded, tokens: int) -> None:
+        """Record a longer training, which was to take so many tokens, from which qualities are estimated."""
+        self._append_to(LONGER, row, tokens)
+
+    def longer(self, tokens: int) -> dict[tuple[str, int], Recorded]:
+        """Return the trainings of so many tokens from which qualities are estimated, by hash and seed."""
+        return self._read_from(LONGER, tokens)
+
     def append_verified(self, task: Task, evaluation: Evaluation, tokens: int) -> None:
-        """Record a longer training, which was to take so many tokens."""
-        path = self.path / VERIFIED / str(tokens) / f"{task.hash}-{task.seed:016x}.parquet"
-        self._write(path, tables.pack_evaluations([Recorded(task, evaluation)]))
+        """Record a longer training, which was to take so many tokens, of a verification."""
+        self._append_to(VERIFIED, Recorded(task, evaluation), tokens)
 
     def verified(self, tokens: int) -> dict[tuple[str, int], Evaluation]:
-        """Return the longer trainings of so many tokens, by hash and seed."""
-        paths = sorted((self.path / VERIFIED / str(tokens)).glob("[!.]*.parquet"))
-        rows = [one for path in paths for one in self._read(path, tables.unpack_evaluations) or ()]
-        return {(one.task.hash, one.task.seed): one.evaluation for one in rows}
+        """Return the trainings of so many tokens by which the front is verified, by hash and seed."""
+        return {key: one.evaluation for key, one in self._read_from(VERIFIED, tokens).items()}
 
     def verified_budgets(self) -> list[int]:
         """Return the numbers of tokens for which longer trainings are recorded, the largest last."""
@@ -226,6 +232,15 @@ class RunDirectory(SealedDirectory):
     def timing(self) -> Timing | None:
         """Return where the time of the last process that reached the end went; None if none did, or it is damaged."""
         return self._read(self.path / SUMMARY, unpack_timing)
+
+    def _append_to(self, folder: str, row: Recorded, tokens: int) -> None:
+        path = self.path / folder / str(tokens) / f"{row.task.hash}-{row.task.seed:016x}.parquet"
+        self._write(path, tables.pack_evaluations([row]))
+
+    def _read_from(self, folder: str, tokens: int) -> dict[tuple[str, int], Recorded]:
+        paths = sorted((self.path / folder / str(tokens)).glob("[!.]*.parquet"))
+        rows = [one for path in paths for one in self._read(path, tables.unpack_evaluations) or ()]
+        return {(one.task.hash, one.task.seed): one for one in rows}
 
     def _read_generation(self, number: int) -> Generation | None:
         def unpack(data: bytes) -> Generation:

@@ -21,9 +21,16 @@ from star.records import Evaluation, Generation, Genome, Individual, Order, Reco
 from star.storage.files import BLANK_SEAL, Torn, check_seal, seal
 
 SCHEMA_VERSION = 5
-# Columns and facts that version 4 does not have, and what its rows stand for.
+ESTIMATED_VERSION = 6  # of generations whose qualities are estimated; the others keep their bytes
+# Columns and facts that older versions do not have, and what their rows stand for.
 SINCE_5 = {"shortfall": 0.0, "survives": True, "on_front": None, "rungs": [], "tokens": 0, "retries": "{}"}
 SINCE_5 |= {"arrival": 0, "asked": 0, "entry": 0}
+SINCE_6 = {"quality_error": 0.0, "longer": 0, "estimated": 0, "fit": []}
+LACKING: dict[int, dict[str, Any]] = {
+    4: SINCE_5 | SINCE_6,
+    SCHEMA_VERSION: SINCE_6,
+    ESTIMATED_VERSION: {},
+}  # by version
 HASH = re.compile(r"[0-9a-f]{16}")
 
 INDIVIDUAL_COLUMNS = pa.schema(
@@ -37,6 +44,7 @@ INDIVIDUAL_COLUMNS = pa.schema(
         ("rank", pa.int64()),
         ("crowding", pa.float64()),
         ("shortfall", pa.float64()),
+        ("quality_error", pa.float64()),
         ("survives", pa.bool_()),  # in the population
         ("on_front", pa.bool_()),
     ]
@@ -84,7 +92,11 @@ def pack_generation(generation: Generation) -> bytes:
     ]
     objectives = {name for row in (*generation.individuals, *former) for name in row.objectives}
     facts = {name: getattr(generation, name) for name in GENERATION_FACTS}
-    return _pack(rows, INDIVIDUAL_COLUMNS, objectives, facts)
+    if generation.longer or generation.estimated:
+        return _pack(rows, INDIVIDUAL_COLUMNS, objectives, facts, ESTIMATED_VERSION)
+    facts = {name: value for name, value in facts.items() if name not in SINCE_6}
+    columns = pa.schema([column for column in INDIVIDUAL_COLUMNS if column.name not in SINCE_6])
+    return _pack(rows, columns, objectives, facts)
 
 
 def unpack_generation(data: bytes) -> Generation:
@@ -118,11 +130,13 @@ def clear_arrivals(entries: Sequence[Recorded], first: int) -> list[Recorded]:
     ]
 
 
-def _pack(rows: list[Row], columns: pa.Schema, objectives: set[str], facts: Row) -> bytes:
+def _pack(
+    rows: list[Row], columns: pa.Schema, objectives: set[str], facts: Row, version: int = SCHEMA_VERSION
+) -> bytes:
     names = sorted(objectives)
     assert not objectives & set(columns.names), names
     schema = pa.schema([*columns, *((name, pa.float64()) for name in names)])
-    metadata = {"schema_version": SCHEMA_VERSION, "objectives": names} | facts
+    metadata = {"schema_version": version, "objectives": names} | facts
     buffer = BytesIO()
     with pq.ParquetWriter(buffer, schema, compression="zstd", write_statistics=False, store_schema=False) as writer:
         writer.write_table(pa.Table.from_pylist(rows, schema=schema))
@@ -140,10 +154,10 @@ def _unpack(data: bytes, columns: pa.Schema, build: Callable[[list[Row], Row], R
         version = facts["schema_version"]
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
         raise Torn(f"it cannot be read: {error!r}") from error
-    if version not in (SCHEMA_VERSION - 1, SCHEMA_VERSION):
-        raise UserError(f"it has schema version {version}, but this star reads version {SCHEMA_VERSION}")
+    if version not in LACKING:
+        raise UserError(f"it has schema version {version}, but this star reads versions up to {ESTIMATED_VERSION}")
     try:
-        since = {} if version == SCHEMA_VERSION else SINCE_5
+        since = LACKING[version]
         written = pa.schema([column for column in columns if column.name not in since])
         rows = _rows(file.read(use_threads=False), written, facts["objectives"])
         own = {name: value for name, value in since.items() if name in columns.names}
@@ -177,6 +191,7 @@ def _generation(rows: list[Row], facts: Row) -> Generation:
         individuals += [one] * survives
         front += [one] * on_front
     front.sort(key=lambda one: one.id)
+    facts["fit"] = tuple(facts["fit"])
     if facts["reference"] is not None:
         facts["reference"] = ReferenceBox(*map(tuple, facts["reference"]))
     own = {name: facts[name] for name in GENERATION_FACTS}
@@ -200,9 +215,10 @@ def _entries(rows: list[Row], facts: Row) -> list[Recorded]:
 
 def _is_generation(generation: Generation) -> bool:
     ids = [individual.id for individual in generation.individuals]
-    counts = ("number", "next_id", "evaluations", "duplicates_avoided", "repaired", "turned_away", "tokens")
+    counts = ("number", "next_id", "evaluations", "duplicates_avoided", "repaired", "turned_away", "tokens", "longer")
     return (
-        all(_is_count(getattr(generation, name)) for name in counts)
+        all(_is_count(getattr(generation, name)) for name in (*counts, "estimated"))
+        and all(isinstance(value, float | int) for stage in generation.fit for value in stage.values())
         and all(name in set(Status) and _is_count(count) for name, count in generation.failures.items())
         and isinstance(generation.hypervolume, float | int)
         and _is_reference(generation.reference)
@@ -230,6 +246,7 @@ def _is_individual(individual: Individual, number: int) -> bool:
         and individual.rank >= 0
         and individual.crowding >= 0
         and individual.shortfall >= 0
+        and individual.quality_error >= 0
     )
 
 

@@ -73,7 +73,6 @@ class Training:
         self._params = list(model.parameters())
         self._average = [param.detach().clone() for param in self._params] if recipe.average else []
         self._experts = [module for module in model.modules() if isinstance(module, Routed)]
-        self._marks = curve_marks(recipe.steps)
         self._curve: list[float] = []
         self._clear()
 
@@ -92,7 +91,7 @@ class Training:
         self.model.train()
         while self.step < stop:
             self._advance()
-            if len(self._curve) < len(self._marks) and self.step == self._marks[len(self._curve)]:
+            if self.step == curve_mark(len(self._curve), self._recipe.steps):
                 self._close_stretch()
 
     @contextmanager
@@ -158,7 +157,7 @@ class Training:
                 torch._foreach_lerp_(self._average, self._params, share)
 
     def _close_stretch(self) -> None:
-        start = self._marks[len(self._curve) - 1] if self._curve else 0
+        start = curve_mark(len(self._curve) - 1, self._recipe.steps) if self._curve else 0
         _finite(self._norms.item(), f"norm of the gradient by step {self.step}")
         mean = _finite(self._losses.item() / (self.step - start), f"training loss by step {self.step}")
         self._curve.append(mean / math.log(2))
@@ -179,10 +178,16 @@ def check_corpus(corpus: Corpus, recipe: Recipe) -> None:
         )
 
 
+def curve_mark(stretch: int, steps: int) -> int:
+    """Return the step after which a stretch of a loss curve ends, counted from 0: `steps` of a recipe have 32, or as
+    many as there are steps. A training that goes on has more.
+    """
+    return steps * (stretch + 1) // min(CURVE_POINTS, steps)
+
+
 def curve_marks(steps: int) -> list[int]:
-    """Return the steps after which the stretches of a loss curve end."""
-    points = min(CURVE_POINTS, steps)
-    return [steps * i // points for i in range(1, points + 1)]
+    """Return the steps after which the stretches of the loss curve of a whole recipe end."""
+    return [curve_mark(stretch, steps) for stretch in range(min(CURVE_POINTS, steps))]
 
 
 def schedule(step: int, recipe: Recipe) -> float:

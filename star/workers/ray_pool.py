@@ -142,7 +142,7 @@ class RayPool:
             handle, job = self._actors.free.pop(), self._waiting.popleft()
             ref = handle.actor.run.remote(job)
             self._flights[ref] = InFlight(
-                handle=handle, job=job, begun=self._now(), limit=self._placement.timeout or math.inf
+                handle=handle, job=job, begun=self._now(), limit=self._placement.timeout * job.times or math.inf
             )
             self.usage.begin(ref)
 

@@ -1,7 +1,8 @@
-"""Agreement of orders against scipy, classes of bytes against a naive program, and fits that leave groups out."""
+"""Agreement of orders against scipy, classes of bytes against a naive program, and estimates that leave groups out."""
 
 import math
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,10 @@ from torch import nn
 sys.path.insert(0, str(ROOT / "experiments" / "benchmarks"))  # as Python does for scripts that stand there
 
 from measuring.losses import find_repeated, measure_classes  # noqa: E402
-from measuring.ranking import front_share, kendall, predict_left_out, spearman  # noqa: E402
+from measuring.ranking import front_share, kendall, spearman  # noqa: E402
+from proxy import MARKS, Reference, estimates, family_of  # noqa: E402
+
+from star.architecture.genome import Space, canonical  # noqa: E402
 
 RNG = np.random.default_rng(3)
 
@@ -42,16 +46,36 @@ def test_share_of_the_front_is_one_for_the_true_order_and_less_for_another():
     assert front_share(np.array([3.0, 2.0, 1.0]), truth, costs) < 1
 
 
-def test_a_fit_never_sees_the_group_that_it_predicts():
-    """The targets of a group can be anything: its own predictions stay as they are."""
-    x, groups = RNG.normal(size=(20, 3)), np.repeat(np.arange(4), 5)
-    y = x @ [1.0, -2.0, 0.5] + 3
-    found = predict_left_out(x, y, groups, ridge=1e-9)
-    assert found == pytest.approx(y)
-    changed = np.where(groups == 2, 100.0, y)
-    again = predict_left_out(x, changed, groups, ridge=1e-9)
-    assert again[groups == 2] == pytest.approx(found[groups == 2])
-    assert not np.allclose(again[groups != 2], found[groups != 2])
+def reference(corpus, seed, genomes):
+    """Whole trainings of these genomes with losses at random."""
+    rng, number = np.random.default_rng(seed), len(genomes)
+    curves = 3 - np.sort(rng.random((number, len(MARKS))), axis=1)
+    return Reference(
+        corpus=corpus,
+        genomes=genomes,
+        kinds=np.array(["paper"] * number),
+        families=np.array([family_of(genome) for genome in genomes]),
+        losses=curves[:, -1:] - rng.random((number, 1)),
+        curves=curves,
+        seconds=np.ones((number, len(MARKS))),
+        costs=rng.random((number, 3)),
+    )
+
+
+def test_an_estimate_never_sees_what_it_leaves_out():
+    """Whatever the long training of an architecture gave, on either corpus: its own estimate stays as it is."""
+    space = Space(8)
+    genomes = list(dict.fromkeys(canonical(space.sample(RNG)) for _ in range(24)))
+    own, other = reference("stdlib", 1, genomes), reference("prose", 2, genomes)
+    losses = own.curves[:, :2]
+    before = estimates(losses, 1.0, own, [own, other])
+    family = own.families == own.families[0]
+    assert 1 < family.sum() < len(genomes)
+    for place, left_out in enumerate((np.arange(len(genomes)) == 0, family)):
+        changed = [replace(one, losses=np.where(left_out[:, None], 100.0, one.losses)) for one in (own, other)]
+        after = estimates(losses, 1.0, changed[0], changed)
+        np.testing.assert_array_equal(before[place].values[left_out], after[place].values[left_out])
+        assert not np.isclose(before[place].values[~left_out], after[place].values[~left_out]).any()
 
 
 class Table(nn.Module):

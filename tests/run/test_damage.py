@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.runs import Driver, Witness
-from support.tiny import CONFIG, contents, invent, outcomes, write_text
+from support.tiny import CONFIG, contents, invent, longer_outcomes, outcomes, write_text
 
 from star.records import Evaluation, Result, Status
 from star.run.evolve import Interrupted
@@ -19,6 +19,8 @@ from star.storage.run_directory import RunDirectory
 
 DRIVER = Driver(invent)
 RACE = {"tokens": 320, "rungs": 3, "population": 10, "offspring": 6}
+ESTIMATES = {"tokens": 320, "population": 12, "offspring": 8, "ranking": "estimate", "longer_share": 0.9}
+ESTIMATES |= {"verify_tokens": 0}
 FOLDERS = ("generations", "weights")
 
 
@@ -44,10 +46,11 @@ def flip(path: Path, seed: int) -> None:
 
 
 def sealed_files(run: RunDirectory) -> list[str]:
-    """All of them, but one alone of the weights."""
+    """All of them, but one alone of the weights and of the states."""
     found = (path for path in run.path.rglob("*") if path.is_file() and path.name not in ("run.toml", ".lock"))
     names = sorted(str(path.relative_to(run.path)) for path in found)
-    return [name for name in names if not name.startswith("weights")] + names[-1:]
+    arrays = [[name for name in names if name.startswith(folder)][-1:] for folder in ("paused", "weights")]
+    return [name for name in names if not name.startswith(("weights", "paused"))] + sum(arrays, [])
 
 
 def whole(run: RunDirectory) -> dict[str, bytes]:
@@ -56,8 +59,8 @@ def whole(run: RunDirectory) -> dict[str, bytes]:
 
 @pytest.mark.parametrize(
     "extra",
-    [{}, RACE, {"slots": 1, "generations": 4}, RACE | {"max_params": 9_000.0}],
-    ids=["plain", "race", "found-again", "race-limit"],
+    [{}, RACE, {"slots": 1, "generations": 4}, RACE | {"max_params": 9_000.0}, ESTIMATES],
+    ids=["plain", "race", "found-again", "race-limit", "estimates"],
 )
 def test_any_damaged_file_leaves_the_same_end(tmp_path, config, extra):
     config = replace(config, **extra)
@@ -65,15 +68,17 @@ def test_any_damaged_file_leaves_the_same_end(tmp_path, config, extra):
     longer = copied(run, "longer")
     DRIVER.resume(longer, 2)
     names = sealed_files(run)
-    assert {Path(name).parent.name for name in names} == {"", "generations", "evaluations", "weights"}
+    folders = {"generations", "evaluations", "weights"} | ({"longer", "paused"} if extra is ESTIMATES else set())
+    assert {Path(name).parts[0] for name in names if "/" in name} == folders
     for number, name in enumerate(names):
         damaged, notes = copied(run, f"damaged{number}"), Witness()
         flip(damaged.path / name, number)
         DRIVER.resume(damaged, 2, notes)
-        if not name.startswith(("summary", "weights")):  # written anew; read only if wanted
+        if not name.startswith(("summary", "weights", "paused")):  # written anew; read only if wanted
             assert any(f"{name} is torn" in sentence for sentence in notes.notes), (name, notes.notes)
         assert whole(damaged) == whole(longer), name
         assert outcomes(damaged) == outcomes(longer), name
+        assert longer_outcomes(damaged) == longer_outcomes(longer), name
         assert replay(RunDirectory(damaged.path)).generations == config.generations + 3, name
         assert not any("otherwise" in sentence for sentence in notes.notes)
 

@@ -17,7 +17,7 @@ import pytest
 from support.driver import drive, drive_alone, drive_until
 from support.paths import TESTS
 from support.runs import Driver
-from support.tiny import CONFIG, contents, invent, outcomes, write_text
+from support.tiny import CONFIG, contents, invent, longer_outcomes, outcomes, write_text
 
 from star.records import Status
 from star.run.evolve import evolve
@@ -28,6 +28,8 @@ KILLS = 5
 MANY_KILLS = 50
 MEAN_SECONDS = 0.4
 RACE = replace(CONFIG, tokens=320, rungs=3)  # ten steps, judged after the first and the third
+ESTIMATES = replace(CONFIG, population=9, generations=1, ranking="estimate", longer_share=0.8, verify_tokens=256)
+ESTIMATES = replace(ESTIMATES, verify_seeds=1)
 VANISH_SECONDS = 10.0
 
 
@@ -55,7 +57,11 @@ def whole(tmp_path_factory, text):
 
 
 def same(run: RunDirectory, whole: RunDirectory) -> bool:
-    return contents(run) == contents(whole) and outcomes(run) == outcomes(whole)
+    return (
+        contents(run) == contents(whole)
+        and outcomes(run) == outcomes(whole)
+        and longer_outcomes(run) == longer_outcomes(whole)
+    )
 
 
 def kill_at_random(folder: Path, processes, config: Settings, wanted: int) -> None:
@@ -80,7 +86,7 @@ def kill_at_random(folder: Path, processes, config: Settings, wanted: int) -> No
         assert same(run, whole)
 
 
-@pytest.mark.parametrize("config", [CONFIG, RACE], ids=["plain", "race"])
+@pytest.mark.parametrize("config", [CONFIG, RACE, ESTIMATES], ids=["plain", "race", "estimates"])
 def test_killed_at_random_moments(tmp_path, processes, text, config):
     kill_at_random(tmp_path, processes, replace(config, corpus=(text,)), KILLS)
 

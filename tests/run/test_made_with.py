@@ -55,6 +55,11 @@ OTHERS = {
     "rungs": "2",
     "eta": "2",
     "warm_weights": "true",
+    "ranking": '"estimate"',
+    "longer_share": "0.5",
+    "proxy_seconds": '"5s"',
+    "budget": '"10m"',
+    "screening": "3",
 }
 HARMLESS = {
     "workers": "2",

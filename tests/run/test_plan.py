@@ -43,6 +43,7 @@ def test_defaults_follow_the_scale():
     assert (resolved.offspring, resolved.slots, resolved.tokens) == (5, micro.num_slots, micro.recipe.tokens)
     assert resolved.context == target.dims.seq_len
     assert plan_run(resolved).trained == micro
+    assert plan_run(Settings(scale="micro", ranking="estimate")).trained.recipe == micro.recipe.open_ended()
     assert plan_run(resolved).target_scale == target, "a pattern is repeated to the target's own depth"
     assert plan_run(Settings(scale="micro", slots=3)).target_scale.num_slots == 3
     assert plan_run(Settings(slots=3, tokens=5000)).trained.num_slots == 3
@@ -54,7 +55,9 @@ def test_the_window_and_the_balance_reach_the_scales():
     assert (plan_run(plain).trained.dims.band, plan_run(plain).target_scale.dims.band) == (32, 1024)
     config = replace(plain, window=48, balance="loss")
     assert (plan_run(config).trained.dims.band, plan_run(config).target_scale.dims.band) == (48, 48)
-    assert plan_run(config).trained.recipe == replace(SCALES["nano"].recipe, balance="loss")
+    recipe = plan_run(config).trained.recipe
+    assert recipe == replace(SCALES["nano"].recipe, balance="loss")
+    assert plan_run(replace(config, ranking="estimate")).trained.recipe == recipe.open_ended()
 
 
 def test_a_default_time_limit_never_ends_a_slow_scale():

@@ -11,6 +11,7 @@ from star.run.core import NONE_YET
 from star.run.evolve import evaluation_settings
 from star.run.generational import Generational
 from star.run.plan import plan_run
+from star.run.settings import MODES
 from star.run.steady import Steady
 from star.run.steps import Known, Train, Wait
 
@@ -21,12 +22,14 @@ CONFIGS = {
     "race": RACE,
     "limits": replace(RACE, max_params=9_000.0),
     "one slot": replace(RACE, slots=1),
+    "estimates": replace(RACE, ranking="estimate", longer_share=0.9),
 }
+BOTH = [(name, mode) for name in CONFIGS for mode in MODES if CONFIGS[name].ranking == "loss" or mode == "generations"]
 WORKERS = 3
 
 
-def schedule_of(plan, rows, latest):
-    return Steady(plan, rows) if plan.settings.mode == "steady" else Generational(plan, rows, latest)
+def schedule_of(plan, rows, latest, longer):
+    return Steady(plan, rows) if plan.settings.mode == "steady" else Generational(plan, rows, latest, longer)
 
 
 def next_trainings(schedule, number):
@@ -44,36 +47,37 @@ def walk(plan, seed, is_restored=False):
 
     Restored, another schedule takes its place after each training that begins, made from what is recorded.
     """
-    schedule, settings = schedule_of(plan, {}, NONE_YET), evaluation_settings(plan)
+    schedule, settings = schedule_of(plan, {}, NONE_YET, {}), evaluation_settings(plan)
     rng, flight, generations = random.Random(seed), [], []
     while (step := schedule.next(len(flight) <= WORKERS)) is not None:
         match step:
             case Train():
                 flight.append(step)
                 if is_restored:
-                    schedule = schedule_of(plan, schedule.core.known, schedule.core.latest)
+                    core = schedule.core
+                    schedule = schedule_of(plan, core.known, core.latest, core.longer)
                     assert next_trainings(schedule, len(flight)) == flight
             case Known(task, evaluation):
                 schedule.report(task, evaluation)
             case Wait():
-                task, until, _ = flight.pop(rng.randrange(len(flight)))
-                part = invent(Job(task=task, until=until), settings, None).evaluation
-                row = schedule.report(task, schedule.core.join(part))
-                assert row == schedule.core.known[task.hash]
+                task, until, _, tokens = flight.pop(rng.randrange(len(flight)))
+                part = invent(Job(task=task, until=until, tokens=tokens), settings, None).evaluation
+                row = schedule.report(task, part if tokens else schedule.core.join(part), tokens)
+                assert row == (schedule.core.longer[task.hash, tokens] if tokens else schedule.core.known[task.hash])
             case Generation():
                 generations.append(step)
     assert not flight
-    return generations, schedule.core.known
+    return generations, schedule.core.known, schedule.core.longer
 
 
-@pytest.mark.parametrize("mode", ["generations", "steady"])
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize(("name", "mode"), BOTH)
 @pytest.mark.parametrize("seed", range(3))
 def test_a_schedule_is_restored_at_any_moment(mode, name, seed):
     plan = plan_run(replace(CONFIGS[name], mode=mode))
-    generations, rows = walk(plan, seed)
+    generations, rows, longer = walk(plan, seed)
     assert [one.number for one in generations] == [0, 1, 2]
-    assert walk(plan, seed, is_restored=True) == (generations, rows)
+    assert walk(plan, seed, is_restored=True) == (generations, rows, longer)
+    assert bool(longer) == (generations[-1].estimated > 0) == (name == "estimates")
     assert mode == "generations" or Steady(plan, rows).views == generations
 
 

@@ -39,6 +39,7 @@ def test_choices_are_the_rows_of_the_tables_they_name():
         "levels": set(LEVELS),
         "balance": set(BALANCES),
         "dtype": set(DTYPE_BYTES),
+        "ranking": {"estimate", "loss"},
     }
     assert {one.name: getattr(Settings(), one.name) for one in fields(Rates)} == {
         one.name: one.default for one in fields(Rates)

@@ -16,7 +16,6 @@ from star.run.plan import plan_run, read_plan
 from star.run.verifier import BASELINES, read_verification
 from star.run.verify import verify
 from star.storage.run_directory import RunDirectory
-from star.training.loop import schedule
 
 TOKENS = 256
 ONE, THREE = ({"verify_tokens": TOKENS, "verify_seeds": seeds} for seeds in (1, 3))
@@ -55,13 +54,6 @@ def test_a_training_is_that_of_a_longer_recipe(run, tmp_path):
         (own,) = [one for one in found.members if one.hash == genome_hash(member.genome)]
         assert own.qualities == (expected.objectives["quality_bpb"],)
         assert own.proxy == member.objectives["quality_bpb"]
-
-
-def test_a_schedule_without_an_end_begins_as_that_of_the_proxy():
-    recipe = replace(TINY.recipe, tokens=3200, schedule="inverse_sqrt", warmup=0.1, hold=0.5)
-    longer = recipe.prolonged(12_800)
-    assert longer.steps == 4 * recipe.steps
-    assert [schedule(step, longer) for step in range(400)] == [schedule(step, recipe) for step in range(400)]
 
 
 @pytest.mark.parametrize("stop_at", [1, 5, 9])

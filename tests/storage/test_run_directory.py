@@ -451,7 +451,7 @@ def forged(**changes):
     ]
     facts = {name: getattr(generation(0), name) for name in tables.GENERATION_FACTS} | changes
     facts = {name: value for name, value in facts.items() if value is not ...}
-    return tables._pack(rows, tables.INDIVIDUAL_COLUMNS, set(), facts)
+    return tables._pack(rows, tables.INDIVIDUAL_COLUMNS, set(), facts, tables.ESTIMATED_VERSION)
 
 
 @pytest.mark.parametrize(
@@ -480,6 +480,11 @@ def forged(**changes):
         {"individual": {"parents": (7,)}},
         {"individual": {"parents": (-1,)}},
         {"individual": {"rank": -1}},
+        {"individual": {"quality_error": -1.0}},
+        {"longer": -1},
+        {"estimated": "soon"},
+        {"fit": [{"loss": "low"}]},
+        {"fit": [1.0]},
         {"individual": {"crowding": float("nan")}},
         {"individual": {"shortfall": -1.0}},
         {"individual": {"on_front": None}},
@@ -540,7 +545,7 @@ def test_another_schema_is_refused_and_left_alone(run):
     path = run.path / "generations" / "0000.parquet"
     run.write_generation(generation(0))
     path.write_bytes(forged(schema_version=2))
-    with pytest.raises(UserError, match=r"0000.parquet: .*schema version 2, but this star reads version 5"):
+    with pytest.raises(UserError, match=r"0000.parquet: .*schema version 2, but this star reads versions up to 6"):
         run.latest_generation()
     assert path.exists()
 

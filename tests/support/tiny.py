@@ -58,37 +58,44 @@ def make_task(genome: Genome, run_seed: int = 0) -> Task:
 
 
 def invent(job: Job, settings, corpus) -> Result:
-    """In place of `evaluate`: a quality drawn from the seed, at once; one genome in eight diverges, another late. At
-    a rung it is off by what is left to train, in a direction of its own."""
+    """In place of `evaluate`: a quality drawn from seed and genome, at once; one genome in eight diverges, another
+    late, one in ten when it is trained longer. At a rung it is off by what is left to train, in a direction of its own,
+    and so it goes on beyond the end."""
     task = job.task
-    rng = np.random.default_rng(task.seed)
+    recipe = settings.scale.recipe
+    # Where training can go on all genomes have one seed.
+    rng = np.random.default_rng([task.seed, int(task.hash, 16)] if recipe.is_open_ended else task.seed)
     fate = rng.random()
-    if fate < 1 / 8 or fate < 1 / 4 and job.until != 0:
+    if fate < 1 / 8 or fate < 1 / 4 and job.until != 0 or fate > 0.9 and job.tokens:
         return Result(
             task=task, origin=ORIGIN, evaluation=Evaluation(hash=task.hash, status=Status.DIVERGED, error="invented")
         )
     cost = settings.target.count(task.genome)
-    recipe = settings.scale.recipe
     quality, drift = 2 + rng.random() + 1e4 / cost.params, rng.random()
     weights = {"w": rng.random(4, dtype=np.float32)}
     rungs = [quality + drift * (1 - stop / recipe.steps) for stop in settings.rungs]
     paused = job.until is not None
+    if job.tokens:
+        rungs = []
+        quality += drift * (recipe.tokens / job.tokens - 1)
     if paused:
         rungs = rungs[: job.until + 1]
         # Killed between the two, a driver leaves a state that is one rung ahead of the evaluation.
         assert not job.state or len(job.state["rungs"]) in (job.until, job.until + 1), "goes on from where it paused"
         quality = rungs[-1]
     steps = settings.rungs[job.until] if paused else recipe.steps
+    tokens = job.tokens or steps * recipe.batch_size * recipe.seq_len
     evaluation = Evaluation(
         hash=task.hash,
         status=Status.STOPPED if paused else Status.OK,
         objectives=dict(zip(COLUMNS, (quality, float(cost.params), float(cost.cache_bytes)), strict=True)),
         rungs=tuple(rungs),
-        tokens=steps * recipe.batch_size * recipe.seq_len,
+        tokens=tokens,
     )
     if paused:
         return Result(task=task, origin=ORIGIN, evaluation=evaluation, state={"rungs": np.array(rungs)})
-    return Result(task=task, origin=ORIGIN, evaluation=evaluation, weights=weights)
+    state = {"rungs": np.array(rungs)} if recipe.is_open_ended else {}
+    return Result(task=task, origin=ORIGIN, evaluation=evaluation, weights=weights, state=state)
 
 
 def contents(run: RunDirectory, *folders: str) -> dict[str, bytes]:
@@ -100,6 +107,14 @@ def contents(run: RunDirectory, *folders: str) -> dict[str, bytes]:
 def outcomes(run: RunDirectory) -> dict[str, tuple]:
     """The evaluations without what depends on the clock and the worker."""
     return {h: (e.status, e.objectives, e.loss_curve, e.rungs, e.tokens, e.error) for h, e in run.evaluations().items()}
+
+
+def longer_outcomes(run: RunDirectory) -> dict[tuple, tuple]:
+    """The same of longer trainings, by tokens, hash and seed: those of estimates, and those of the verification."""
+    tokens = [int(folder.name) for folder in sorted(run.path.glob("*/[0-9]*")) if folder.is_dir()]
+    found = [(length, key, one.evaluation) for length in tokens for key, one in run.longer(length).items()]
+    found += [(length, key, one) for length in tokens for key, one in run.verified(length).items()]
+    return {(length, *key): (one.status, one.objectives, one.loss_curve, one.tokens) for length, key, one in found}
 
 
 def rows_of(run: RunDirectory) -> Counter[str]:

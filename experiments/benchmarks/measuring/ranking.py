@@ -1,4 +1,4 @@
-"""How well scores order architectures: agreement with a reference, and linear fits validated on what they left out."""
+"""How well scores order architectures: agreement with a reference."""
 
 import numpy as np
 from comparing.intervals import Interval, bootstrap
@@ -43,18 +43,3 @@ def front_share(scores: np.ndarray, truth: np.ndarray, costs: np.ndarray) -> flo
     true, chosen = np.column_stack([truth, costs]), front_mask(np.column_stack([scores, costs]))
     box = reference_box(true)
     return hypervolume(true[chosen], box) / hypervolume(true, box)
-
-
-def predict_left_out(features: np.ndarray, target: np.ndarray, groups: np.ndarray, ridge: float = 1.0) -> np.ndarray:
-    """Return predictions (N,) of the target by linear regression on standardised features (N, F), each fitted without
-    the group of its row. The penalty is `ridge` times the squared length of the coefficients.
-    """
-    found = np.empty(len(target))
-    for group in np.unique(groups):
-        inside = groups == group
-        x, y = features[~inside], target[~inside]
-        center, scale = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-9)
-        z = (x - center) / scale
-        beta = np.linalg.solve(z.T @ z + ridge * np.eye(z.shape[1]), z.T @ (y - y.mean()))
-        found[inside] = y.mean() + (features[inside] - center) / scale @ beta
-    return found
