@@ -291,12 +291,13 @@ def table_of(reference: Reference, references: Sequence[Reference], rows: Sequen
 
 
 def missing(names: Sequence[str], corpora: Sequence[str], rows: Sequence[dict]) -> Iterator[tuple]:
-    """Yield the trainings of these recipes that are not recorded."""
+    """Yield the trainings of these recipes that are not recorded, of architectures whose long training is."""
     known = {(row["recipe"], row["corpus"], tuple(row["genome"])) for row in rows}
+    trained = {corpus: set(read_reference(corpus).genomes) for corpus in corpora}
     for architecture in read_architectures():
         for name in names:
             for corpus in corpora:
-                if (name, corpus, architecture.genome) not in known:
+                if architecture.genome in trained[corpus] and (name, corpus, architecture.genome) not in known:
                     yield name, corpus, architecture
 
 

@@ -173,7 +173,7 @@ def train(job: Job, recipe: Recipe = RECIPE, marks: Sequence[int] = MARKS, paire
         for mark in marks:
             training.advance(mark)
             seconds.append(time.process_time() - started - measuring)
-            tokens = LAST_VALID if mark == marks[-1] else VALID
+            tokens = LAST_VALID if mark == MARKS[-1] else VALID
             begun = time.process_time()
             latest.append(measure_classes(model, corpus.valid, recipe.seq_len, tokens))
             with training.averaged():

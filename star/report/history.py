@@ -1,7 +1,7 @@
 """The contents of a report, read from a run directory."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import NamedTuple
 
@@ -9,9 +9,11 @@ from star.architecture.codes import TokenMixing
 from star.architecture.genome import decode
 from star.architecture.spec import Slot
 from star.errors import UserError
-from star.evaluation.objectives import Objective
+from star.evaluation.objectives import QUALITY, Objective
 from star.records import UNTRAINED, Evaluation, Generation, Individual, Status
 from star.report.front import FrontRow, front_rows
+from star.run.core import Core
+from star.run.estimates import read_longer
 from star.run.plan import RunPlan, read_plan
 from star.run.replay import Differs
 from star.run.seeds import named_architectures, seed_names
@@ -43,7 +45,11 @@ class History:
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
-        return self.plan.objectives
+        """Return the objectives of the run; a quality that is estimated says so in its title."""
+        if not self.last.estimated:
+            return self.plan.objectives
+        title = f"Bits per byte estimated for {self.last.estimated:,} tokens"
+        return tuple(replace(one, title=title) if one.column == QUALITY else one for one in self.plan.objectives)
 
     @property
     def last(self) -> Generation:
@@ -101,6 +107,8 @@ def read_history(run: RunDirectory) -> History:
     plan = read_plan(run)
     rows = [one for one in run.history().values() if one.order.generation <= generations[-1].number]
     trained = tuple(one.evaluation for one in rows if one.evaluation.status not in UNTRAINED)
+    if generations[-1].estimated:
+        trained = _estimated(trained, plan, run, generations[-1])
     ended = {one.hash: one for one in trained if one.status is Status.OK}
     names = named_architectures(plan.settings.slots)
     return History(
@@ -112,6 +120,19 @@ def read_history(run: RunDirectory) -> History:
         seeds=seed_names(plan.settings),
         births={one.task.hash: one.order.generation for one in rows},
         variation=_variation(run),
+    )
+
+
+def _estimated(
+    trained: tuple[Evaluation, ...], plan: RunPlan, run: RunDirectory, latest: Generation
+) -> tuple[Evaluation, ...]:
+    """Return evaluations with estimates in place of the qualities of proxies, as the population has them."""
+    core = Core(plan, run.history(), latest, read_longer(plan, run))
+    return tuple(
+        replace(one, objectives=one.objectives | dict(zip(plan.columns, core.values(one), strict=True)))
+        if one.status is Status.OK
+        else one
+        for one in trained
     )
 
 

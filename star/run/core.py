@@ -231,8 +231,11 @@ class Core:
     def close(self) -> Generation:
         """Return the generation that is open, which is the latest one from now on."""
         survivors, latest = tuple(self._alive.values()), self.latest
+        estimated = self._estimates.target * self.plan.step_tokens if self._estimates else 0
         front = tuple(self._alive.get(one.id, one) for one in self._new_front())
-        reference = latest.reference or reference_box(objective_matrix(survivors))
+        # Volumes of qualities that stand for trainings of different lengths cannot be compared.
+        reference = latest.reference if latest.estimated == estimated else None
+        reference = reference or reference_box(objective_matrix(survivors))
         fresh = [self.known[hash].evaluation for hash in self._fresh]
         failures = Counter(latest.failures)
         failures.update(str(one.status) for one in fresh if one.status not in NO_FAILURES)
@@ -254,7 +257,7 @@ class Core:
             turned_away=self._search.rejected_infeasible,
             tokens=latest.tokens + sum(one.tokens for one in trained) + sum(longer[key] for key in newly),
             longer=len(longer),
-            estimated=self._estimates.target * self.plan.step_tokens if self._estimates else 0,
+            estimated=estimated,
             fit=self._estimates.fit if self._estimates else (),
         )
         self._num_closed, self._fresh = len(self.told), set()

@@ -44,6 +44,7 @@ class Estimates:
         self._why_no_prior = why_no_prior(plan)
         self._step_tokens = plan.step_tokens
         self._prior = [] if self._why_no_prior else list(self._read_prior(plan.settings.scale))
+        self._corpus = set(plan.settings.corpus)
         self._corpora = {one.group for one in self._prior}
         self._estimator: Estimator | None = None
 
@@ -60,6 +61,8 @@ class Estimates:
     def sentence(self) -> str:
         """Return in a sentence from what qualities are estimated now."""
         origin = self._why_no_prior or f"a prior of long trainings on {' and '.join(sorted(self._corpora))} is used"
+        if not self._why_no_prior and self._corpus.isdisjoint(self._corpora):
+            origin += ", none of which is the text of this run"
         if self._estimator is None:
             return f"{origin}: the loss of proxies orders until {LEAST} of them have been trained longer"
         return f"quality is estimated for {self.target * self._step_tokens:,} training tokens; {origin}"
