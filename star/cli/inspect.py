@@ -110,7 +110,9 @@ def _totals(found: Found, cost: Cost, served: Deployment) -> list[str]:
     measured = {name: value for name, value in (found.objectives or {}).items() if name not in COSTS}
     for name, value in measured.items():
         what = "bits/byte" if name == QUALITY else name
-        lines.append(f"{value:.4f} {what}, measured on {f'a {found.proxy}' if found.proxy else 'this model'}")
+        error = found.individual.quality_error if found.individual and name == QUALITY else 0.0
+        origin = f"{'estimated from' if error else 'measured on'} {f'a {found.proxy}' if found.proxy else 'this model'}"
+        lines.append(f"{value:.4f} {f'± {error:.4f} ' if error else ''}{what}, {origin}")
     return [*lines, *(f"note: {sentence}" for sentence in found.notes)]
 
 
