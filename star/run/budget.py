@@ -43,12 +43,10 @@ def spend(settings: Settings, plan: RunPlan, corpus: Corpus) -> Settings:
 def count_proxies(plan: RunPlan) -> float:
     """Return about how many proxies a run trains, as many as have the same tokens together: of a race one in eta passes
     each rung; the longer trainings of estimates have their share, and a verification is that of half of what is trained
-    to the end.
+    to the end. Nothing is screened: a prior holds for its own tokens alone.
     """
     settings, eta = plan.settings, plan.race.eta
     genomes = settings.population + settings.generations * settings.offspring
-    if plan.estimation:
-        genomes /= settings.screening
     passed, proxies = genomes, 0.0
     steps = (0, *plan.race.steps, plan.trained.recipe.steps)
     for before, stop in zip(steps, steps[1:], strict=False):

@@ -50,7 +50,7 @@ def test_other_times_are_refused(text):
         ({"generations": 2}, 6 + 2 * 5),
         ({"generations": 0, "tokens": 960, "rungs": 2}, 6 * 1 / 3 + 2 * 2 / 3),
         ({"generations": 0, "tokens": 64, "verify_tokens": 256}, 6 + 3 * 4),
-        ({"generations": 0, "ranking": "estimate", "screening": 2, "longer_share": 0.25, "verify_tokens": 0}, 3 / 0.75),
+        ({"generations": 0, "ranking": "estimate", "screening": 2, "longer_share": 0.25, "verify_tokens": 0}, 6 / 0.75),
     ],
 )
 def test_a_budget_counts_what_is_trained(settings, proxies):
