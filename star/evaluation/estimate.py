@@ -31,8 +31,8 @@ INPUTS = ("loss", "slope", "log_params", "log_flops", *(f"share_of_{one.name.low
 
 
 class Features:
-    """What is known of a genome without training: logarithms of parameters and FLOPs per token, and the share of slots
-    of each token mixing.
+    """Computes what is known of a genome without training: the logarithms of its parameters and FLOPs per token, and
+    the share of its slots that each token mixing has.
 
     Args:
         dims: of the models that are trained.
@@ -116,7 +116,7 @@ def fit_stage(inputs: np.ndarray, gains: np.ndarray, groups: Sequence[str]) -> S
 
 
 class Estimator:
-    """Estimates from any mark to the last that could be fitted.
+    """Estimates the loss at the last mark that could be fitted, from the losses at the marks before it.
 
     Args:
         observations: trainings of the run and of the prior, with features of one length.

@@ -39,7 +39,7 @@ class Estimates:
     def __init__(self, plan: RunPlan) -> None:
         assert plan.estimation, "a plan that estimates"
         self._estimation: Estimation = plan.estimation
-        self._tokens = [plan.estimation.marks[place] * plan.step_tokens for place in plan.estimation.longer]
+        self._tokens = plan.lengths[1:]
         self._features = Features(plan.trained.dims)
         self._why_no_prior = why_no_prior(plan)
         self._step_tokens = plan.step_tokens
@@ -145,7 +145,7 @@ def choose_longer(
     """
     estimation = plan.estimation
     assert estimation
-    lengths = [estimation.marks[place] * plan.step_tokens for place in (estimation.proxy, *estimation.longer)]
+    lengths = plan.lengths
     shorter = dict(zip(lengths[1:], lengths, strict=False))
     spent = sum(tokens_of(longer, plan).values())
     families = Counter((family_of(row.task.genome), length) for (_, length), row in longer.items())
@@ -174,10 +174,7 @@ def choose_longer(
 
 def tokens_of(longer: Longer, plan: RunPlan) -> dict[tuple[str, int], int]:
     """Return the tokens of each longer training beyond those of the one that it went on from."""
-    estimation = plan.estimation
-    if not estimation:
-        return {}
-    lengths = [estimation.marks[place] * plan.step_tokens for place in (estimation.proxy, *estimation.longer)]
+    lengths = plan.lengths
     return {
         (hash, length): length
         - max(one for one in lengths if one < length and (one == lengths[0] or (hash, one) in longer))
@@ -187,12 +184,9 @@ def tokens_of(longer: Longer, plan: RunPlan) -> dict[tuple[str, int], int]:
 
 def read_longer(plan: RunPlan, run: "RunDirectory") -> dict[tuple[str, int], Recorded]:
     """Return the longer trainings of a run from which qualities are estimated, by hash and tokens."""
-    if not plan.estimation:
-        return {}
-    lengths = [plan.estimation.marks[place] * plan.step_tokens for place in plan.estimation.longer]
     return {
         (hash, length): row
-        for length in lengths
+        for length in plan.lengths[1:]
         for (hash, _), row in run.longer(length).items()
         if row.task == plan.task(row.task.genome)
     }

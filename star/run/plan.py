@@ -90,6 +90,13 @@ class RunPlan:
         """The tokens of one training step."""
         return self.trained.recipe.batch_size * self.trained.recipe.seq_len
 
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """The tokens of a proxy, and those of each longer training from which qualities are estimated, if they are."""
+        if not (one := self.estimation):
+            return ()
+        return tuple(one.marks[place] * self.step_tokens for place in (one.proxy, *one.longer))
+
     def task(self, genome: Genome, repeat: int = 0) -> Task:
         """Return the training of a genome, the first or a repetition. Where qualities are estimated all genomes have
         the same seed, so that they see the same batches in the same order.

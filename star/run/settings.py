@@ -177,7 +177,7 @@ class Settings:
     )
     longer_share: float = option(
         0.3,
-        "Most of the training tokens that may go into longer trainings, from which the estimate is fitted.",
+        "Largest share of the training tokens that goes into longer trainings, to which the estimate is fitted.",
         RANKING,
         low=0,
         high=1,

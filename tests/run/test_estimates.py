@@ -18,7 +18,7 @@ from star.run.plan import plan_run
 from star.run.settings import Settings
 from star.run.verify import verify
 from star.storage.run_directory import RunDirectory
-from star.training.loop import Training, schedule
+from star.training.loop import schedule
 
 DRIVER = Driver(invent)
 ESTIMATES = replace(
@@ -62,7 +62,7 @@ def test_the_rate_of_an_open_ended_recipe_falls_beyond_its_steps():
     rates = [schedule(step, recipe) for step in range(400)]
     assert max(rates) == rates[recipe.steps - 1] == 1 and rates[4 * recipe.steps - 1] == pytest.approx(0.5)
     assert recipe.open_ended() is recipe
-    assert not TINY.recipe.is_open_ended and Training
+    assert not TINY.recipe.is_open_ended
 
 
 def test_qualities_become_estimates_once_enough_is_known(tmp_path, config):
@@ -98,8 +98,7 @@ def test_the_choice_of_longer_trainings(seed):
     rng = np.random.default_rng(seed)
     share = rng.uniform(0.05, 0.9)
     plan = plan_run(replace(ESTIMATES, longer_share=share))
-    tasks = {plan.task(Space(3).sample(rng)).hash: plan.task(Space(3).sample(rng)) for _ in range(12)}
-    tasks = {task.hash: task for task in tasks.values()}
+    tasks = {task.hash: task for task in (plan.task(Space(3).sample(rng)) for _ in range(12))}
     candidates = [Candidate(task, [rng.random()], rng.random()) for task in tasks.values()]
     front = rng.random(len(candidates)) < 0.5
     tokens = int(rng.integers(320, 20_000))
