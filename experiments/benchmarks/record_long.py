@@ -139,13 +139,10 @@ def write_architectures(path: Path, architectures: Sequence[Architecture]) -> No
 
 
 def jobs(architectures: Sequence[Architecture], corpora: Sequence[str]) -> Iterator[Job]:
-    """Yield the trainings of the reference, the first seed of each architecture before any other."""
+    """Yield the trainings of the reference; of architectures that are spread evenly all seeds at once."""
+    repeated = architectures[:: max(1, len(architectures) // REPEATED)][:REPEATED]
     for one in architectures:
-        for corpus in corpora:
-            yield Job(corpus, one, SEEDS[0])
-    spread = architectures[:: max(1, len(architectures) // REPEATED)][:REPEATED]
-    for seed in SEEDS[1:]:
-        for one in spread:
+        for seed in SEEDS if one in repeated else SEEDS[:1]:
             for corpus in corpora:
                 yield Job(corpus, one, seed)
 

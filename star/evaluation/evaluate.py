@@ -21,6 +21,7 @@ from star.evaluation.fingerprint import provenance
 from star.evaluation.objectives import OBJECTIVES, Outcome
 from star.model.language_model import LanguageModel
 from star.records import Arrays, Evaluation, Fit, Job, Result, Status
+from star.training.allocator import keep_freed_memory
 from star.training.latency import measure_latency
 from star.training.loop import Diverged, Training, Windows, check_corpus, measure
 from star.training.probe import Probe, probe
@@ -59,7 +60,8 @@ def evaluate(job: Job, settings: EvaluationSettings, corpus: Corpus) -> Result:
         if job.tokens:
             settings = _prolonged(settings, job.tokens)
         origin = _find_origin(job, settings)
-        result = _train(job, settings, corpus, origin)
+        with keep_freed_memory():
+            result = _train(job, settings, corpus, origin)
         evaluation = result.evaluation
     except Exception as error:  # whatever a genome does, the search goes on
         result = None

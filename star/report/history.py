@@ -129,7 +129,7 @@ def _estimated(
     """Return evaluations with estimates in place of the qualities of proxies, as the population has them."""
     core = Core(plan, run.history(), latest, read_longer(plan, run))
     return tuple(
-        replace(one, objectives=one.objectives | dict(zip(plan.columns, core.values(one), strict=True)))
+        replace(one, objectives=one.objectives | dict(zip(plan.columns, core.scores.values(one), strict=True)))
         if one.status is Status.OK
         else one
         for one in trained

@@ -94,8 +94,8 @@ class Driver:
 
     def _tell_estimates(self) -> None:
         """Tell people from what the quality of candidates is estimated, whenever that changes."""
-        if self.core.estimates_from != self._estimated_from:
-            self._estimated_from = self.core.estimates_from
+        if self.core.scores.sentence != self._estimated_from:
+            self._estimated_from = self.core.scores.sentence
             self._progress.noted(self._estimated_from)
 
     def tell_warnings(self) -> None:

@@ -91,10 +91,10 @@ class Generational:
             yield from self._train(runners, rung)
             passed = [self.core.known[task.hash] for task in runners]
             passed = [row for row in passed if len(row.evaluation.rungs) > rung]
-            own = np.array([self.core.values(row.evaluation, rung) for row in passed])
-            others = np.array([self.core.values(one, rung) for one in rivals if len(one.rungs) > rung])
+            own = np.array([self.core.scores.values(row.evaluation, rung) for row in passed])
+            others = np.array([self.core.scores.values(one, rung) for one in rivals if len(one.rungs) > rung])
             eta = self.core.plan.race.eta
-            if self.core.is_estimating and len(own):
+            if self.core.scores.are_estimates and len(own):
                 stays = best_share(own, others, eta)
             else:
                 stays = promoted(own, others, self.core.plan.columns.index(QUALITY), eta)

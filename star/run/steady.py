@@ -190,7 +190,7 @@ class Steady:
             reached = self._rungs[rung]
             place = bisect_left(reached, ask.number, key=itemgetter(0))
             if place == len(reached) or reached[place][0] != ask.number:
-                reached.insert(place, (ask.number, self.core.values(evaluation, rung)))
+                reached.insert(place, (ask.number, self.core.scores.values(evaluation, rung)))
 
     def _is_promoted(self, ask: OpenAsk, evaluation: Evaluation) -> bool:
         """Return whether a proxy goes on beyond the rung that it has reached. Sets of candidates decide, not the order
