@@ -43,7 +43,7 @@ from star.architecture.scales import SCALES, Recipe
 from star.architecture.structures import specify
 from star.cost.target import Target
 from star.data.corpus import Corpus, load_corpus
-from star.evaluation.prior import CORPUS, FOLDER, GENOME
+from star.evaluation.prior import CORPUS, FOLDER, GENOME, SEED
 from star.model.language_model import LanguageModel
 from star.records import Genome
 from star.storage.run_directory import RunDirectory
@@ -243,13 +243,13 @@ def train_all(
 def write_prior(path: Path, rows: Sequence[Row]) -> None:
     """Write the losses of whole trainings as `star.evaluation.prior` reads them: of the average of the weights, and at
     the last mark, after the decay, of the latest ones."""
-    whole = [row for row in rows if len(row["seconds"]) == len(MARKS) and row["seed"] == SEEDS[0]]
+    whole = [row for row in rows if len(row["seconds"]) == len(MARKS)]
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([CORPUS, GENOME, *MARKS])
-        for row in sorted(whole, key=lambda row: (row["corpus"], row["genome"])):
-            losses = [*row["averaged"]["all"][:-1], row["latest"]["all"][-1]]
-            writer.writerow([row["corpus"], to_text(tuple(row["genome"])), *(f"{loss:.4f}" for loss in losses)])
+        writer.writerow([CORPUS, SEED, GENOME, *MARKS])
+        for row in sorted(whole, key=lambda row: (row["corpus"], row["genome"], row["seed"])):
+            losses = (f"{loss:.4f}" for loss in [*row["averaged"]["all"][:-1], row["latest"]["all"][-1]])
+            writer.writerow([row["corpus"], row["seed"], to_text(tuple(row["genome"])), *losses])
 
 
 def main() -> None:

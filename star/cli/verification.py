@@ -13,16 +13,22 @@ if TYPE_CHECKING:
 
 def describe(found: "Verification") -> dict[str, Any]:
     """Return a verification as JSON has it."""
-    verdicts = {one.hash: found.verdict(one) for one in found.baselines}
     front = {one.hash for one in found.front}
     return {
         "tokens": found.tokens,
+        "expected_tokens": found.expected_tokens,
         "members": [_as_json(found, one) | {"on_front": one.hash in front} for one in found.members],
-        "baselines": [
-            _as_json(found, one) | {"beaten": verdicts[one.hash][0], "by": list(verdicts[one.hash][1])}
-            for one in found.baselines
-        ],
+        "baselines": [_as_json(found, one) | _judge(found, one) for one in found.baselines],
     }
+
+
+def _judge(found: "Verification", one: "Verified") -> dict[str, Any]:
+    beaten, by = found.verdict(one)
+    verdict = {"beaten": beaten, "by": list(by)}
+    if found.expected_tokens:
+        beaten, by = found.expected_verdict(one)
+        verdict |= {"expected_beaten": beaten, "expected_by": list(by)}
+    return verdict
 
 
 def print_verification(found: "Verification") -> None:
@@ -32,24 +38,41 @@ def print_verification(found: "Verification") -> None:
     places, front = changed_places(found.members), {one.hash for one in found.front}
     columns = list(dict.fromkeys(column for one in found.members for column in one.costs))
     heads = [f">{HEADS.get(column, column)}" for column in columns]
-    rows = Table(">id", f">{found.ranked_by}", ">verified", ">place", *heads, "on the verified front")
-    for one in sorted(found.members, key=lambda one: (not one.qualities, one.mean)):
+    expected = [">expected"] if found.expected_tokens else []
+    rows = Table(">id", f">{found.ranked_by}", ">verified", *expected, ">place", *heads, "on the verified front")
+    for one in sorted(found.members, key=lambda one: (not one.qualities, one.score)):
         place = "{} -> {}".format(*places[one.hash]) if one.hash in places else ""
         proxy = "" if one.proxy is None else f"{one.proxy:.4f}"
         stands = "yes" if one.hash in front else "no"
-        rows.add_row(one.id, proxy, _interval(found, one), place, *_costs(one, columns), stands)
+        rows.add_row(one.id, proxy, *_qualities(found, one), place, *_costs(one, columns), stands)
     stdout().print(rows)
-    baselines = Table("baseline", ">verified", *heads, "beaten on all objectives")
+    expected = [*expected, "expected to be beaten"] if expected else []
+    baselines = Table("baseline", ">verified", *expected[:1], *heads, "beaten on all objectives", *expected[1:])
     for one in found.baselines:
-        verdict, ids = found.verdict(one)
-        by = f", by {', '.join(map(str, ids))}" if ids else ""
-        baselines.add_row(one.name, _interval(found, one), *_costs(one, columns), verdict + by)
+        verdicts = [_verdict(found.verdict(one))] + [_verdict(found.expected_verdict(one))] * bool(expected)
+        baselines.add_row(one.name, *_qualities(found, one), *_costs(one, columns), *verdicts)
     say("")
     stdout().print(baselines)
-    say("", f"bits per byte after {found.tokens:,} tokens, with 95 % intervals where trainings were repeated")
+    say("", f"bits per byte after {found.tokens:,} tokens, with 95 % intervals where the noise between seeds is known")
+    if found.expected_tokens:
+        say(f"expected: estimated from these for {found.expected_tokens:,} tokens, ± one standard error; the order")
     deviation, freedom = found.deviation
     if freedom:
-        say(f"standard deviation between seeds {deviation:.4f}, with {count(freedom, 'degree')} of freedom")
+        prior = f", {found.noise.freedom} of them from the prior" if found.noise.freedom else ""
+        say(f"standard deviation between seeds {deviation:.4f}, with {count(freedom, 'degree')} of freedom{prior}")
+
+
+def _verdict(found: tuple[str, tuple[int, ...]]) -> str:
+    verdict, ids = found
+    return verdict + (f", by {', '.join(map(str, ids))}" if ids else "")
+
+
+def _qualities(found: "Verification", one: "Verified") -> list[str]:
+    """Return the verified quality as a cell, and the expected one if there are any."""
+    cells = [_interval(found, one)]
+    if found.expected_tokens:
+        cells.append(f"{one.expected.mean:.4f} ± {one.expected.error:.4f}" if one.expected else "")
+    return cells
 
 
 def _costs(one: "Verified", columns: list[str]) -> list[str]:

@@ -18,6 +18,7 @@ from star.search.plan import Proposal
 from star.search.racing import best_share
 from star.search.search import Search
 
+LEAST_TRAINED = 2  # candidates of a generation, however strict screening is
 NO_FAILURES = (*RANKED, Status.INFEASIBLE)
 
 NONE_YET = Generation(
@@ -131,7 +132,7 @@ class Core:
         costs = [self._costs(task) for task in open_to]
         own = [self.scores.guess(task.genome, cost) for task, cost in zip(open_to, costs, strict=True)]
         others = [self.scores.values(one) for one in self.latest.front]
-        stays = best_share(np.array(own), np.array(others), self.plan.settings.screening)
+        stays = best_share(np.array(own), np.array(others), self.plan.settings.screening, LEAST_TRAINED)
         return [
             (task, Evaluation(hash=task.hash, status=Status.SCREENED, objectives=cost))
             for task, cost, is_trained in zip(open_to, costs, stays, strict=True)

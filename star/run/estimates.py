@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from star.architecture.codes import TokenMixing
 from star.architecture.genome import decode
-from star.architecture.scales import SCALES
 from star.evaluation.estimate import LEAST, Estimate, Estimator, Features, Observation
 from star.evaluation.objectives import QUALITY
-from star.evaluation.prior import read_prior
+from star.evaluation.prior import SeedNoise, prior_noise, read_prior
 from star.records import Evaluation, Genome, Recorded, Status, Task
 from star.run.plan import Estimation, RunPlan
 
@@ -41,7 +40,7 @@ class Estimates:
         self._estimation: Estimation = plan.estimation
         self._tokens = plan.lengths[1:]
         self._features = Features(plan.trained.dims)
-        self._why_no_prior = why_no_prior(plan)
+        self._why_no_prior = plan.why_no_prior
         self._step_tokens = plan.step_tokens
         self._prior = [] if self._why_no_prior else list(self._read_prior(plan.settings.scale))
         self._corpus = set(plan.settings.corpus)
@@ -107,25 +106,17 @@ class Estimates:
 
     def _read_prior(self, scale: str) -> Iterator[Observation]:
         for one in read_prior(scale):
+            if one.seed:  # one training counts for an architecture
+                continue
             losses = tuple(one.losses[mark] for mark in self._estimation.marks)
             yield Observation(one.corpus, self._features(one.genome), losses)
 
 
-def why_no_prior(plan: RunPlan) -> str:
-    """Return in words why the estimates of a run begin without a prior; empty if they have one."""
-    name, settings = plan.settings.scale, plan.settings
-    prior = () if settings.scale_toml else read_prior(name)
-    if not prior:
-        return f"no prior of scale {name} is shipped"
-    scale = SCALES[name]
-    if settings.slots != scale.num_slots:
-        return f"the prior of {name} has {scale.num_slots} slots, the run {settings.slots}"
-    if settings.tokens != scale.recipe.tokens:
-        return f"the prior of {name} has proxies of {scale.recipe.tokens:,} tokens, the run of {settings.tokens:,}"
-    assert plan.estimation
-    if not set(plan.estimation.marks) <= prior[0].losses.keys():
-        return f"the prior of {name} has no losses at the rungs of the run"
-    return ""
+def noise_between_seeds(plan: RunPlan, tokens: int) -> SeedNoise:
+    """Return what the prior of a run tells of the noise between seeds after so many tokens; nothing without a prior."""
+    if not plan.estimation or plan.why_no_prior:
+        return SeedNoise()
+    return prior_noise(read_prior(plan.settings.scale), tokens // plan.step_tokens)
 
 
 def choose_longer(

@@ -6,7 +6,7 @@ from os.path import commonprefix
 from typing import TYPE_CHECKING, Any
 
 from star.errors import UserError
-from star.run.settings import Settings
+from star.run.settings import BEFORE, Settings
 from star.storage.places import CONFIG
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def refuse_changed(run: "RunDirectory", settings: Mapping[str, Any]) -> None:
     if recorded is None:
         return
     later = {name: value for name, value in fixed_settings(Settings()).items() if value is not None}
-    for name, then in (later | recorded).items():  # a setting that came after the run stood at its default
+    for name, then in (later | BEFORE | recorded).items():  # a setting that came after the run stood at its default
         now = settings.get(name, then)
         if now != then:
             one, other = _told_apart(now, then)

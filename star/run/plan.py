@@ -11,9 +11,10 @@ from star.architecture.scales import SCALES, Recipe, Scale
 from star.architecture.toml_table import parse_table
 from star.cost.cost import DTYPE_BYTES
 from star.cost.limits import LIMITS
-from star.cost.target import Screen, Target, check_limits
+from star.cost.target import Screen, Target, TargetCost, check_limits
 from star.errors import SettingError, UserError
 from star.evaluation.objectives import Objective, find_objectives
+from star.evaluation.prior import read_prior
 from star.records import Genome, Task, derive_seed
 from star.run.made_with import fixed_settings, refuse_changed
 from star.run.settings import ESTIMATE, LOSS, STEADY, Settings, from_toml
@@ -28,6 +29,7 @@ SLOWEST = 100  # tokens per second; a proxy that is slower counts as hung
 RACED = 100  # training steps; of a shorter proxy the first of three rungs would come after ten steps or fewer
 LONGER = (4, 16)  # times the tokens of a proxy, in the longer trainings from which qualities are estimated
 LONGEST = 30  # times the tokens of a proxy, after which the prior of the estimate ends
+SEEDS = 3  # of the closest calls of a verification, where nothing else tells the noise between seeds
 SHARED = "0"  # in place of a hash, in the seed that all genomes of a run share
 
 
@@ -84,6 +86,12 @@ class RunPlan:
     def screen(self) -> Screen:
         """Return a new screen, which tells infeasible genomes from others."""
         return Screen(self.trained.dims, self.target, dict(self.limits))
+
+    @property
+    def why_no_prior(self) -> str:
+        """Why the estimates of the run, if there are any, begin without a prior; empty if they have one."""
+        assert self.estimation, "qualities are estimated"
+        return _why_no_prior(self.settings)
 
     @property
     def step_tokens(self) -> int:
@@ -143,6 +151,7 @@ def plan_run(settings: Settings) -> RunPlan:
         )
     recipe = replace(scale.recipe, tokens=settings.tokens or scale.recipe.tokens, balance=settings.balance)
     objectives = find_objectives(settings.objectives)
+    settings = replace(settings, ranking=settings.ranking or _default_ranking(settings, objectives))
     if settings.ranking == ESTIMATE:
         recipe = recipe.open_ended()
     target_name = settings.target or settings.scale
@@ -160,6 +169,7 @@ def plan_run(settings: Settings) -> RunPlan:
         verify_tokens=_default_verification(settings, recipe)
         if settings.verify_tokens is None
         else settings.verify_tokens,
+        verify_seeds=settings.verify_seeds or _default_seeds(settings),
         rungs=settings.rungs or _default_rungs(settings, scale, objectives, recipe),
         timeout=_default_timeout(recipe) if settings.timeout is None else settings.timeout,
     )
@@ -194,7 +204,7 @@ def _assemble(settings: Settings, scale: Scale, target: Scale, objectives: tuple
     target = fit(target, target.num_slots if is_elsewhere else settings.slots)
     rates = Rates(**{field.name: getattr(settings, field.name) for field in fields(Rates)})
     steps = scale.recipe.steps
-    rungs = tuple(steps // settings.eta**left for left in range(settings.rungs - 1, 0, -1))
+    rungs = _rung_steps(settings, steps)
     return RunPlan(
         settings=settings,
         trained=fit(scale, settings.slots),
@@ -217,11 +227,7 @@ def _assemble(settings: Settings, scale: Scale, target: Scale, objectives: tuple
         objectives=objectives,
         limits={name: getattr(settings, name) for name in LIMITS if getattr(settings, name)},
         race=Race(steps=rungs, eta=settings.eta),
-        estimation=Estimation(
-            marks=(*rungs, *(steps * times for times in (1, *LONGER, LONGEST))),
-            proxy=len(rungs),
-            share=settings.longer_share,
-        )
+        estimation=Estimation(marks=_marks(settings, steps), proxy=len(rungs), share=settings.longer_share)
         if settings.ranking == ESTIMATE
         else None,
         placement=Placement(
@@ -233,6 +239,16 @@ def _assemble(settings: Settings, scale: Scale, target: Scale, objectives: tuple
             gpus_per_worker=settings.gpus_per_worker,
         ),
     )
+
+
+def _rung_steps(settings: Settings, steps: int) -> tuple[int, ...]:
+    """Return the training steps at which a proxy of so many steps is judged before its end."""
+    return tuple(steps // settings.eta**left for left in range((settings.rungs or 1) - 1, 0, -1))
+
+
+def _marks(settings: Settings, steps: int) -> tuple[int, ...]:
+    """Return the training steps between which losses are estimated."""
+    return (*_rung_steps(settings, steps), *(steps * times for times in (1, *LONGER, LONGEST)))
 
 
 def _read_text(name: str) -> str:
@@ -281,6 +297,32 @@ def _why_not_estimated(settings: Settings, objectives: tuple[Objective, ...]) ->
     return ""
 
 
+def _why_no_prior(settings: Settings) -> str:
+    """Return why there is no prior that fits a run; empty if there is one."""
+    name = settings.scale
+    if settings.scale_toml or not (prior := read_prior(name)):
+        return f"no prior of scale {name} is shipped"
+    scale = SCALES[name]
+    if settings.slots not in (None, scale.num_slots):
+        return f"the prior of {name} has {scale.num_slots} slots, the run {settings.slots}"
+    if settings.budget or settings.proxy_seconds:
+        return (
+            f"the prior of {name} has proxies of {scale.recipe.tokens:,} tokens, the run of as many as it has time for"
+        )
+    if settings.tokens not in (None, scale.recipe.tokens):
+        return f"the prior of {name} has proxies of {scale.recipe.tokens:,} tokens, the run of {settings.tokens:,}"
+    if not prior[0].losses.keys() >= set(_marks(settings, scale.recipe.steps)):
+        return f"the prior of {name} has no losses at the rungs of the run"
+    return ""
+
+
+def _default_ranking(settings: Settings, objectives: tuple[Objective, ...]) -> str:
+    """Return the ranking by estimate where a prior makes it good and saves proxies, which takes objectives that are
+    known without training but for the quality."""
+    is_known = all(one.needs_text or one.column in TargetCost._fields for one in objectives)
+    return ESTIMATE if is_known and not (_why_not_estimated(settings, objectives) or _why_no_prior(settings)) else LOSS
+
+
 def _check_ranking(settings: Settings, objectives: tuple[Objective, ...]) -> None:
     if settings.ranking == ESTIMATE and (reason := _why_not_estimated(settings, objectives)):
         raise SettingError("ranking", f"must be {LOSS}: {reason}")
@@ -289,6 +331,10 @@ def _check_ranking(settings: Settings, objectives: tuple[Objective, ...]) -> Non
 def _default_verification(settings: Settings, recipe: Recipe) -> int:
     step = recipe.batch_size * recipe.seq_len
     return LONGER[0] * recipe.steps * step if settings.ranking == ESTIMATE else 0
+
+
+def _default_seeds(settings: Settings) -> int:
+    return 1 if settings.ranking == ESTIMATE and not _why_no_prior(settings) else SEEDS
 
 
 def _default_timeout(recipe: Recipe) -> float:

@@ -34,6 +34,7 @@ MODES = ("generations", "steady")
 STEADY = MODES[1]
 RANKINGS = ("estimate", "loss")
 ESTIMATE, LOSS = RANKINGS
+BEFORE = {"rungs": 1, "ranking": LOSS}  # in a run from before there were these settings
 OWN_DECK = re.compile(r"[0-9.,+]+/[0-9.-]+")  # the text of a genome with a deck of its own, whose commas are part of it
 RATE = {"low": 0, "high": 1, "in_file_only": True}
 COST = {"low": 0, "high": 1e24, "words": "no limit"}
@@ -162,15 +163,16 @@ class Settings:
     )
     eta: int = option(3, "Ratio of the training tokens of neighbouring rungs.", STOPPING, low=2, high=100)
     warm_weights: bool = option(False, "Start a child from its parents' weights in unchanged slots.", TRAINING)
-    ranking: str = option(
-        LOSS,
+    ranking: str | None = option(
+        None,
         "What orders candidates: the loss of their proxies, or an estimate of the quality after long training.",
         RANKING,
         choices=RANKINGS,
+        words="estimate where a prior of the scale fits the run, else loss",
     )
     screening: int = option(
-        8,
-        "Train one offspring in so many, the best by the estimate that costs and operators give; 1 trains all.",
+        16,
+        "Train one candidate in so many, at least two a generation: the best by an estimate from costs and operators.",
         RANKING,
         low=1,
         high=1000,
@@ -190,8 +192,13 @@ class Settings:
         high=10**15,
         words="0 for star evolve with ranking by loss, else four times the tokens of a proxy",
     )
-    verify_seeds: int = option(
-        3, "Seeds for each architecture in the closest calls of the verification.", VERIFYING, low=1, high=100
+    verify_seeds: int | None = option(
+        None,
+        "Seeds for each architecture in the closest calls of the verification.",
+        VERIFYING,
+        low=1,
+        high=100,
+        words="1 where a prior tells the noise between seeds, else 3",
     )
     workers: int = option(
         0, "Proxies trained at once, or auto for one per core.", WORKERS, low=0, read=read_workers, words="auto"
@@ -221,7 +228,7 @@ class Settings:
             value = getattr(self, name)
             if mismatch := explain_mismatch(value, field.type):
                 raise SettingError(name, mismatch)
-            if known.choices and value not in known.choices:
+            if known.choices and value is not None and value not in known.choices:
                 raise UserError(f"unknown {name} {value!r}{nearest(value, known.choices)}")
             if value is not None and known.low is not None:
                 _check_bounds(name, value, known.low, known.high)
@@ -259,7 +266,7 @@ def from_toml(text: str) -> Settings:
     """
     values = parse_table(text, "the configuration")
     if values.pop(RECORD, None):
-        values.setdefault("rungs", 1)  # a run from before there was early stopping
+        values = BEFORE | values
     known = options_of(Settings)
     for key, value in values.items():
         check_key(key, known, " in the configuration")

@@ -36,9 +36,10 @@ def promoted(candidates: np.ndarray, rivals: np.ndarray, quality: int, eta: int)
     return stays
 
 
-def best_share(candidates: np.ndarray, rivals: np.ndarray, divisor: int) -> np.ndarray:
-    """Return which rows of `candidates` (N, objectives) are the best ones, one in `divisor` of them, rounded up: by
-    non-dominated layers, and of the layer that is split those that are least crowded, as NSGA-II selects.
+def best_share(candidates: np.ndarray, rivals: np.ndarray, divisor: int, least: int = 1) -> np.ndarray:
+    """Return which rows of `candidates` (N, objectives) are the best ones, one in `divisor` of them, rounded up, and at
+    least `least`: by non-dominated layers, and of the layer that is split those that are least crowded, as NSGA-II
+    selects.
 
     All values are minimised. `rivals` (M, objectives) take part in layers and crowding, but are not selected.
     """
@@ -49,5 +50,5 @@ def best_share(candidates: np.ndarray, rivals: np.ndarray, divisor: int) -> np.n
         crowding[layers == layer] = calc_crowding_distance(everyone[layers == layer])
     own = len(candidates)
     stays = np.zeros(own, dtype=bool)
-    stays[np.lexsort((-crowding[:own], layers[:own]))[: -(-own // divisor)]] = True
+    stays[np.lexsort((-crowding[:own], layers[:own]))[: max(least, -(-own // divisor))]] = True
     return stays

@@ -13,9 +13,10 @@ from star.errors import UserError
 from star.evaluation.evaluate import EvaluationSettings, evaluate
 from star.evaluation.objectives import QUALITY
 from star.records import Job, Status, Task
-from star.run.estimates import Candidate, Estimates, choose_longer, tokens_of, why_no_prior
-from star.run.plan import plan_run
+from star.run.estimates import Candidate, Estimates, choose_longer, tokens_of
+from star.run.plan import plan_run, read_plan
 from star.run.settings import Settings
+from star.run.verifier import read_verification
 from star.run.verify import verify
 from star.storage.run_directory import RunDirectory
 from star.training.loop import schedule
@@ -138,9 +139,9 @@ def test_seed_genomes_are_trained_whatever_their_estimate(tmp_path):
     seeds = ("transformer-pp", "gqa-transformer", "striped-mamba")
     run = DRIVER.run_in(tmp_path / "run", replace(config, corpus=(write_text(tmp_path),), seed_genomes=seeds))
     plan = plan_run(run_settings := replace(config, seed_genomes=seeds))
-    assert run_settings.screening == 8 and not why_no_prior(plan)
+    assert run_settings.screening == 16 and not plan.why_no_prior
     statuses = [one.status for one in sorted(run.latest_generation().individuals, key=lambda one: one.id)]
-    assert Status.SCREENED not in statuses[:3] and statuses[3:].count(Status.SCREENED) == 4
+    assert Status.SCREENED not in statuses[:3] and statuses[3:].count(Status.SCREENED) == 3
 
 
 def test_a_run_that_goes_on_after_its_verification_ends_as_one_that_was_longer(tmp_path, config):
@@ -151,6 +152,23 @@ def test_a_run_that_goes_on_after_its_verification_ends_as_one_that_was_longer(t
     assert contents(run) == contents(longer)
     own, others = longer_outcomes(run), longer_outcomes(longer)
     assert {key: own[key] for key in others} == others
+
+
+def test_a_verification_renews_the_estimates_of_members_and_baselines(run):
+    last = run.latest_generation()
+    assert last.estimated == 16 * 320, "the verification is shorter than what is estimated"
+    found = verify(run, changes={"verify_tokens": 4 * 320, "verify_seeds": 1}, evaluate=invent)
+    assert found.expected_tokens == last.estimated
+    ended = [one for one in (*found.members, *found.baselines) if one.qualities]
+    assert len(ended) > 4 and all(one.expected for one in ended)
+    measured = {hash: one.evaluation for (hash, _), one in run.longer(16 * 320).items()}
+    for one in found.members:
+        if one.hash in measured and measured[one.hash].status is Status.OK:
+            assert one.expected.error == 0.0
+            assert one.expected.mean == pytest.approx(measured[one.hash].objectives[QUALITY], abs=1e-6)
+    proxies = run.verified(320)
+    assert {hash for hash, _ in proxies} == {one.hash for one in found.baselines}, "trained as proxies first"
+    assert read_verification(run, read_plan(run)).tokens == 4 * 320
 
 
 def test_results_in_the_store_lead_to_the_same_end(tmp_path, config):
@@ -185,7 +203,7 @@ def test_people_are_told_from_what_qualities_are_estimated(tmp_path, config):
 )
 def test_a_prior_that_does_not_fit_is_not_used(changes, sentence):
     plan = plan_run(Settings(ranking="estimate", **changes))
-    assert why_no_prior(plan) == sentence
+    assert plan.why_no_prior == sentence
     estimates = Estimates(plan)
     estimates.renew([], {})
     assert (estimates.target == 0) == bool(sentence) and sentence in estimates.sentence()

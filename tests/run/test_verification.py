@@ -1,6 +1,7 @@
 """Intervals and verdicts of a verification, against scipy's tests, naive twins and cases by hand."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from star.cli.verification import print_verification
+from star.evaluation.estimate import Estimate
+from star.evaluation.prior import SeedNoise
 from star.run.verification import NO, NOT_SHOWN, YES, Verification, Verified, changed_places, closest_calls
 
 
@@ -95,3 +98,27 @@ def test_a_cost_that_was_not_measured_is_an_empty_cell(capsys):
     print_verification(Verification(tokens=1, members=(member,), baselines=(baseline,)))
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("slow")]
     assert line.split() == ["slow", "FAILED", "1", "not", "shown"]
+
+
+def test_noise_that_is_known_gives_intervals_to_trainings_of_one_seed():
+    known = SeedNoise(squares=0.0008, freedom=8)
+    found = replace(of([one("0", [2.0])], [one("b", [2.1])]), noise=known)
+    assert found.deviation == pytest.approx((0.01, 8))
+    assert found.half_width(found.members[0]) == pytest.approx(2.306004 * 0.01)  # Student's quantile, 8 degrees
+    assert found.verdict(found.baselines[0]) == ("yes", (0,))
+    repeated = replace(of([one("0", [2.0, 2.02])], [one("b", [2.1])]), noise=known)
+    assert repeated.deviation == pytest.approx((math.sqrt(0.001 / 9), 9)), "pooled with the own trainings"
+
+
+def test_expected_qualities_order_members_and_judge_baselines():
+    rows = [one("0", [2.0]), one("1", [2.1], cache=2.0), one("2", [2.2])]
+    means = {"0": 1.9, "1": 1.8, "2": 1.85}
+    members = [replace(row, expected=Estimate(means[row.hash], 0.01)) for row in rows]
+    worse, close = (replace(one("b", [2.0]), expected=Estimate(mean, 0.01)) for mean in (1.95, 1.87))
+    found = Verification(tokens=1, members=tuple(members), baselines=(worse, close, one("c", [2.0])), expected_tokens=4)
+    assert [row.hash for row in found.front] == ["1", "2"], "by measured qualities 0 would lead"
+    assert changed_places(members) == {}, "no proxies"
+    assert found.expected_verdict(worse) == ("yes", (0, 2)), "1 has a larger cache"
+    assert found.expected_verdict(close) == ("not shown", ())
+    assert found.expected_verdict(found.baselines[2]) == ("not shown", ()), "nothing is expected of it"
+    assert found.verdict(worse)[0] == "not shown", "one seed each"
