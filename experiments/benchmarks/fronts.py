@@ -3,9 +3,10 @@
 For each seed one search orders by the loss of its proxies and one by estimates, both with default settings, in
 directories that are kept and resumed. Then every member of both fronts has been trained alike: on the tokens of the
 verification, with the seed and the recipe of the search by estimate. Hypervolumes are those of these losses, parameters
-and caches, in units of both fronts together. --write puts the table into docs/fronts.md.
+and caches, in units of both fronts together. Results are kept in tables/fronts.json: a pair that is there is not
+searched again. --write puts the table into docs/fronts.md.
 
-    python experiments/benchmarks/fronts.py --out DIRECTORY [--seeds 5] [--only loss] [--set screening=12] [--write]
+    python experiments/benchmarks/fronts.py --out DIRECTORY [--seeds 5] [--write]
 """
 
 import argparse
@@ -13,24 +14,25 @@ import json
 import os
 import statistics
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from measuring.page import ROOT, Page, Table
-from racing import finish, setting
+from racing import finish
 
 from star.data.corpus import Corpus, load_corpus
 from star.evaluation.evaluate import evaluate
 from star.records import Evaluation, Genome, Job
 from star.run.evolve import LEAST_CORPUS, evaluation_settings
 from star.run.plan import RunPlan, plan_run
-from star.run.settings import ESTIMATE, LOSS, RANKINGS, Settings
+from star.run.settings import ESTIMATE, LOSS, Settings
 from star.search.front import hypervolume, reference_box
 from star.storage.run_directory import RunDirectory
 
+RECORD = Path(__file__).parent / "tables" / "fronts.json"
 PAGE = ROOT / "docs" / "fronts.md"
 READING = """\
 Default searches from the same seeds: one orders candidates by the loss of their proxies and races them
@@ -42,17 +44,21 @@ the same way afterwards, which its tokens do not include."""
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a search cost, and the verified objectives (members, 3) of its front."""
+    """What a search cost, and the verified objectives of each member of its front."""
 
     trained: int
     tokens: int
     seconds: float
-    values: np.ndarray
+    members: list[list[float]]
+
+    @property
+    def values(self) -> np.ndarray:
+        return np.array(self.members)
 
 
-def plan_of(seed: int, ranking: str, changes: dict[str, int]) -> RunPlan:
+def plan_of(seed: int, ranking: str) -> RunPlan:
     """Return the plan of one of the searches."""
-    own = changes if ranking == ESTIMATE else {"verify_tokens": 0}
+    own = {} if ranking == ESTIMATE else {"verify_tokens": 0}
     return plan_run(Settings(seed=seed, store="", ranking=ranking, **own))
 
 
@@ -96,12 +102,12 @@ def measure(run: RunDirectory, verified: dict[str, float], budget: int) -> Found
     proxy = {one.hash: one.tokens for one in trained}
     longer = {hash for hash, _ in run.longer(budget)} if budget else set()
     own = sum(one.tokens - proxy.get(one.hash, 0) for one in verifications.values() if one.hash not in longer)
-    costs = [(verified[one.hash], one.objectives["params"], one.objectives["cache_bytes"]) for one in latest.front]
+    costs = [[verified[one.hash], one.objectives["params"], one.objectives["cache_bytes"]] for one in latest.front]
     return Found(
         trained=sum(one.tokens > 0 for one in trained),
         tokens=latest.tokens + own,
-        seconds=sum(one.train_seconds for one in spent),
-        values=np.array(costs),
+        seconds=round(sum(one.train_seconds for one in spent), 1),
+        members=costs,
     )
 
 
@@ -120,36 +126,40 @@ def cells(seed: int, ones: tuple[Found, Found]) -> tuple[tuple[str, ...], float]
     return (f"{seed}", *(" and ".join(pair) for pair in pairs), f"{estimate / loss:.1%}"), estimate / loss
 
 
+def search(seed: int, out: Path) -> tuple[Found, Found]:
+    """Search with both rankings, as far as that is not done, and return what they found."""
+    plans = {name: plan_of(seed, name) for name in (LOSS, ESTIMATE)}
+    paths = {name: out / f"{name}-{seed}" for name in plans}
+    for name, plan in plans.items():
+        finish(paths[name], plan.settings)
+    runs, plan = {name: RunDirectory(path).open() for name, path in paths.items()}, plans[ESTIMATE]
+    budget = plan.settings.verify_tokens
+    assert budget
+    loss = verify_front(out / f"verified-{seed}.json", runs[LOSS], plan)
+    rows = [row for row in runs[ESTIMATE].longer(budget).values() if row.task == plan.task(row.task.genome)]
+    verified = {row.task.hash: row.evaluation for row in rows}
+    verified |= {hash: one for (hash, own), one in runs[ESTIMATE].verified(budget).items() if own == rows[0].task.seed}
+    estimate = {hash: one.objectives["quality_bpb"] for hash, one in verified.items()}
+    return measure(runs[LOSS], loss, 0), measure(runs[ESTIMATE], estimate, budget)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--only", choices=RANKINGS, help="run the searches of one ranking, and compare nothing")
-    parser.add_argument("--set", type=setting, action="append", default=[], help="of the estimate: screening=12, ...")
     parser.add_argument("--write", action="store_true", help="the page docs/fronts.md")
     given = parser.parse_args()
-    changes, rows, ratios = dict(given.set), [], []
-    suffix = "".join(f"-{key}-{value}" for key, value in changes.items())
+    known = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    rows, ratios = [], []
     for seed in range(given.seeds):
-        plans = {name: plan_of(seed, name, changes) for name in (LOSS, ESTIMATE)}
-        paths = {LOSS: given.out / f"loss-{seed}", ESTIMATE: given.out / f"estimate-{seed}{suffix}"}
-        for name in [given.only] if given.only else paths:
-            finish(paths[name], plans[name].settings)
-        if given.only:
-            continue
-        runs = {name: RunDirectory(path).open() for name, path in paths.items()}
-        budget = plans[ESTIMATE].settings.verify_tokens
-        assert budget
-        loss = verify_front(given.out / f"verified-{seed}.json", runs[LOSS], plans[ESTIMATE])
-        longer = {hash: one.evaluation for (hash, _), one in runs[ESTIMATE].longer(budget).items()}
-        verified = longer | {hash: one for (hash, _), one in runs[ESTIMATE].verified(budget).items()}
-        estimate = {hash: one.objectives["quality_bpb"] for hash, one in verified.items()}
-        row, ratio = cells(seed, (measure(runs[LOSS], loss, 0), measure(runs[ESTIMATE], estimate, budget)))
+        if str(seed) not in known:
+            known[str(seed)] = [asdict(one) for one in search(seed, given.out)]
+            RECORD.write_text(json.dumps(known, indent=1) + "\n")
+        loss, estimate = (Found(**one) for one in known[str(seed)])
+        row, ratio = cells(seed, (loss, estimate))
         rows.append(row)
         ratios.append(ratio)
         print(" | ".join(row), flush=True)
-    if not ratios:
-        return
     note = f"Median ratio of hypervolumes {statistics.median(ratios):.1%}. Pairs: by loss and by estimate."
     columns = ("seed", "trained", "tokens", "seconds", "members", "best bits per byte", "hypervolume", "ratio")
     table = Table(f"Verified fronts of {len(rows)} seeds", note, columns, rows)

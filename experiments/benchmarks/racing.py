@@ -194,7 +194,9 @@ def main() -> None:
     pairs: list[Pair] = []
     laters: list[Later] = []
     for seed in range(given.seeds):
-        plain = plan_run(Settings(seed=seed, store="", **{"generations": 3, "rungs": 1} | dict(given.set))).settings
+        plain = plan_run(
+            Settings(seed=seed, store="", ranking="loss", **{"generations": 3, "rungs": 1} | dict(given.set))
+        ).settings
         full = finish(given.out / f"full-{seed}", plain)
         raced = replace(plain, rungs=given.rungs, eta=given.eta)
         short = race(given.out / f"race-{seed}-{given.rungs}-{given.eta}", raced, SHARE * full.tokens)

@@ -28,7 +28,7 @@ from star.run.settings import Settings
 from star.search.front import front_mask
 
 TABLE = Path(__file__).parent / "tables" / "nano.parquet"
-CONFIG = plan_run(Settings(tokens=60_000, rungs=4, eta=3)).settings
+CONFIG = plan_run(Settings(ranking="loss", tokens=60_000, rungs=4, eta=3)).settings
 COLUMNS = ("quality_bpb", "params", "cache_bytes")
 BATCH = 50  # genomes drawn and written at once
 LAYERS = 3  # non-dominated layers whose genomes are parents

@@ -31,7 +31,7 @@ from star.run.plan import plan_run
 from star.run.settings import Settings
 
 RECORD = Path(__file__).parent / "tables" / "rungs.parquet"
-CONFIG = plan_run(Settings(rungs=4, eta=3)).settings
+CONFIG = plan_run(Settings(ranking="loss", rungs=4, eta=3)).settings
 LONGER = 4
 SCHEMA = pa.schema(
     [

@@ -69,7 +69,13 @@ class Way:
         generations = max(1, round((proxies - population) / offspring))
         return plan_run(
             Settings(
-                population=population, offspring=offspring, generations=generations, mode=self.mode, rungs=1, store=""
+                population=population,
+                offspring=offspring,
+                generations=generations,
+                mode=self.mode,
+                ranking="loss",
+                rungs=1,
+                store="",
             )
         ).settings
 

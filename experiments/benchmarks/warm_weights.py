@@ -131,7 +131,9 @@ def main() -> None:
     arguments = parser.parse_args()
     sizes = (6, 6, 8_192) if arguments.quick else (arguments.parents, arguments.children, arguments.tokens)
     parents, number, tokens = sizes
-    settings = Settings(scale=arguments.scale, population=parents, tokens=tokens, seed=arguments.seed, rungs=1)
+    settings = Settings(
+        scale=arguments.scale, population=parents, tokens=tokens, seed=arguments.seed, ranking="loss", rungs=1
+    )
     config = plan_run(settings).settings
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         children = measure(config, number, arguments.longer, pool)
