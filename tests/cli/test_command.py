@@ -36,7 +36,7 @@ EXAMPLE = "21211-31112-21221-32112"
         ("inspect lfm2-like --context 0", ["--context"]),
         ("inspect lfm2-like --context long", ["--context", "integer"]),
         ("inspect 21211-3111", ["slot 2 ('3111')"]),
-        ("inspect 991111", ["class is 99", "between 0 and 51"]),
+        ("inspect 991111", ["class is 99", "between 0 and 57"]),
         ("inspect 1912,1211/11111", ["class 1", "five digits, the copies and four structure codes"]),
         ("inspect 19123,1211,1211,1211/11111", ["class 1", "token mixing is 9", "one of 1, 2, 3, 4, 5, 6, 7"]),
         ("inspect 11142,1231,1231+12133,1211,1211,1211/11111", ["class 2", "nonlinearity is 3", "one of 1, 2"]),
