@@ -227,14 +227,14 @@ def test_cache_counted_another_way(genome, context, window):
         }
         copies = range(2 if slot.liv.differential else 1)
         for group in slot.liv.groups:
-            taps = {3: 3, 7: 4}.get(int(group.token_mixing), 0) if group.role != "K" else 0
+            taps = {3: 3, 7: 4, 8: 4}.get(int(group.token_mixing), 0) if group.role != "K" else 0
             kept |= {("columns", names[group.role], copy): (taps * width_of(group), 0, 0) for copy in copies}
         for name, elements in kept_by_structure(slot, number, names).items():
             kept |= {(*name, copy): elements for copy in copies}
     fixed, growing, banded = (sum(one[i] for one in kept.values()) for i in range(3))
     cost = price(slots, dims, context=context)
     assert cost.cache_bytes == 2 * (fixed + growing * context + banded * min(context, window))
-    assert cost.cache_bytes_per_token == 2 * growing
+    assert cost.cache_bytes_per_token == 2 * (growing + banded * (context < window))
 
 
 @given(any_genomes(max_slots=12))
