@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from star.architecture import catalogue
+from star.architecture.codes import FeatureChannelMixing, FeatureTokenMixing
 from star.architecture.genome import DECK, canonical, decode, genes_of, genome_hash, parse, to_text
-from star.architecture.genome.operator import ALPHABET, CODES
+from star.architecture.genome.operator import CODES
 from star.architecture.scales import SCALES
 from star.architecture.structures import MEANINGS
 from star.cli import command as cli
@@ -177,8 +178,8 @@ def test_genes_as_json_describe_every_level(star):
         assert parse(f"{row['written_out']}/11111")[1:-5] == genes_of(DECK[row["class"]])
     for name, codes in CODES:
         assert set(found["operator_genome"][name]) == {str(code.value) for code in codes}
-    for name, values in zip(("token mixing", "channel mixing"), ALPHABET, strict=False):
-        assert set(found["featurizer_genome"][name]) == {str(value) for value in values}
+    for name, codes in (("token mixing", FeatureTokenMixing), ("channel mixing", FeatureChannelMixing)):
+        assert set(found["featurizer_genome"][name]) == {str(code.value) for code in codes}
     listed = {one["codes"] for structure in found["structures"] for one in structure["codes"]}
     assert listed == {"".join(str(int(code)) for code in codes) for codes in MEANINGS}
     assert {role for structure in found["structures"] for role in structure["groups"]} == set(found["groups"])
