@@ -73,6 +73,7 @@ class FeatureTokenMixing(IntEnum):
     TOEPLITZ = 3
     IMPLICIT_TOEPLITZ = 6
     ACTIVATED_TOEPLITZ = 7  # a short kernel of four taps, then swish, as in Mamba
+    RESIDUAL_TOEPLITZ = 8  # the feature and a short kernel of four taps on it: y + kernel * y
 
 
 class FeatureChannelMixing(IntEnum):
@@ -88,6 +89,7 @@ class FeatureChannelMixing(IntEnum):
 
 # Nonlinearities that genomes may have and searches do not draw, so that a seed gives the same search as before.
 UNSEARCHED = (Nonlinearity.GATED_SQUARED_RELU, Nonlinearity.XIELU, Nonlinearity.CLIPPED_SWISH)
+UNSEARCHED_FEATURES = (FeatureTokenMixing.RESIDUAL_TOEPLITZ,)  # token mixings of features, likewise
 EVERY_CHANNEL = 0  # repeat code: one feature vector serves every channel of the operator
 WITHIN_HEAD = 7  # repeat code: one number serves every channel of a head
 EVERY_HEAD = 9  # repeat code: the vector of one head serves every head
@@ -95,6 +97,7 @@ GATED_RATIO = 3  # expansion code of 8/3: three matrices of width 8/3 d cost wha
 KERNEL_TAPS = {  # columns of a feature's kernel
     FeatureTokenMixing.TOEPLITZ: 3,
     FeatureTokenMixing.ACTIVATED_TOEPLITZ: 4,
+    FeatureTokenMixing.RESIDUAL_TOEPLITZ: 4,
 }
 IMPLICIT_FREQUENCIES = 8  # sine and cosine pairs that describe a position to an implicit kernel
 IMPLICIT_HIDDEN = 16  # hidden width of the network that turns a position into a kernel column

@@ -29,6 +29,7 @@ from star.architecture.overrides import LARGEST, NORM_PLACES, POSITIONS, Operato
 from star.errors import UserError
 
 MOST_SLOTS = 10_000
+MOST_SHIFT = 16
 NORMS = ("rms", "layer")
 
 
@@ -47,6 +48,7 @@ class BackboneConfig:
     norm_place: str = "before"  # of an operator; or "after" it, before the sum; or "both"
     parallel: tuple[int, ...] = (1,)  # so many slots in a row read the same input, by turns
     shared_norm: bool = False  # slots that read the same input have one norm before them
+    shift: int = 0  # taps of a residual causal kernel over the normalised input of each slot; 0: none
     positions: str = "rotary"  # of attention: see POSITIONS; "learned" ones are added to the embedding
     rotary: float = 1.0  # share of a head's channels that is rotated
     rope_theta: float = 10_000.0
@@ -66,6 +68,8 @@ class BackboneConfig:
         if not 1 <= len(self.parallel) <= MOST_SLOTS or not all(1 <= width <= MOST_SLOTS for width in self.parallel):
             shown = f"{[*self.parallel]!r:.60}"
             raise UserError(f"parallel must hold numbers of slots from 1 to {MOST_SLOTS:,}, not {shown}")
+        if not 0 <= self.shift <= MOST_SHIFT:
+            raise UserError(f"shift must be a number of taps from 0 to {MOST_SHIFT}, not {self.shift}")
         if not 0 <= self.rotary <= 1:
             raise UserError(f"rotary must lie between 0 and 1, not {self.rotary}")
         for name in ("norm_eps", "rope_theta", "embedding_scale", "residual_scale", "logit_scale"):

@@ -53,8 +53,8 @@ CLASS_TABLE = """\
 The operator genome is featurizer class, token mixing, sparsity, nonlinearity, channel mixing. "Written out" is the same
 class in a deck of a genome's own, where the first digit counts copies: `22123` is SA-2 as an operator genome, and
 differential attention written out. A differential class is y = a(x) - b(x), two copies of the operator with weights of
-their own; its number is in the last column but one. The deck `paper` holds 1 to 17, the deck `extended` all of them
-and 0.
+their own; its number is in the last column but one. The deck `paper` holds 1 to 17, the deck `extended` 0 to 51, the
+deck `shifted` all of them and 0.
 """
 
 FEATURIZER_TABLE = """\

@@ -50,6 +50,8 @@ FEATURIZER_GENOME = {
         FeatureTokenMixing.TOEPLITZ: "a short kernel of 3 taps; for K a kernel that is a parameter",
         FeatureTokenMixing.IMPLICIT_TOEPLITZ: "for K a kernel as long as the context, a function of the position",
         FeatureTokenMixing.ACTIVATED_TOEPLITZ: "a short kernel of 4 taps, then swish",
+        FeatureTokenMixing.RESIDUAL_TOEPLITZ: "the feature itself and a short kernel of 4 taps on it, added; "
+        "a search does not draw this",
     },
     "channel mixing": {
         FeatureChannelMixing.DIAGONAL: "no map: for K, which is no function of the input",

@@ -80,6 +80,8 @@ def _row(liv: LivSpec, dims: Dimensions, tokens: int) -> _Row:
     rules = rules_of(liv)
     fitted = fit(liv, dims)
     norms = norm_params(dims.style, dims.d_model) * (2 if fitted.norm_place(dims.style) == "both" else 1)
+    shift = dims.style.shift * dims.d_model  # weights of the kernel over the slot's input
+    columns = max(0, dims.style.shift - 1) * dims.d_model  # that decoding keeps of it
     dims = dims.of(fitted)
     rules.check_fits(fitted, dims)
     copies = 2 if liv.differential else 1
@@ -97,11 +99,11 @@ def _row(liv: LivSpec, dims: Dimensions, tokens: int) -> _Row:
     flops = tuple(copies * rules.group_flops(fitted, group, dims, tokens) if group else 0 for group in made)
     saved = tuple(0 if role in rules.deferred else cost for role, cost in zip(roles, flops, strict=True))
     whole = _Share(
-        params=sum(params) + copies * rules.params(fitted, dims) + norms,
+        params=sum(params) + copies * rules.params(fitted, dims) + norms + shift,
         inactive=sum(inactive) + copies * rules.inactive_params(fitted, dims),
-        flops=sum(flops) + copies * rules.flops(fitted, dims, tokens),
-        elements=sum(one.elements for one in entries + own),
-        next_elements=sum(one.next_elements for one in entries + own),
+        flops=sum(flops) + copies * rules.flops(fitted, dims, tokens) + 2 * tokens * shift,
+        elements=sum(one.elements for one in entries + own) + columns,
+        next_elements=sum(one.next_elements for one in entries + own) + columns,
     )
     return _Row(whole, params, inactive, saved, tuple(entry for entry in entries if entry.next_elements))
 

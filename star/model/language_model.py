@@ -6,7 +6,8 @@ A style says otherwise: x + norm(LIV(x)), as in OLMo 2 (arXiv:2501.00656), or x 
 (arXiv:2408.00118), all slots alike or some classes otherwise, as in OLMo Hybrid; slots that read the same x, x +
 LIV_n(norm(x)) + LIV_{n+1}(norm(x)), as in GPT-J and GPT-NeoX (arXiv:2204.06745); learned positions added to the
 embedding, a norm after it, no norm before the head, a head of its own, capped logits; what operators add, and the
-logits, times a number, as in Granite 3.0 (Granite Team, IBM 2024).
+logits, times a number, as in Granite 3.0 (Granite Team, IBM 2024); a token shift of the input of every operator, as in
+the Canon layers of Allen-Zhu 2025 (arXiv:2512.17351).
 """
 
 from collections.abc import Iterator
@@ -19,11 +20,12 @@ from star.architecture.spec import BackboneConfig, Dimensions, ModelSpec
 from star.model.operators.cache import OperatorCache
 from star.model.operators.featurizer import linear
 from star.model.operators.liv import Differential, Liv
+from star.model.operators.shift import Shift
 from star.model.ops.shapes import BS, BT, BTD, BTM
 
 
 class Cache:
-    """State of decoding after the tokens so far: the caches of every slot.
+    """State of decoding after the tokens so far: the caches of every slot, that of its shift last.
 
     Attributes:
         context: how many tokens it can hold.
@@ -114,6 +116,8 @@ class LanguageModel(nn.Module):
     def _add_options(self, dims: Dimensions) -> None:
         """Add the modules and parameters that only some styles have."""
         style = dims.style
+        if style.shift:
+            self.shifts = nn.ModuleList(Shift(style.shift, dims.d_model) for _ in self.layers)
         if "both" in self.norm_places:
             self.post_norms = nn.ModuleList(
                 Norm(style, dims.d_model) if place == "both" else nn.Identity() for place in self.norm_places
@@ -143,7 +147,8 @@ class LanguageModel(nn.Module):
             if self.rounds[i] == i or not self.style.shared_norm:
                 layer_input = self._before(i, residual)
             shared = {role: features[source][role] for role, source in self.feature_slots[i].items() if source != i}
-            y, new_features = layer(layer_input, shared, cache.caches[i] if cache else None)
+            caches = cache.caches[i] if cache else None
+            y, new_features = layer(self._shift(i, layer_input, caches), shared, caches)
             if i in self.shared_slots:
                 features[i] = new_features
             x = x + self._after(i, y)
@@ -165,6 +170,12 @@ class LanguageModel(nn.Module):
     def _before(self, i: int, x: BTD) -> BTD:
         """Return the input of a slot, normalised where its norm stands before it."""
         return x if self.norm_places[i] == "after" else self.norms[i](x)
+
+    def _shift(self, i: int, x: BTD, caches: tuple[OperatorCache, ...] | None) -> BTD:
+        """Return the input of a slot after its shift, if the style has one. Slots that read the same have kernels of
+        their own.
+        """
+        return self.shifts[i](x, caches[-1] if caches else None) if self.style.shift else x
 
     def _after(self, i: int, y: BTD) -> BTD:
         """Return the term that a slot adds to the residual stream."""
@@ -199,7 +210,8 @@ class LanguageModel(nn.Module):
                 key = name, tuple(self.feature_slots[i][role] for role in one.roles)
                 if one.roles and first.setdefault(key, i) != i:
                     owners[name] = caches[first[key]]
-            caches.append(layer.new_cache(batch_size, context, owners))
+            own = layer.new_cache(batch_size, context, owners)
+            caches.append((*own, self.shifts[i].new_cache(batch_size)) if self.style.shift else own)
         return Cache(context, caches)
 
     @torch.no_grad()

@@ -10,7 +10,12 @@ from star.architecture.genome import decode, genes_of
 from star.architecture.spec import Slot
 from star.records import Arrays, Genome, Individual, Status
 
-OF_SLOTS = ("layers", "norms", "post_norms")  # whose weights are named NAME.SLOT.rest; all others belong to no slot
+OF_SLOTS = (
+    "layers",
+    "norms",
+    "post_norms",
+    "shifts",
+)  # whose weights are named NAME.SLOT.rest; all others belong to no slot
 
 
 class WeightsLost(Exception):

@@ -6,8 +6,15 @@ from itertools import product
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.strategies import CLASS_VALUES
 
-from star.architecture.codes import UNSEARCHED, FeatureChannelMixing, FeatureTokenMixing, TokenMixing
+from star.architecture.codes import (
+    UNSEARCHED,
+    UNSEARCHED_FEATURES,
+    FeatureChannelMixing,
+    FeatureTokenMixing,
+    TokenMixing,
+)
 from star.architecture.genome import DECK, class_text, genes_of
 from star.architecture.genome.operator import CODES, GENES_PER_CLASS, MAX_GROUPS, UNUSED, describe_class, repair_class
 from star.architecture.genome.space import CLASS_ALPHABET
@@ -18,7 +25,7 @@ from star.errors import UserError
 
 DIMS = Dimensions(d_model=128, head_dim=8, vocab_size=256, seq_len=64)
 COMBINATIONS = list(product(*(tuple(codes) for _, codes in CODES)))
-CLASS_GENES = st.tuples(*(st.sampled_from(values) for values in CLASS_ALPHABET))
+CLASS_GENES = st.tuples(*(st.sampled_from(values) for values in CLASS_VALUES))
 INTEGERS = st.tuples(*[st.integers() | st.integers(-5, 70)] * GENES_PER_CLASS)
 
 
@@ -75,8 +82,23 @@ def test_any_integers_are_repaired_to_an_operator_once_and_for_all(genes):
     assert genes_of(liv) == repaired[:used] + (1,) * (GENES_PER_CLASS - used)
     nonlinearity = repaired[3]
     assert nonlinearity not in UNSEARCHED or nonlinearity == genes[3]
-    others = [place for place in range(GENES_PER_CLASS) if place != 3]
-    assert all(repaired[place] in CLASS_ALPHABET[place] for place in others)
+    mixings = range(5, GENES_PER_CLASS, 4)
+    for place in set(range(GENES_PER_CLASS)) - {3}:
+        is_kept = place in mixings and repaired[place] in UNSEARCHED_FEATURES
+        assert repaired[place] == genes[place] if is_kept else repaired[place] in CLASS_ALPHABET[place]
+
+
+def test_a_residual_kernel_stays_where_it_is_allowed_and_nothing_becomes_one():
+    shifted = genes_of(DECK[52])
+    assert repair_class(shifted) == shifted
+    assert UNSEARCHED_FEATURES == (8,) and all(8 not in CLASS_ALPHABET[place] for place in range(5, GENES_PER_CLASS, 4))
+    for codes in MEANINGS:
+        for number, choice in enumerate(rules_of(operator_of(codes)).choices(codes[2])):
+            place = 5 + 4 * number
+            for gene in range(-1, 20):
+                genes = [1, *map(int, codes), *UNUSED * MAX_GROUPS]
+                genes[place] = gene
+                assert (repair_class(tuple(genes))[place] == 8) == (gene == 8 and 8 in choice.token_mixing)
 
 
 @given(CLASS_GENES)
@@ -151,6 +173,8 @@ def test_a_differential_operator_is_a_difference():
         ("C", (1, 2, 1, 1), "x W", "width d"),
         ("V", (3, 4, 3, 1), "conv3(x W1 W2)", "width 8/3 d"),
         ("B", (7, 5, 1, 4), "norm_head(swish(conv4(x W)))", "width d / 4"),
+        ("B", (8, 2, 1, 4), "x W + conv4(x W)", "width d / 4"),
+        ("V", (8, 6, 1, 8), "norm(x W + conv4(x W))", "width d / 8"),
         ("V", (1, 6, 1, 8), "norm(x W)", "width d / 8"),
         ("V", (1, 3, 2, 1), "x blockdiag(W)", "width 2 d"),
         ("B", (1, 2, 16, 0), "x W", "16 numbers for all channels"),

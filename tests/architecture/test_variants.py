@@ -7,11 +7,11 @@ import torch
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from support.families import double
+from support.strategies import CLASS_VALUES
 
 from star.architecture.codes import Structure
 from star.architecture.genome import DECK, decode
 from star.architecture.genome.operator import GENES_PER_OPERATOR, describe_class, repair_class
-from star.architecture.genome.space import CLASS_ALPHABET
 from star.architecture.overrides import WORDS
 from star.architecture.scales import SCALES
 from star.architecture.spec import Dimensions, OperatorOverrides
@@ -81,7 +81,7 @@ def test_every_structure_is_built_as_priced_and_decodes(rules, data):
     """Whatever the genes of its feature groups and the variant: alone, and where slots share what they can."""
     torch.manual_seed(0)
     codes = data.draw(st.sampled_from([codes for codes, one in MEANINGS.items() if one is rules]))
-    rows = [data.draw(st.sampled_from(values)) for values in CLASS_ALPHABET[GENES_PER_OPERATOR:]]
+    rows = [data.draw(st.sampled_from(values)) for values in CLASS_VALUES[GENES_PER_OPERATOR:]]
     own = repair_class((data.draw(st.sampled_from((1, 2))), *map(int, codes), *rows))
     liv = describe_class(own)
     overrides = data.draw(variants(rules, [group.role for group in liv.groups]))

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from star.architecture import catalogue
+from star.architecture.codes import FeatureChannelMixing, FeatureTokenMixing
 from star.architecture.genome import DECK, canonical, decode, genes_of, genome_hash, parse, to_text
-from star.architecture.genome.operator import ALPHABET, CODES
+from star.architecture.genome.operator import CODES
 from star.architecture.scales import SCALES
 from star.architecture.structures import MEANINGS
 from star.cli import command as cli
@@ -36,7 +37,7 @@ EXAMPLE = "21211-31112-21221-32112"
         ("inspect lfm2-like --context 0", ["--context"]),
         ("inspect lfm2-like --context long", ["--context", "integer"]),
         ("inspect 21211-3111", ["slot 2 ('3111')"]),
-        ("inspect 991111", ["class is 99", "between 0 and 51"]),
+        ("inspect 991111", ["class is 99", "between 0 and 57"]),
         ("inspect 1912,1211/11111", ["class 1", "five digits, the copies and four structure codes"]),
         ("inspect 19123,1211,1211,1211/11111", ["class 1", "token mixing is 9", "one of 1, 2, 3, 4, 5, 6, 7"]),
         ("inspect 11142,1231,1231+12133,1211,1211,1211/11111", ["class 2", "nonlinearity is 3", "one of 1, 2"]),
@@ -177,8 +178,8 @@ def test_genes_as_json_describe_every_level(star):
         assert parse(f"{row['written_out']}/11111")[1:-5] == genes_of(DECK[row["class"]])
     for name, codes in CODES:
         assert set(found["operator_genome"][name]) == {str(code.value) for code in codes}
-    for name, values in zip(("token mixing", "channel mixing"), ALPHABET, strict=False):
-        assert set(found["featurizer_genome"][name]) == {str(value) for value in values}
+    for name, codes in (("token mixing", FeatureTokenMixing), ("channel mixing", FeatureChannelMixing)):
+        assert set(found["featurizer_genome"][name]) == {str(code.value) for code in codes}
     listed = {one["codes"] for structure in found["structures"] for one in structure["codes"]}
     assert listed == {"".join(str(int(code)) for code in codes) for codes in MEANINGS}
     assert {role for structure in found["structures"] for role in structure["groups"]} == set(found["groups"])

@@ -149,7 +149,7 @@ def test_names_files_and_individuals_are_genomes_too(star, tmp_path):
     [
         ("SA-33", ["unknown class or genome 'SA-33'; did you mean 'SA-3'?"]),
         ("transfomer-pp", ["did you mean 'transformer-pp'?"]),
-        ("77", ["there is no class 77: classes are 1 to 51"]),
+        ("77", ["there is no class 77: classes are 1 to 57"]),
         ("0", ["0 leaves a slot empty"]),
         ("2111", ["slot 1 ('2111')", "not five genes but 4"]),
         ("12123,1211,1211", ["number of feature groups is 2"]),

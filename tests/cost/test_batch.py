@@ -20,7 +20,7 @@ WIDE = Dimensions(d_model=64, head_dim=8, vocab_size=256, seq_len=256)
 STYLED = replace(
     WIDE,
     style=BackboneConfig(
-        norm="layer", norm_bias=True, norm_place="both", parallel=(2, 1), shared_norm=True, tied=False
+        norm="layer", norm_bias=True, norm_place="both", parallel=(2, 1), shared_norm=True, shift=3, tied=False
     ),
     operators=(
         ("SA-1", OperatorOverrides(window=50, qk_norm="head")),
@@ -63,7 +63,7 @@ def test_any_genomes_of_mixed_lengths(many, dims, context, dtype_bytes):
 
 
 @settings(max_examples=30)
-@given(st.integers(0, 2**32), st.integers(1, 40), st.sampled_from(("paper", "extended")), SIZES, st.integers(1, 9999))
+@given(st.integers(0, 2**32), st.integers(1, 40), st.sampled_from(("paper", "shifted")), SIZES, st.integers(1, 9999))
 def test_deep_backbones_in_an_array(seed, num_slots, deck, dims, context):
     rng = np.random.default_rng(seed)
     space = Space(num_slots, deck)

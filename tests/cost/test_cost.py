@@ -5,11 +5,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.strategies import any_genomes, three_level_genomes
+from support.strategies import CLASS_VALUES, any_genomes, three_level_genomes
 
 from star.architecture.genome import DECK, canonical, decode, parse
 from star.architecture.genome.operator import GENES_PER_OPERATOR, repair_class
-from star.architecture.genome.space import CLASS_ALPHABET
 from star.architecture.scales import SCALES
 from star.architecture.spec import Dimensions, ModelSpec
 from star.architecture.structures import MEANINGS
@@ -55,7 +54,7 @@ def test_every_class_is_priced_as_built_at_odd_sizes(class_id):
 @given(data=st.data())
 def test_every_structure_is_priced_as_built(codes, data):
     """Whatever the genes of its feature groups: alone, and where a second slot shares what it can."""
-    rows = [data.draw(st.sampled_from(values)) for values in CLASS_ALPHABET[GENES_PER_OPERATOR:]]
+    rows = [data.draw(st.sampled_from(values)) for values in CLASS_VALUES[GENES_PER_OPERATOR:]]
     own = repair_class((data.draw(st.sampled_from((1, 2))), *map(int, codes), *rows))
     slots = decode((-1, *own, *(1, 1, 1, 1, 1), *(1, 1, 2, 1, 4), *(1, 1, 2, 1, 3)))
     model = built(slots, WIDE)
@@ -111,6 +110,12 @@ COLUMNS_16, COLUMNS_64 = 4 * (64 + 2 * 16), 4 * (128 + 2 * 64)  # of the kernels
         *((number, lambda t: 0) for number in range(33, 39)),
         (40, lambda t: 2 * 2 * 16 * min(t, 64)),
         (48, lambda t: 2 * (4 * 16 * 16 + 3 * 4 * 64)),
+        (52, lambda t: 2 * 64 * t + 3 * 4 * 64),  # as many columns of C, B and V as the kernels have taps
+        (53, lambda t: 2 * 16 * t + 4 * (64 + 2 * 16)),
+        (54, lambda t: 2 * 32 * t + 4 * (64 + 2 * 32)),
+        (55, lambda t: 2 * 16 * t + 4 * (64 + 2 * 16)),
+        (56, lambda t: 2 * 16 * min(t, 64) + 4 * (64 + 2 * 16)),
+        (57, lambda t: 4 * 16 * (16 + 1) + 3 * 4 * 64),
     ],
 )
 def test_cache_of_each_class(class_id, elements):
@@ -222,14 +227,14 @@ def test_cache_counted_another_way(genome, context, window):
         }
         copies = range(2 if slot.liv.differential else 1)
         for group in slot.liv.groups:
-            taps = {3: 3, 7: 4}.get(int(group.token_mixing), 0) if group.role != "K" else 0
+            taps = {3: 3, 7: 4, 8: 4}.get(int(group.token_mixing), 0) if group.role != "K" else 0
             kept |= {("columns", names[group.role], copy): (taps * width_of(group), 0, 0) for copy in copies}
         for name, elements in kept_by_structure(slot, number, names).items():
             kept |= {(*name, copy): elements for copy in copies}
     fixed, growing, banded = (sum(one[i] for one in kept.values()) for i in range(3))
     cost = price(slots, dims, context=context)
     assert cost.cache_bytes == 2 * (fixed + growing * context + banded * min(context, window))
-    assert cost.cache_bytes_per_token == 2 * growing
+    assert cost.cache_bytes_per_token == 2 * (growing + banded * (context < window))
 
 
 @given(any_genomes(max_slots=12))

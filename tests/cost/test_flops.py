@@ -1,6 +1,8 @@
 """FLOPs from a genome against torch's own counter where it counts the same thing, and against recurrences written out
 in numbers that count what is done to them."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -11,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from star.architecture.codes import FeatureTokenMixing, Sparsity, Structure
 from star.architecture.genome import DECK, decode, parse
-from star.architecture.spec import Dimensions, ModelSpec
+from star.architecture.spec import BackboneConfig, Dimensions, ModelSpec, OperatorOverrides
 from star.architecture.structures import rules_of
 from star.architecture.structures.attention import count_pairs
 from star.cost.cost import itemise, price
@@ -41,7 +43,8 @@ def count(genome, num_tokens, backward=False):
 def uncounted(liv, num_tokens):
     """What torch does not count of ours, and counts besides: products that are elementwise there, masked pairs."""
     copies = 2 if liv.differential else 1
-    taps = {FeatureTokenMixing.TOEPLITZ: 3, FeatureTokenMixing.ACTIVATED_TOEPLITZ: 4}
+    taps = {FeatureTokenMixing.TOEPLITZ: 3}
+    taps |= dict.fromkeys((FeatureTokenMixing.ACTIVATED_TOEPLITZ, FeatureTokenMixing.RESIDUAL_TOEPLITZ), 4)
     found = 0
     for group in liv.groups:
         if group.role == "K":
@@ -136,6 +139,24 @@ def test_recurrences_written_out_do_as_much(name, heads, keys, values, decays, e
     output = 2 * width * DIMS.d_model
     done = rules_of(liv).flops(liv, DIMS, 7)
     assert done == 7 * (heads * recur(keys, values, decays, erases) + output)
+
+
+@pytest.mark.parametrize("taps", [1, 2, 4])
+def test_a_shift_written_out_does_as_much(taps):
+    """For each slot and channel: as a style, and, for the channels of a feature, as a code."""
+    Counted.done = 0
+    value = one = Counted()
+    for _ in range(taps):
+        value = value + one * one
+    assert value is one
+    slots, shifted = decode(parse("11111-01111-91111")), replace(DIMS, style=BackboneConfig(shift=taps))
+    assert price(slots, shifted, 7).flops - price(slots, DIMS, 7).flops == 7 * 2 * DIMS.d_model * Counted.done
+    overrides = (("SA-3-Shift", OperatorOverrides(taps=taps)),)
+    costs = [
+        price(decode((NUMBERS[name], 1, 1, 1, 1)), replace(DIMS, operators=overrides), 7)
+        for name in ("SA-3", "SA-3-Shift")
+    ]
+    assert costs[1].flops - costs[0].flops == 7 * (DIMS.d_model + 2 * DIMS.head_dim) * Counted.done
 
 
 def test_a_transformer_costs_two_flops_a_weight_and_token_and_its_attention():

@@ -11,7 +11,7 @@ from support.paths import importing
 
 from star.architecture.genome import Space, decode, parse
 from star.architecture.scales import SCALES
-from star.architecture.spec import Dimensions
+from star.architecture.spec import BackboneConfig, Dimensions
 from star.cost import training_memory as memory
 from star.cost.training_memory import check_memory, free_memory, needed_memory
 
@@ -31,7 +31,9 @@ GENOMES = {
     "experts": "33.1.1.1.1-33.1.1.1.1",
     "differential": "10.1.1.1.1-17.1.1.1.1-14.1.1.1.1",
     "mixture": "11111-35.1.1.1.1-71111-25.1.1.1.1-23.1.1.1.1-30.1.1.1.1",
+    "shifted": "11111-91111-71111-91111",
 }
+STYLES = {"shifted": BackboneConfig(shift=8)}
 # Trains each in a process forked from one that has everything loaded, and states by how much its peak is above that.
 MEASURE = """
 import ctypes, json, os
@@ -44,7 +46,7 @@ from star.architecture.genome import decode, parse
 from star.architecture.structures import specify
 from star.model.language_model import LanguageModel
 from star.training.loop import Training, Windows
-from test_training_memory import DIMS, GENOMES, RECIPE
+from test_training_memory import GENOMES, RECIPE, dims_of
 
 def peak():
     return next(1024 * int(l.split()[1]) for l in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in l)
@@ -58,15 +60,20 @@ def train(genome, dims):
 torch.set_num_threads(1)
 for name, genome in GENOMES.items():
     if os.fork() == 0:
-        train(genome, replace(DIMS, d_model=48))  # what is loaded once
+        train(genome, replace(dims_of(name), d_model=48))  # what is loaded once
         ctypes.CDLL(None).malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")
         before = peak()
-        weights = train(genome, DIMS)
+        weights = train(genome, dims_of(name))
         print(json.dumps([name, peak() - before]), flush=True)
         os._exit(0)
     os.wait()
 """
+
+
+def dims_of(name):
+    """The sizes at which the genome of that name is trained."""
+    return replace(DIMS, style=STYLES.get(name, DIMS.style))
 
 
 def run(code):
@@ -80,7 +87,7 @@ def test_what_is_needed_is_what_a_training_takes():
     measured = dict(map(json.loads, done.stdout.splitlines()))
     assert measured.keys() == GENOMES.keys(), done.stderr
     for name, genome in GENOMES.items():
-        needed = needed_memory(decode(parse(genome)), DIMS, RECIPE)
+        needed = needed_memory(decode(parse(genome)), dims_of(name), RECIPE)
         assert measured[name] / FACTOR < needed < measured[name] * FACTOR, (name, needed, measured[name])
 
 

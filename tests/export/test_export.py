@@ -140,6 +140,7 @@ STYLES = {
             ("QKNorm-GQA", OperatorOverrides(gate=True, score_scale=0.2, num_heads=2, num_kv_heads=1)),
         ),
     ),
+    "521111-31112-91114-31112-91114": replace(DIMS, style=BackboneConfig(shift=4, parallel=(2, 1), shared_norm=True)),
     "11111-201111-91111": replace(
         DIMS,
         style=BackboneConfig(positions="alibi", embedding_norm=True, shared_norm=True, parallel=(1, 2)),

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.fake_run import write_run
 
-from star.architecture.genome import CLASSES, PAPER, decode, parse, to_text
+from star.architecture.genome import CLASSES, DECKS, EMPTY, PAPER, class_name, decode, parse, to_text
 from star.errors import UserError
 from star.export.front import export_front
 from star.records import STORE, Evaluation, Individual, Status, Task
@@ -321,7 +321,8 @@ def test_every_class_has_a_colour_of_its_own(history, own):
     assert set(colors) == {CLASSES[number].name for number in PAPER}
     assert len(set(colors.values())) == len(colors)
     colors = class_colors(own)
-    assert set(colors) == {one.name for one in CLASSES.values()} | {name for name in colors if "other" in name}
+    named = {class_name(number) for number in DECKS["extended"] if number != EMPTY}
+    assert set(colors) == named | {name for name in colors if "other" in name}
     assert len(set(colors.values())) == len(colors)
 
 

@@ -21,7 +21,7 @@ from star.run.evolve import Interrupted, evolve, resume
 from star.run.inheritance import inherit
 from star.storage.run_directory import RunDirectory
 
-SLOTTED = ("layers.", "norms.", "post_norms.")
+SLOTTED = ("layers.", "norms.", "post_norms.", "shifts.")
 
 
 def build(genome, dims=TINY.dims) -> LanguageModel:

@@ -5,16 +5,22 @@ from dataclasses import replace
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from star.architecture.codes import Nonlinearity
+from star.architecture.codes import FeatureTokenMixing, Nonlinearity
 from star.architecture.genome import Space, decode
+from star.architecture.genome.operator import GENES_PER_GROUP, GENES_PER_OPERATOR, MAX_GROUPS
 from star.architecture.genome.space import CLASS_ALPHABET
 from star.architecture.spec import NORM_PLACES, NORMS, POSITIONS, BackboneConfig, OperatorOverrides
 from star.architecture.structures import fit, rules_of
 from star.architecture.structures.structure import COMMON
 from star.errors import UserError
 
+# The values of each integer of a class, also those that no search draws.
+CLASS_VALUES = list(CLASS_ALPHABET)
+CLASS_VALUES[3] = tuple(map(int, Nonlinearity))
+CLASS_VALUES[GENES_PER_OPERATOR::GENES_PER_GROUP] = [tuple(map(int, FeatureTokenMixing))] * MAX_GROUPS
 
-def genomes(min_slots: int = 1, max_slots: int = 8, deck: str = "extended"):
+
+def genomes(min_slots: int = 1, max_slots: int = 8, deck: str = "shifted"):
     """Any backbone over a named deck, shrinking towards slots that are empty or of class 1 and share nothing."""
 
     def of_depth(num_slots: int):
@@ -27,9 +33,8 @@ def three_level_genomes(min_slots: int = 1, max_slots: int = 8):
     """Any genome with a deck of its own, half as many classes as slots: uniform integers, repaired."""
 
     def of_depth(num_slots: int):
-        space = Space(num_slots, "extended", levels="all")
-        values = [*CLASS_ALPHABET[:3], tuple(map(int, Nonlinearity)), *CLASS_ALPHABET[4:]]  # also what no search draws
-        classes = [st.sampled_from(one) for one in values] * space.num_classes
+        space = Space(num_slots, "shifted", levels="all")
+        classes = [st.sampled_from(one) for one in CLASS_VALUES] * space.num_classes
         return st.tuples(st.just(-space.num_classes), *classes, *_backbone(space)).map(space.repair)
 
     return st.integers(min_slots, max_slots).flatmap(of_depth)
@@ -104,6 +109,7 @@ def styles():
         norm_place=st.sampled_from(NORM_PLACES),
         parallel=st.sampled_from(((1,), (2,), (1, 2), (3,))),
         shared_norm=st.booleans(),
+        shift=st.sampled_from((0, 1, 2, 4, 7)),
         positions=st.sampled_from(POSITIONS),
         rotary=st.sampled_from((1.0, 0.5, 0.0)),
         rope_theta=st.sampled_from((10_000.0, 100.0)),

@@ -20,6 +20,7 @@ Row = tuple[int, int, int, int]  # the genes of one feature group
 DENSE = (1, 2, 1, 1)
 SHORT = (3, 2, 1, 1)
 ACTIVE = (7, 2, 1, 1)
+SHIFT = (8, 2, 1, 1)
 LATENT = (1, 4, 1, 1)
 BLOCKS = (1, 3, 1, 1)
 RATE = (1, 2, 1, WITHIN_HEAD)
@@ -50,6 +51,10 @@ FEATURIZERS: dict[int, tuple[Row, ...]] = {
     24: (DENSE, DENSE),
     25: ((1, 2, 4, 1), (1, 2, 4, 1)),
     26: ((1, 2, 4, 1),),
+    27: (SHIFT, SHIFT, SHIFT),
+    28: (SHIFT, (8, 2, 1, 4), (8, 2, 1, 4)),
+    29: (SHIFT, (8, 2, 1, 2), (8, 2, 1, 2)),
+    30: (SHIFT, (8, 2, 1, EVERY_HEAD), (8, 2, 1, EVERY_HEAD)),
 }
 
 
@@ -64,6 +69,7 @@ class OperatorClass:
 
 
 STAR = "Thomas et al. 2024, arXiv:2411.17800"
+CANON = "Allen-Zhu 2025, arXiv:2512.17351"
 _PLAIN: dict[int, OperatorClass] = {
     1: OperatorClass("SA-1", (1, 2, 1, 2, 3), "Vaswani et al. 2017, arXiv:1706.03762"),
     2: OperatorClass("SA-2", (2, 2, 1, 2, 3), "So et al. 2021, arXiv:2109.08668"),
@@ -95,6 +101,12 @@ _PLAIN: dict[int, OperatorClass] = {
     36: OperatorClass("SwiGLU-4", (25, 1, 1, 4, 2), "Shazeer 2020, arXiv:2002.05202"),
     37: OperatorClass("GEGLU", (9, 1, 1, 5, 2), "Shazeer 2020, arXiv:2002.05202"),
     38: OperatorClass("ReLU2", (26, 1, 1, 6, 2), "So et al. 2021, arXiv:2109.08668"),
+    52: OperatorClass("SA-1-Shift", (27, 2, 1, 2, 3), CANON),
+    53: OperatorClass("SA-3-Shift", (28, 2, 1, 2, 3), CANON),
+    54: OperatorClass("SA-4-Shift", (29, 2, 1, 2, 3), CANON),
+    55: OperatorClass("MQA-Shift", (30, 2, 1, 2, 3), CANON),
+    56: OperatorClass("SWA-GQA-Shift", (28, 2, 2, 2, 3), CANON),
+    57: OperatorClass("LinAttn-Shift", (27, 2, 1, 1, 3), CANON),
 }
 # Class -> the class that it is two copies of: y = a(x) - b(x).
 _DIFFERENTIAL = {number: number - 9 for number in range(10, 18)} | {39: 18, 40: 20, 41: 21, 42: 22, 43: 23, 44: 24}
@@ -115,9 +127,14 @@ DECK: dict[int, LivSpec] = {
 NUMBERS: dict[ClassGenes, int] = {genes_of(liv): number for number, liv in DECK.items()}  # genes -> class
 assert len(NUMBERS) == len(DECK), "two classes with the same genes"
 PAPER = range(1, 18)
+EXTENDED = range(1, 52)
 
-# Name -> the classes that a search may use.
-DECKS: dict[str, tuple[int, ...]] = {"paper": tuple(PAPER), "extended": (EMPTY, *CLASSES)}
+# Name -> the classes that a search may use. A deck that has a name does not grow: a seed leads to the same genomes.
+DECKS: dict[str, tuple[int, ...]] = {
+    "paper": tuple(PAPER),
+    "extended": (EMPTY, *(number for number in CLASSES if number in EXTENDED)),
+    "shifted": (EMPTY, *CLASSES),
+}
 
 
 def class_name(class_id: int) -> str:

@@ -39,11 +39,11 @@ CODES: tuple[tuple[str, type[IntEnum]], ...] = (
     ("channel mixing", ChannelMixing),
 )
 
-# Every value that some structure allows, for each gene of a feature group.
+# Every value that searches draw in some structure, for each gene of a feature group.
 ALPHABET: tuple[tuple[int, ...], ...] = tuple(
     tuple(sorted({value for row in rows for value in row}))
     for rows in zip(
-        *(choice.allowed() for codes, rules in MEANINGS.items() for choice in rules.choices(codes[2])), strict=True
+        *(choice.searched() for codes, rules in MEANINGS.items() for choice in rules.choices(codes[2])), strict=True
     )
 )
 
@@ -87,10 +87,13 @@ def nearest_codes(codes: tuple[int, ...]) -> Codes:
 
 
 def repair_rows(rules: StructureRules, codes: Codes, rows: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
-    """Return the genes of every feature group, moved to the nearest values that the structure allows. Idempotent."""
+    """Return the genes of every feature group: a value that the structure allows stays, any other moves to the nearest
+    that searches draw. Idempotent.
+    """
     found: dict[str, list[int]] = {}
     for choice, row in zip(choices_of(rules, codes[2]), rows, strict=False):
-        found[choice.role] = list(map(_nearest, row, choice.allowed()))
+        values = zip(row, choice.allowed(), choice.searched(), strict=True)
+        found[choice.role] = [gene if gene in allowed else _nearest(gene, drawn) for gene, allowed, drawn in values]
     rules.canonicalise(found)
     return tuple(tuple(row) for row in found.values())
 

@@ -24,6 +24,7 @@ from star.architecture.structures.structure import (
 from star.errors import UserError
 
 HEADS = (1, 2, 4, 9)
+SHIFTED = (1, 3, 7, 8)  # token mixings of features, the residual kernel among them
 POSITIONED = ("positions", "rotary", "rope_theta", "score_scale")
 SCORES = {
     "": "rotate(C_i) . rotate(B_j)",
@@ -56,9 +57,9 @@ class AttentionRules(StructureRules):
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
         return (
-            Choices("C", (1, 3, 7), (2, 3, 4, 5)),
-            Choices("B", (1, 3, 7), (2, 4, 5), repeat=HEADS),
-            Choices("V", (1, 3, 7), (2, 4), repeat=HEADS),
+            Choices("C", SHIFTED, (2, 3, 4, 5)),
+            Choices("B", SHIFTED, (2, 4, 5), repeat=HEADS),
+            Choices("V", SHIFTED, (2, 4), repeat=HEADS),
         )
 
     def widths(self, liv: LivSpec, dims: Dimensions) -> dict[str, int]:
@@ -143,9 +144,9 @@ class LatentAttentionRules(AttentionRules):
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
         return (
-            Choices("C", (1, 3, 7), (2, 3, 4), expansion=(2,)),
-            Choices("B", (1, 3, 7), (2,), repeat=(9,)),
-            Choices("V", (1, 3, 7), (2, 6), repeat=(2, 4, 8, 16)),
+            Choices("C", SHIFTED, (2, 3, 4), expansion=(2,)),
+            Choices("B", SHIFTED, (2,), repeat=(9,)),
+            Choices("V", SHIFTED, (2, 6), repeat=(2, 4, 8, 16)),
         )
 
     def widths(self, liv: LivSpec, dims: Dimensions) -> dict[str, int]:

@@ -89,7 +89,9 @@ def feature_equation(group: FeatureGroup) -> str:
     text = text.replace("x", group.source) if group.source else text
     text = f"{text} + b" if group.bias else text
     if group.num_taps:
-        text = f"conv{group.num_taps}({text})" + (" + b'" if group.kernel_bias else "")
+        is_residual = group.token_mixing is FeatureTokenMixing.RESIDUAL_TOEPLITZ
+        mixed = f"conv{group.num_taps}({text})" + (" + b'" if group.kernel_bias else "")
+        text = f"{text} + {mixed}" if is_residual else mixed
     if group.token_mixing is FeatureTokenMixing.ACTIVATED_TOEPLITZ:
         text = f"swish({text})"
     norms = {FeatureChannelMixing.NORMALISED: "norm_head", FeatureChannelMixing.COMPRESSED: "norm"}

@@ -11,7 +11,7 @@ from star.architecture.codes import (
     TokenMixing,
 )
 from star.architecture.spec import Dimensions, FeatureGroup, LivSpec, OperatorOverrides
-from star.architecture.structures.attention import value_head_dim
+from star.architecture.structures.attention import SHIFTED, value_head_dim
 from star.architecture.structures.convolution import GATED_C
 from star.architecture.structures.structure import (
     ATTENTION_ROLES,
@@ -157,7 +157,7 @@ class GatedLinearRules(StructureRules):
     supported = ("num_heads", "head_dim", "value_head_dim")
 
     def choices(self, nonlinearity: Nonlinearity) -> tuple[Choices, ...]:
-        maps = tuple(Choices(role, MIXED, (2, 3, 4)) for role in "CBV")
+        maps = tuple(Choices(role, SHIFTED, (2, 3, 4)) for role in "CBV")
         return (*maps, Choices("A", (1,), (2, 3, 4)), *output_gate(nonlinearity))
 
     def widths(self, liv: LivSpec, dims: Dimensions) -> dict[str, int]:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from star.architecture.codes import (
+    UNSEARCHED_FEATURES,
     ChannelMixing,
     FeatureChannelMixing,
     FeatureTokenMixing,
@@ -71,6 +72,11 @@ class Choices:
     def allowed(self) -> tuple[tuple[int, ...], ...]:
         """Return the values of each gene, in the order of GENES."""
         return self.token_mixing, self.channel_mixing, self.expansion, self.repeat
+
+    def searched(self) -> tuple[tuple[int, ...], ...]:
+        """Return the values of each gene that searches draw, in the order of GENES."""
+        token_mixing = tuple(one for one in self.token_mixing if one not in UNSEARCHED_FEATURES)
+        return token_mixing, self.channel_mixing, self.expansion, self.repeat
 
 
 class StructureRules:

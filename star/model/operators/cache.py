@@ -79,7 +79,7 @@ class OperatorCache:
             return self.owners[name].before[name]
         kept = self.tensors[name]
         columns = torch.cat((kept, new), dim=1)
-        kept.copy_(columns[:, -kept.shape[1] :])
+        kept.copy_(columns[:, new.shape[1] :])
         return self._show(name, columns[:, kept.shape[1] + 1 - taps :])
 
     def state(self, name: str) -> torch.Tensor:

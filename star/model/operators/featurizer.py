@@ -6,7 +6,8 @@
     kernel  = f(position)           implicit
 
 (channel mixing before token mixing as in Primer, So et al. 2021, arXiv:2109.08668; four taps and swish as in Mamba,
-Gu and Dao 2023, arXiv:2312.00752; normalised heads as in Qwen3, arXiv:2505.09388).
+Gu and Dao 2023, arXiv:2312.00752; a kernel beside the feature itself as in Allen-Zhu 2025, arXiv:2512.17351; normalised
+heads as in Qwen3, arXiv:2505.09388).
 C, B and V take the roles of query, key and value in attention.
 """
 
@@ -29,7 +30,7 @@ from star.architecture.structures.feature import map_rank
 from star.errors import UserError
 from star.model.operators.cache import CacheTensor, OperatorCache, count_columns
 from star.model.ops.convolution import short_convolution
-from star.model.ops.shapes import BTD, BTE
+from star.model.ops.shapes import BTD, BTE, WD
 
 NORM_EPS = 1e-6
 
@@ -55,6 +56,7 @@ class Feature(nn.Module):
         if group.kernel_bias:
             self.kernel_bias = nn.Parameter(torch.zeros(width))
         self.is_activated = group.token_mixing is FeatureTokenMixing.ACTIVATED_TOEPLITZ
+        self.is_residual = group.token_mixing is FeatureTokenMixing.RESIDUAL_TOEPLITZ
 
     def cache_spec(self) -> dict[str, CacheTensor]:
         """Return the cache tensor for the columns of its short kernel, if there is one."""
@@ -63,8 +65,8 @@ class Feature(nn.Module):
     def forward(self, x: BTD, cache: OperatorCache | None) -> BTE:
         y = self.channels(x)
         if self.kernel is not None:
-            columns = y if cache is None else cache.slide(self.name, y, len(self.kernel))
-            y = short_convolution(columns, self.kernel)[:, -x.shape[1] :]
+            mixed = convolve(self.name, y, self.kernel, cache)
+            y = y + mixed if self.is_residual else mixed
         if self.kernel_bias is not None:
             y = y + self.kernel_bias
         if self.is_activated:
@@ -199,6 +201,12 @@ def short_kernel(taps: int, width: int) -> nn.Parameter:
     """
     bound = taps**-0.5
     return nn.Parameter(torch.empty(taps, width).uniform_(-bound, bound))
+
+
+def convolve(name: str, x: BTD, kernel: WD, cache: OperatorCache | None) -> BTD:
+    """Return the convolution with a short kernel at the present tokens; the cache keeps the columns under a name."""
+    columns = x if cache is None else cache.slide(name, x, len(kernel))
+    return short_convolution(columns, kernel)[:, -x.shape[1] :]
 
 
 CHANNEL_MAPS = {
