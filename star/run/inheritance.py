@@ -10,12 +10,8 @@ from star.architecture.genome import decode, genes_of
 from star.architecture.spec import Slot
 from star.records import Arrays, Genome, Individual, Status
 
-OF_SLOTS = (
-    "layers",
-    "norms",
-    "post_norms",
-    "shifts",
-)  # whose weights are named NAME.SLOT.rest; all others belong to no slot
+# Modules whose weights are named NAME.SLOT.rest; all others belong to no slot.
+OF_SLOTS = ("layers", "norms", "post_norms", "shifts")
 
 
 class WeightsLost(Exception):
