@@ -68,23 +68,24 @@ def read_corpus(name: str) -> Corpus:
     return load_corpus((name,), LEAST_CORPUS)
 
 
-def verify(genome: Genome, plan: RunPlan) -> Evaluation:
-    """Train a genome as the verification of a search does."""
+def verify(genome: Genome, seed: int) -> Evaluation:
+    """Train a genome as the verification of the search by estimate does."""
     os.nice(5)
+    plan = plan_of(seed, ESTIMATE)
     tokens = plan.settings.verify_tokens
     assert tokens
     job = Job(task=plan.task(genome), tokens=tokens)
     return evaluate(job, evaluation_settings(plan), read_corpus(plan.settings.corpus[0])).evaluation
 
 
-def verify_front(path: Path, run: RunDirectory, plan: RunPlan) -> dict[str, float]:
+def verify_front(path: Path, run: RunDirectory, seed: int) -> dict[str, float]:
     """Return the verified quality of each member of a front, by hash; results are kept in a JSON file."""
     known: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
     latest = run.latest_generation()
     assert latest
     missing = {one.hash: one.genome for one in latest.front if one.hash not in known}
     with ProcessPoolExecutor() as pool:
-        jobs = {hash: pool.submit(verify, genome, plan) for hash, genome in missing.items()}
+        jobs = {hash: pool.submit(verify, genome, seed) for hash, genome in missing.items()}
         for hash, job in jobs.items():
             known[hash] = job.result().objectives["quality_bpb"]
             path.write_text(json.dumps(known))
@@ -135,7 +136,7 @@ def search(seed: int, out: Path) -> tuple[Found, Found]:
     runs, plan = {name: RunDirectory(path).open() for name, path in paths.items()}, plans[ESTIMATE]
     budget = plan.settings.verify_tokens
     assert budget
-    loss = verify_front(out / f"verified-{seed}.json", runs[LOSS], plan)
+    loss = verify_front(out / f"verified-{seed}.json", runs[LOSS], seed)
     rows = [row for row in runs[ESTIMATE].longer(budget).values() if row.task == plan.task(row.task.genome)]
     verified = {row.task.hash: row.evaluation for row in rows}
     verified |= {hash: one for (hash, own), one in runs[ESTIMATE].verified(budget).items() if own == rows[0].task.seed}

@@ -93,7 +93,7 @@ class Scores:
 
     def shortfall(self, evaluation: Evaluation) -> float:
         """Return how far a stopped one was from its end; of those equally far, the better ones are a little nearer."""
-        if evaluation.status not in (Status.STOPPED, Status.SCREENED):
+        if evaluation.status is not Status.STOPPED:
             return 0.0
         quality = self.values(evaluation)[self._plan.columns.index(QUALITY)]
         whole = self._plan.trained.recipe.steps * self._plan.step_tokens

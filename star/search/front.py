@@ -15,8 +15,14 @@ MARGIN = 0.1  # of the first generation's range, so that its worst individuals s
 
 
 def is_sound(individual: Individual) -> bool:
-    """Whether an individual may compete: evaluated without failure, every objective finite."""
+    """Whether an individual may be on a front: evaluated without failure, every objective finite."""
     return individual.status is Status.OK and bool(np.isfinite(objective_values(individual)).all())
+
+
+def competes(individual: Individual) -> bool:
+    """Whether an individual has objectives by which it survives and has offspring: if it is sound, or was screened out,
+    and then they are estimates."""
+    return is_sound(individual) or individual.status is Status.SCREENED
 
 
 def objective_matrix(individuals: Sequence[Individual]) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Individuals as pymoo sees them, and back: objectives, and constraints whose violation tells who failed how badly.
 
-Deb's rules (Deb et al. 2002) then order all that there is: sound individuals by their objectives; behind them those
-that were stopped, the smallest shortfall first; behind these what is beyond a limit or failed.
+Deb's rules (Deb et al. 2002) then order all that there is: those that compete, sound or screened out, by their
+objectives; behind them those that were stopped, the smallest shortfall first; behind these what is beyond a limit or
+failed.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from pymoo.core.population import Population
 from pymoo.core.problem import Problem
 
 from star.records import Genome, Individual, Status
-from star.search.front import is_sound, objective_values
+from star.search.front import competes, objective_values
 from star.search.plan import Constraints, Plan
 
 PENALTY = 1e30  # an objective of a failed individual: never compared, only finite; violation of what cannot be built
@@ -31,7 +32,7 @@ class ConstrainedProblem(Problem):
         """Return candidates in the order of `individuals`, with id, rank and crowding."""
         values = np.full((len(individuals), self.n_obj), PENALTY)
         for row, individual in zip(values, individuals, strict=True):
-            if is_sound(individual):
+            if competes(individual):
                 assert len(individual.objectives) == self.n_obj, individual.objectives
                 row[:] = objective_values(individual)
         return Population.new(
@@ -52,11 +53,11 @@ class ConstrainedProblem(Problem):
         violations = self._limits.violations(individual.genome)
         if violations is None:
             return [PENALTY] + [0.0] * len(self._limits.limits)
-        if individual.status in (Status.STOPPED, Status.SCREENED):
+        if individual.status is Status.STOPPED:
             assert 0 < individual.shortfall < 2, individual
             return [STOPPED * individual.shortfall, *violations]
         untrained = individual.status is Status.INFEASIBLE and max(violations, default=0.0) > 0
-        return [float(not is_sound(individual) and not untrained), *violations]
+        return [float(not competes(individual) and not untrained), *violations]
 
 
 def from_pymoo(known: dict[int, Individual], candidates: Population) -> tuple[Individual, ...]:

@@ -226,7 +226,8 @@ def _is_generation(generation: Generation) -> bool:
         and len(set(ids)) == len(ids)
         and max(ids, default=-1) < generation.next_id
         and all(_is_individual(one, generation.number) for one in (*generation.individuals, *generation.front))
-        and all(one.rank == 0 and one.status is Status.OK for one in generation.front)
+        # Individuals that were screened out may rank before the front, by their estimates.
+        and all((one.rank == 0 or generation.estimated) and one.status is Status.OK for one in generation.front)
     )
 
 

@@ -436,6 +436,7 @@ def test_a_first_generation_can_be_asked_for_in_pieces():
 
 STANDINGS = [  # the best first; the better of two that are alike in all else is the one with the lower value
     {"status": Status.OK, "objectives": {"a": 1.0}},
+    {"status": Status.SCREENED, "objectives": {"a": 5.0}},  # by its estimate
     {"status": Status.OK, "objectives": {"a": 9.0}},
     {"status": Status.STOPPED, "objectives": {"a": 0.0}, "shortfall": 1e-3},
     {"status": Status.STOPPED, "objectives": {"a": 0.0}, "shortfall": 1.9},
@@ -460,25 +461,25 @@ class Barely:
 def test_the_stopped_stand_between_the_sound_and_the_rest(algorithm, order, population):
     limit = Barely()
     search = make(population=population, num_objectives=1, algorithm=algorithm, constraints=limit)
-    told = [replace(measure(one, 0), **STANDINGS[place]) for one, place in zip(search.ask(6), order, strict=True)]
+    told = [replace(measure(one, 0), **STANDINGS[place]) for one, place in zip(search.ask(7), order, strict=True)]
     limit.beyond = next(one.genome for one in told if one.status is Status.INFEASIBLE)
     survivors = search.tell(told)
     assert [one.id for one in survivors] == [order.index(place) for place in range(population)]
     assert all((one.rank == 0) == (place == 0) for place, one in enumerate(survivors))
-    assert all(one.crowding == 0 for one in survivors[2:])
+    assert all(one.crowding == 0 for one in survivors[3:])
 
 
 def test_a_stopped_parent_loses_against_the_sound_and_beats_the_failed():
     for algorithm in BREEDERS:
-        for better, worse in itertools.combinations(STANDINGS[:4] + STANDINGS[5:], 2):
+        for better, worse in itertools.combinations(STANDINGS[:5] + STANDINGS[6:], 2):
             search = make(1, population=2, space=Space(6), algorithm=algorithm, num_objectives=1)
             search.tell(
                 [replace(measure(one, 0), **how) for one, how in zip(search.ask(2), (worse, better), strict=True)]
             )
             parents = [id for proposal in search.ask(100) for id in proposal.parents]
             wins, losses = parents.count(1), parents.count(0)
-            if algorithm == "nsga3" and worse["status"] is Status.OK:
-                assert 0.7 < wins / losses < 1.4, "parents of NSGA-III are drawn at random among the sound"
+            if algorithm == "nsga3" and worse["status"] in (Status.OK, Status.SCREENED):
+                assert 0.7 < wins / losses < 1.4, "parents of NSGA-III are drawn at random among those that compete"
             elif algorithm in ("nsga2", "nsga3"):
                 assert wins and not losses, "there is one pair, and it is compared every time"
             else:

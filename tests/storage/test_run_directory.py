@@ -461,7 +461,7 @@ def forged(**changes):
         {"individual": {"genome": (1, 2, 3)}},
         {"individual": {"genome": ()}},
         {"individual": {"genome": (1, 1, -1, 1, 1)}},
-        {"individual": {"genome": (52, 1, 1, 1, 1)}},
+        {"individual": {"genome": (58, 1, 1, 1, 1)}},
         {"individual": {"genome": (1, 2, 1, 1, 1)}},
         {"individual": {"genome": (-1,)}},
         {"individual": {"genome": (-1, 1, 1, 1, 1, 1)}},
