@@ -2,16 +2,19 @@
 
 The loss m_j at each mark (a number of training steps) is predicted from those before it:
 
-    m_(j+1) = m_j + w_j . [m_j, m_j - m_(j-1), features] + b_j,group + e_j,   e_j ~ N(0, s_j^2)
+    m_(j+1) = m_j + w_j . [m_j, m_j - m_(j-1), values] + f_j(operators) + b_j,group + e_j
 
-Each stage j is a ridge regression over all trainings that passed both marks: those of a run, and a prior of long
-trainings that ships with the program. The features are what is known without training. Beyond the last mark that a
+Each stage j is a Gaussian process over all trainings that passed both marks: those of a run, and a prior of long
+trainings that ships with the program. Its covariance is linear in the standardised inputs; f is alike for
+architectures with like operators. Values and operators are what is known without training. Beyond the last mark that a
 training has reached, the predicted loss takes the place of the measured one, and its variance is carried along.
+Rasmussen and Williams 2006 (Gaussian processes for machine learning, chapters 2 and 5).
 """
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,17 +25,26 @@ from star.cost.target import Target
 from star.records import Genome
 
 LEAST = 8  # trainings of which a stage is fitted at least
-PENALTIES = np.logspace(-1, 3, 13)  # of the squared weights; leave-one-out decides
-OWN = 10.0  # a group's intercept is penalised so many times less than a weight
+SHARES = (0.0, 0.3, 1.0)  # of the variance by operators in that by a linear law; leave-one-out decides
+NOISES = np.logspace(-3, 1, 9)  # the rest of the variance; leave-one-out decides
+OWN = 5.0  # variance of a group's intercept
+REACH = 0.3  # share of the slots in which architectures differ that are still alike
+DIFFERENTIAL = "-Diff"  # ends the name of a class that is two copies of another
 
-
-# Inputs of a stage: the loss so far, the gain of the stage before, and the features of an architecture.
+# Inputs of a stage: the loss so far, the gain of the stage before, and the values of an architecture.
 INPUTS = ("loss", "slope", "log_params", "log_flops", *(f"share_of_{one.name.lower()}" for one in FAMILIES))
 
 
+class Traits(NamedTuple):
+    """What is known of an architecture without training: the logarithms of its parameters and FLOPs per token, and the
+    share of its slots that each token mixing has; and the name of the operator of each slot."""
+
+    values: tuple[float, ...]
+    operators: tuple[str, ...]
+
+
 class Features:
-    """Computes what is known of a genome without training: the logarithms of its parameters and FLOPs per token, and
-    the share of its slots that each token mixing has.
+    """Computes the traits of a genome.
 
     Args:
         dims: of the models that are trained.
@@ -40,25 +52,48 @@ class Features:
 
     def __init__(self, dims: Dimensions) -> None:
         self._target = Target(dims=dims, context=dims.seq_len, dtype_bytes=2)
-        self._known: dict[Genome, tuple[float, ...]] = {}
+        self._known: dict[Genome, Traits] = {}
 
-    def __call__(self, genome: Genome) -> tuple[float, ...]:
-        """Return the features of a genome."""
+    def __call__(self, genome: Genome) -> Traits:
+        """Return the traits of a genome."""
         if genome not in self._known:
             cost, slots = self._target.count(genome), decode(genome)
             counts = Counter(slot.liv.token_mixing for slot in slots)
             shares = (counts[one] / max(1, len(slots)) for one in FAMILIES)
-            self._known[genome] = (float(np.log(cost.params)), float(np.log(max(1, cost.flops_per_token))), *shares)
+            values = (float(np.log(cost.params)), float(np.log(max(1, cost.flops_per_token))), *shares)
+            self._known[genome] = Traits(values, tuple(slot.liv.name for slot in slots))
         return self._known[genome]
+
+
+def similarity(some: Sequence[tuple[str, ...]], others: Sequence[tuple[str, ...]]) -> np.ndarray:
+    """Return how alike the operators of architectures are, (N, M), from 0 to 1: the mean of exp(-d / REACH), d the
+    share of slots that hold another class, and of exp(-e / REACH), e the share of slots whose class has no counterpart
+    in any slot, differential classes counted as the plain ones. Fewer slots are filled up with empty ones.
+    """
+    length = max(map(len, (*some, *others)))
+
+    def encode(is_plain: bool) -> tuple[np.ndarray, np.ndarray, int]:
+        numbers: dict[str, int] = {"": 0}
+        rows = [[name.removesuffix(DIFFERENTIAL) if is_plain else name for name in row] for row in (*some, *others)]
+        filled = [row + [""] * (length - len(row)) for row in rows]
+        codes = np.array([[numbers.setdefault(name, len(numbers)) for name in row] for row in filled])
+        return codes[: len(some)], codes[len(some) :], len(numbers)
+
+    own, other, _ = encode(is_plain=False)
+    moved = (own[:, None] != other[None]).mean(axis=2)
+    own, other, number = encode(is_plain=True)
+    counts = [(rows[:, :, None] == np.arange(number)).sum(axis=1) for rows in (own, other)]
+    common = np.minimum(counts[0][:, None], counts[1][None]).sum(axis=2) / length
+    return (np.exp(-moved / REACH) + np.exp((common - 1) / REACH)) / 2
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One training: the losses at the marks that it reached, its features, and the group it belongs to, such as a
-    corpus."""
+    """One training: the losses at the marks that it reached, the traits of what was trained, and the group it belongs
+    to, such as a corpus."""
 
     group: str
-    features: tuple[float, ...]
+    traits: Traits
     losses: tuple[float, ...]
 
 
@@ -70,56 +105,118 @@ class Estimate:
     error: float
 
 
+@dataclass(frozen=True, slots=True)
+class Covariance:
+    """The variances of the parts of a stage, in units of that by a linear law."""
+
+    share: float  # by operators
+    noise: float
+
+    def between(self, one: "Rows", other: "Rows") -> np.ndarray:
+        """Return the covariance of what two sets of architectures gain, (N, M), without noise."""
+        linear = one.inputs @ other.inputs.T / one.inputs.shape[1]
+        same = one.groups[:, None] == other.groups[None]
+        return linear + self.share * similarity(one.operators, other.operators) + OWN * same
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Standardised inputs (N, F), operators and groups of some trainings."""
+
+    inputs: np.ndarray
+    operators: Sequence[tuple[str, ...]]
+    groups: np.ndarray
+
+
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """The regression from one mark to the next."""
+    """The Gaussian process from one mark to the next."""
 
     center: np.ndarray  # (F,), of the inputs
     scale: np.ndarray  # (F,)
-    weights: np.ndarray  # (F + groups,)
     offset: float
-    groups: tuple[str, ...]
-    variance: float  # of the rest
-    trainings: int
-    precision: np.ndarray  # (F + groups, F + groups): inverse of the penalised Gram matrix
+    covariance: Covariance
+    amplitude: float  # the variance by a linear law
+    rows: Rows
+    inverse: np.ndarray  # (N, N), of the covariance with noise
+    duals: np.ndarray  # (N,)
+    deviation: float  # the standard deviation of what was predicted without each architecture from what it was
 
-    def standardise(self, inputs: np.ndarray, groups: Sequence[str]) -> np.ndarray:
-        """Return inputs (N, F) as the regression takes them, with a column for each group: (N, F + groups)."""
-        return _design((inputs - self.center) / self.scale, groups, self.groups)
+    @property
+    def weights(self) -> np.ndarray:
+        """Return the weight of each standardised input, (F,)."""
+        return self.rows.inputs.T @ self.duals / self.rows.inputs.shape[1]
+
+    def predict(self, inputs: np.ndarray, operators: tuple[str, ...], group: str) -> Estimate:
+        """Return the gain of an architecture with inputs (F,), and its standard error."""
+        one = Rows((inputs[None] - self.center) / self.scale, [operators], np.array([group]))
+        shared = self.covariance.between(one, self.rows)[0]
+        own = self.covariance.between(one, one)[0, 0] + self.covariance.noise
+        variance = self.amplitude * (own - shared @ self.inverse @ shared)
+        return Estimate(float(self.offset + shared @ self.duals), float(np.sqrt(max(0.0, variance))))
 
 
-def fit_stage(inputs: np.ndarray, gains: np.ndarray, groups: Sequence[str]) -> Stage:
-    """Fit `gains` (N,) to `inputs` (N, F). The penalty is the one whose leave-one-out error is smallest."""
+def fit_stage(
+    inputs: np.ndarray, operators: Sequence[tuple[str, ...]], groups: Sequence[str], gains: np.ndarray
+) -> Stage:
+    """Fit `gains` (N,) to `inputs` (N, F), operators and groups. The variances are those with the smallest error of
+    predictions without each architecture, in all groups at once; the amplitude is the one that these errors have.
+    """
     center, scale = inputs.mean(axis=0), inputs.std(axis=0)
     scale = np.where(scale > 1e-9, scale, 1.0)
-    names = tuple(sorted(set(groups)))
-    design, offset = _design((inputs - center) / scale, groups, names), float(gains.mean())
-    left, values, right = np.linalg.svd(design, full_matrices=False)
-    rotated = left.T @ (gains - offset)
-
-    def residuals(penalty: float) -> np.ndarray:
-        shrink = values**2 / (values**2 + penalty)
-        leverage = (left**2 * shrink).sum(axis=1) + 1 / len(gains)
-        return (gains - offset - left @ (shrink * rotated)) / np.maximum(1 - leverage, 0.05)
-
-    penalty = min(PENALTIES, key=lambda one: float((residuals(one) ** 2).mean()))
+    rows = Rows((inputs - center) / scale, operators, np.array(groups))
+    offset, blocks = float(gains.mean()), find_blocks(operators)
+    linear = Covariance(0.0, 0.0).between(rows, rows)
+    by_operators = Covariance(1.0, 0.0).between(rows, rows) - linear
+    fits = []
+    for share in SHARES:
+        for noise in NOISES:
+            inverse = np.linalg.inv(linear + share * by_operators + noise * np.eye(len(gains)))
+            duals = inverse @ (gains - offset)
+            errors, scaled = leave_out(inverse, duals, blocks)
+            fits.append((errors, Covariance(share, float(noise)), inverse, duals, scaled))
+    errors, covariance, inverse, duals, scaled = min(fits, key=lambda fit: fit[0])
     return Stage(
         center=center,
         scale=scale,
-        weights=right.T @ (values / (values**2 + penalty) * rotated),
         offset=offset,
-        groups=names,
-        variance=float((residuals(penalty) ** 2).mean()),
-        trainings=len(gains),
-        precision=np.linalg.inv(design.T @ design + penalty * np.eye(design.shape[1])),
+        covariance=covariance,
+        amplitude=scaled,
+        rows=rows,
+        inverse=inverse,
+        duals=duals,
+        deviation=errors**0.5,
     )
+
+
+def find_blocks(operators: Sequence[tuple[str, ...]]) -> list[np.ndarray]:
+    """Return the places of the trainings of each architecture, (blocks, rows of each), in an array for each number."""
+    places: dict[tuple[str, ...], list[int]] = {}
+    for place, one in enumerate(operators):
+        places.setdefault(one, []).append(place)
+    sizes = sorted({len(block) for block in places.values()})
+    return [np.array([block for block in places.values() if len(block) == size]) for size in sizes]
+
+
+def leave_out(inverse: np.ndarray, duals: np.ndarray, blocks: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Return the mean square of r, what is predicted without the block of a row, less what it is, and the mean of r^2
+    in units of its variance. With the inverse K of a covariance and the duals K y the errors of a block are
+    r = K_bb^-1 (K y)_b, of covariance K_bb^-1 (Rasmussen and Williams 2006, equation 5.12, for blocks).
+    """
+    squares = scaled = 0.0
+    for block in blocks:
+        parts, own = inverse[block[:, :, None], block[:, None, :]], duals[block]
+        errors = np.linalg.solve(parts, own[:, :, None])[:, :, 0]
+        squares += float((errors**2).sum())
+        scaled += float((errors * own).sum())
+    return squares / len(duals), scaled / len(duals)
 
 
 class Estimator:
     """Estimates the loss at the last mark that could be fitted, from the losses at the marks before it.
 
     Args:
-        observations: trainings of the run and of the prior, with features of one length.
+        observations: trainings of the run and of the prior, of architectures with equally many slots.
         num_marks: marks there are.
     """
 
@@ -127,17 +224,16 @@ class Estimator:
         begun = [one for one in observations if one.losses]
         self.first: Stage | None = None
         if len(begun) >= LEAST:
-            inputs = np.array([one.features for one in begun])
             losses = np.array([one.losses[0] for one in begun])
-            self.first = fit_stage(inputs, losses, [one.group for one in begun])
+            self.first = _fit(begun, [one.traits.values for one in begun], losses)
         self.stages: list[Stage] = []
         for mark in range(num_marks - 1):
             passed = [one for one in observations if len(one.losses) > mark + 1]
             if len(passed) < LEAST:
                 break
             gains = np.array([one.losses[mark + 1] - one.losses[mark] for one in passed])
-            inputs = np.array([_inputs(one.losses[: mark + 1], one.features) for one in passed])
-            self.stages.append(fit_stage(inputs, gains, [one.group for one in passed]))
+            inputs = [_inputs(one.losses[: mark + 1], one.traits) for one in passed]
+            self.stages.append(_fit(passed, inputs, gains))
 
     @property
     def target(self) -> int:
@@ -145,11 +241,12 @@ class Estimator:
         return len(self.stages)
 
     def describe(self) -> tuple[dict[str, float], ...]:
-        """Return of each stage the number of trainings, the standard deviation of the rest, and the weight of each
-        standardised input, by name."""
+        """Return of each stage the number of trainings, the standard deviation of leave-one-out predictions, the
+        variances of its parts, and the weight of each standardised input, by name."""
         return tuple(
-            {"trainings": stage.trainings, "deviation": stage.variance**0.5}
-            | dict(zip((*INPUTS, *stage.groups), stage.weights.tolist(), strict=True))
+            {"trainings": len(stage.duals), "deviation": stage.deviation}
+            | {"operators": stage.covariance.share, "noise": stage.covariance.noise}
+            | dict(zip(INPUTS, stage.weights.tolist(), strict=True))
             for stage in self.stages
         )
 
@@ -157,34 +254,34 @@ class Estimator:
         """Return the estimated loss at the target, or the measured one if the training reached it."""
         if len(one.losses) > self.target:
             return Estimate(one.losses[self.target], 0.0)
-        losses = list(one.losses)
+        losses, traits = list(one.losses), one.traits
         variance = np.zeros((len(losses), len(losses)))  # of the losses, with each other
         if not losses:
             assert self.first, "there are trainings"
-            design = self.first.standardise(np.array([one.features]), [one.group])[0]
-            losses.append(float(self.first.offset + design @ self.first.weights))
-            variance = np.array([[self.first.variance * (1 + design @ self.first.precision @ design)]])
+            begun = self.first.predict(np.array(traits.values), traits.operators, one.group)
+            losses.append(begun.mean)
+            variance = np.array([[begun.error**2]])
         for mark in range(len(losses) - 1, self.target):
             stage = self.stages[mark]
-            design = stage.standardise(np.array([_inputs(losses, one.features)]), [one.group])[0]
             slopes = np.zeros(len(losses))  # of the next loss with regard to each of these
             own = stage.weights[:2] / stage.scale[:2]
             slopes[-1] += 1 + own[0]
             if len(losses) > 1:
                 slopes[-1] += own[1]
                 slopes[-2] -= own[1]
-            losses.append(float(losses[-1] + stage.offset + design @ stage.weights))
-            spread = stage.variance * (1 + design @ stage.precision @ design)
+            gain = stage.predict(np.array(_inputs(losses, traits)), traits.operators, one.group)
+            losses.append(losses[-1] + gain.mean)
             shared = variance @ slopes
-            variance = np.block([[variance, shared[:, None]], [shared[None, :], slopes @ shared + spread]])
+            spread = slopes @ shared + gain.error**2
+            variance = np.block([[variance, shared[:, None]], [shared[None, :], spread]])
         return Estimate(losses[-1], float(np.sqrt(variance[-1, -1])))
 
 
-def _inputs(losses: Sequence[float], features: Sequence[float]) -> list[float]:
+def _fit(rows: Sequence[Observation], inputs: Sequence[Sequence[float]], gains: np.ndarray) -> Stage:
+    operators, groups = [one.traits.operators for one in rows], [one.group for one in rows]
+    return fit_stage(np.array(inputs), operators, groups, gains)
+
+
+def _inputs(losses: Sequence[float], traits: Traits) -> list[float]:
     slope = losses[-1] - losses[-2] if len(losses) > 1 else 0.0
-    return [losses[-1], slope, *features]
-
-
-def _design(inputs: np.ndarray, groups: Sequence[str], known: Sequence[str]) -> np.ndarray:
-    own = np.array([[OWN**0.5 * (group == name) for name in known] for group in groups]).reshape(len(groups), -1)
-    return np.hstack([inputs, own])
+    return [losses[-1], slope, *traits.values]

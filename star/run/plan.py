@@ -11,7 +11,7 @@ from star.architecture.scales import SCALES, Recipe, Scale
 from star.architecture.toml_table import parse_table
 from star.cost.cost import DTYPE_BYTES
 from star.cost.limits import LIMITS
-from star.cost.target import Screen, Target, TargetCost, check_limits
+from star.cost.target import Screen, Target, check_limits
 from star.errors import SettingError, UserError
 from star.evaluation.objectives import Objective, find_objectives
 from star.evaluation.prior import read_prior
@@ -151,7 +151,6 @@ def plan_run(settings: Settings) -> RunPlan:
         )
     recipe = replace(scale.recipe, tokens=settings.tokens or scale.recipe.tokens, balance=settings.balance)
     objectives = find_objectives(settings.objectives)
-    settings = replace(settings, ranking=settings.ranking or _default_ranking(settings, objectives))
     if settings.ranking == ESTIMATE:
         recipe = recipe.open_ended()
     target_name = settings.target or settings.scale
@@ -314,13 +313,6 @@ def _why_no_prior(settings: Settings) -> str:
     if not prior[0].losses.keys() >= set(_marks(settings, scale.recipe.steps)):
         return f"the prior of {name} has no losses at the rungs of the run"
     return ""
-
-
-def _default_ranking(settings: Settings, objectives: tuple[Objective, ...]) -> str:
-    """Return the ranking by estimate where a prior makes it good and saves proxies, which takes objectives that are
-    known without training but for the quality."""
-    is_known = all(one.needs_text or one.column in TargetCost._fields for one in objectives)
-    return ESTIMATE if is_known and not (_why_not_estimated(settings, objectives) or _why_no_prior(settings)) else LOSS
 
 
 def _check_ranking(settings: Settings, objectives: tuple[Objective, ...]) -> None:

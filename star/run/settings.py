@@ -34,7 +34,7 @@ MODES = ("generations", "steady")
 STEADY = MODES[1]
 RANKINGS = ("estimate", "loss")
 ESTIMATE, LOSS = RANKINGS
-BEFORE = {"rungs": 1, "ranking": LOSS}  # in a run from before there were these settings
+BEFORE = {"rungs": 1}  # in a run from before there was early stopping
 OWN_DECK = re.compile(r"[0-9.,+]+/[0-9.-]+")  # the text of a genome with a deck of its own, whose commas are part of it
 RATE = {"low": 0, "high": 1, "in_file_only": True}
 COST = {"low": 0, "high": 1e24, "words": "no limit"}
@@ -163,15 +163,14 @@ class Settings:
     )
     eta: int = option(3, "Ratio of the training tokens of neighbouring rungs.", STOPPING, low=2, high=100)
     warm_weights: bool = option(False, "Start a child from its parents' weights in unchanged slots.", TRAINING)
-    ranking: str | None = option(
-        None,
+    ranking: str = option(
+        LOSS,
         "What orders candidates: the loss of their proxies, or an estimate of the quality after long training.",
         RANKING,
         choices=RANKINGS,
-        words="estimate where a prior of the scale fits the run, else loss",
     )
     screening: int = option(
-        16,
+        8,
         "Train one candidate in so many, at least two a generation: the best by an estimate from costs and operators.",
         RANKING,
         low=1,

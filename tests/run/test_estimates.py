@@ -139,7 +139,7 @@ def test_seed_genomes_are_trained_whatever_their_estimate(tmp_path):
     seeds = ("transformer-pp", "gqa-transformer", "striped-mamba")
     run = DRIVER.run_in(tmp_path / "run", replace(config, corpus=(write_text(tmp_path),), seed_genomes=seeds))
     plan = plan_run(run_settings := replace(config, seed_genomes=seeds))
-    assert run_settings.screening == 16 and not plan.why_no_prior
+    assert run_settings.screening == 8 and not plan.why_no_prior
     statuses = [one.status for one in sorted(run.latest_generation().individuals, key=lambda one: one.id)]
     assert Status.SCREENED not in statuses[:3] and statuses[3:].count(Status.SCREENED) == 3
 
