@@ -47,7 +47,7 @@ from star.records import derive_seed
 RECORD = TABLES / "proxies.parquet"
 PAGE = ROOT / "docs" / "proxy.md"
 SEED = 100  # of proxies: none of the reference's
-LADDER = (UNIT // 9, UNIT // 3, UNIT, 4 * UNIT, 16 * UNIT)  # the marks of an estimate, before the end
+LADDER = (UNIT, 4 * UNIT, 16 * UNIT)  # the marks of an estimate, before the end
 FEATURES = Features(NANO.dims)
 ANYTIME = replace(
     NANO.recipe,
@@ -59,10 +59,9 @@ ANYTIME = replace(
 READING = """\
 Each architecture of the reference was trained to 30 times the tokens of the default proxy. Tau is Kendall's correlation
 of an order with that of the reference; intervals are 95 % bootstrap intervals over architectures. "Loss" orders by the
-proxy's own bits per byte, "estimate" by what `star evolve --ranking estimate` makes of the losses so far (at a ninth, a
-third and all of the tokens of a proxy, at 4 and at 16 times as many), of parameters, FLOPs and the shares of operator
-families: fitted to both corpora without the architecture that it predicts, or without its whole family. "No training"
-is the estimate from costs and operators alone. "Same training" is the long training itself on its way, which shares its
+proxy's own bits per byte, "estimate" by what `star evolve --ranking estimate` makes of the losses so far (after a proxy's tokens, 4 and 16
+times as many), of parameters, FLOPs and operators: fitted to both corpora without the architecture that it predicts,
+or without its whole family. "No training" is the estimate from costs and operators alone. "Same training" is the long training itself on its way, which shares its
 seed. Seconds are CPU seconds of one training on one thread."""
 
 
@@ -200,8 +199,11 @@ def proxy_scores(
     by_genome = {tuple(row["genome"]): row for row in rows}
     own = [by_genome[genome] for genome in reference.genomes]
     kind = "averaged" if PROXIES[name].recipe.average else "latest"
-    losses = np.array([row[kind]["all"][: mark + 1] for row in own])
-    return scores_of(losses, float(np.mean([row["seconds"][mark] for row in own])), reference, references)
+    losses = np.array([row[kind]["all"][mark] for row in own])
+    seconds = float(np.mean([row["seconds"][mark] for row in own]))
+    if mark + 1 < len(PROXIES[name].marks):
+        return [Scores("loss", losses, seconds)]
+    return scores_of(losses[:, None], seconds, reference, references)
 
 
 def scores_of(
