@@ -14,6 +14,7 @@ Rasmussen and Williams 2006 (Gaussian processes for machine learning, chapters 2
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -65,6 +66,16 @@ class Features:
         return self._known[genome]
 
 
+_NUMBERS = {"": 0}  # of the names of operators that were met, in no order that matters
+
+
+@cache
+def _encode(operators: tuple[str, ...], is_plain: bool) -> list[int]:
+    """Return a number for the operator of each slot; differential ones have that of the plain class, if asked for."""
+    names = (name.removesuffix(DIFFERENTIAL) if is_plain else name for name in operators)
+    return [_NUMBERS.setdefault(name, len(_NUMBERS)) for name in names]
+
+
 def similarity(some: Sequence[tuple[str, ...]], others: Sequence[tuple[str, ...]]) -> np.ndarray:
     """Return how alike the operators of architectures are, (N, M), from 0 to 1: the mean of exp(-d / REACH), d the
     share of slots that hold another class, and of exp(-e / REACH), e the share of slots whose class has no counterpart
@@ -72,17 +83,12 @@ def similarity(some: Sequence[tuple[str, ...]], others: Sequence[tuple[str, ...]
     """
     length = max(map(len, (*some, *others)))
 
-    def encode(is_plain: bool) -> tuple[np.ndarray, np.ndarray, int]:
-        numbers: dict[str, int] = {"": 0}
-        rows = [[name.removesuffix(DIFFERENTIAL) if is_plain else name for name in row] for row in (*some, *others)]
-        filled = [row + [""] * (length - len(row)) for row in rows]
-        codes = np.array([[numbers.setdefault(name, len(numbers)) for name in row] for row in filled])
-        return codes[: len(some)], codes[len(some) :], len(numbers)
+    def encode(rows: Sequence[tuple[str, ...]], is_plain: bool) -> np.ndarray:
+        return np.array([_encode(row, is_plain) + [0] * (length - len(row)) for row in rows])
 
-    own, other, _ = encode(is_plain=False)
-    moved = (own[:, None] != other[None]).mean(axis=2)
-    own, other, number = encode(is_plain=True)
-    counts = [(rows[:, :, None] == np.arange(number)).sum(axis=1) for rows in (own, other)]
+    moved = (encode(some, False)[:, None] != encode(others, False)[None]).mean(axis=2)
+    own, other = encode(some, True), encode(others, True)
+    counts = [(rows[:, :, None] == np.unique(own)).sum(axis=1) for rows in (own, other)]
     common = np.minimum(counts[0][:, None], counts[1][None]).sum(axis=2) / length
     return (np.exp(-moved / REACH) + np.exp((common - 1) / REACH)) / 2
 
@@ -114,9 +120,12 @@ class Covariance:
 
     def between(self, one: "Rows", other: "Rows") -> np.ndarray:
         """Return the covariance of what two sets of architectures gain, (N, M), without noise."""
-        linear = one.inputs @ other.inputs.T / one.inputs.shape[1]
-        same = one.groups[:, None] == other.groups[None]
-        return linear + self.share * similarity(one.operators, other.operators) + OWN * same
+        found = one.inputs @ other.inputs.T / one.inputs.shape[1] + OWN * (one.groups[:, None] == other.groups[None])
+        return found + self.share * similarity(one.operators, other.operators) if self.share else found
+
+    def of(self, inputs: np.ndarray) -> float:
+        """Return the variance of what one architecture gains, with noise."""
+        return float(inputs @ inputs) / len(inputs) + OWN + self.share + self.noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,8 +160,7 @@ class Stage:
         """Return the gain of an architecture with inputs (F,), and its standard error."""
         one = Rows((inputs[None] - self.center) / self.scale, [operators], np.array([group]))
         shared = self.covariance.between(one, self.rows)[0]
-        own = self.covariance.between(one, one)[0, 0] + self.covariance.noise
-        variance = self.amplitude * (own - shared @ self.inverse @ shared)
+        variance = self.amplitude * (self.covariance.of(one.inputs[0]) - shared @ self.inverse @ shared)
         return Estimate(float(self.offset + shared @ self.duals), float(np.sqrt(max(0.0, variance))))
 
 
@@ -167,7 +175,7 @@ def fit_stage(
     rows = Rows((inputs - center) / scale, operators, np.array(groups))
     offset, blocks = float(gains.mean()), find_blocks(operators)
     linear = Covariance(0.0, 0.0).between(rows, rows)
-    by_operators = Covariance(1.0, 0.0).between(rows, rows) - linear
+    by_operators = similarity(operators, operators)
     fits = []
     for share in SHARES:
         for noise in NOISES:
