@@ -182,7 +182,7 @@ def test_a_training_that_pauses_at_rungs_is_one_that_did_not(corpus, space, chan
     recipe = replace(TINY.recipe, tokens=640, **changes)
     settings = replace(SETTINGS, scale=replace(TINY, recipe=recipe), rungs=(3, 7))
     rng = np.random.default_rng(5)
-    for _ in range(6):
+    for _ in range(3):
         task = make_task(space.sample(rng))
         whole = train(task, corpus, replace(settings, rungs=()))
         state: Arrays = {}
