@@ -59,10 +59,11 @@ ANYTIME = replace(
 READING = """\
 Each architecture of the reference was trained to 30 times the tokens of the default proxy. Tau is Kendall's correlation
 of an order with that of the reference; intervals are 95 % bootstrap intervals over architectures. "Loss" orders by the
-proxy's own bits per byte, "estimate" by what `star evolve --ranking estimate` makes of the losses so far (after a proxy's tokens, 4 and 16
-times as many), of parameters, FLOPs and operators: fitted to both corpora without the architecture that it predicts,
-or without its whole family. "No training" is the estimate from costs and operators alone. "Same training" is the long training itself on its way, which shares its
-seed. Seconds are CPU seconds of one training on one thread."""
+proxy's own bits per byte, "estimate" by what `star evolve --ranking estimate` makes of the losses so far (after a
+proxy's tokens, 4 and 16 times as many), of parameters, FLOPs and operators: fitted to both corpora without the
+architecture that it predicts, or without its whole family. "No training" is the estimate from costs and operators
+alone. "Same training" is the long training itself on its way, which shares its seed. Seconds are CPU seconds of one
+training on one thread."""
 
 
 @dataclass(frozen=True, slots=True)
