@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-RECORDERS := $(addprefix experiments/benchmarks/,record_table.py record_long.py proxy.py rung_ranking.py warm_weights.py racing.py)
+RECORDERS := $(addprefix experiments/benchmarks/,record_table.py record_long.py proxy.py rung_ranking.py warm_weights.py racing.py fronts.py)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest
 SPREAD := --numprocesses auto --dist loadfile --no-loadscope-reorder  # in the order of tests/conftest.py

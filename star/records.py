@@ -160,7 +160,8 @@ class Generation:
     """The population after selection, and everything that the next `ask` depends on. It holds no times: two runs with
     one seed write equal generations, value for value.
 
-    The front is that of the whole run so far: its individuals have rank 0, but need not be in the population."""
+    The front is that of the whole run so far: its individuals need not be in the population. They have rank 0, unless
+    qualities are estimated: then individuals that were screened out may rank before them."""
 
     number: int
     individuals: tuple[Individual, ...]

@@ -18,11 +18,11 @@ def describe(found: "Verification") -> dict[str, Any]:
         "tokens": found.tokens,
         "expected_tokens": found.expected_tokens,
         "members": [_as_json(found, one) | {"on_front": one.hash in front} for one in found.members],
-        "baselines": [_as_json(found, one) | _judge(found, one) for one in found.baselines],
+        "baselines": [_as_json(found, one) | _verdicts(found, one) for one in found.baselines],
     }
 
 
-def _judge(found: "Verification", one: "Verified") -> dict[str, Any]:
+def _verdicts(found: "Verification", one: "Verified") -> dict[str, Any]:
     beaten, by = found.verdict(one)
     verdict = {"beaten": beaten, "by": list(by)}
     if found.expected_tokens:
@@ -38,7 +38,8 @@ def print_verification(found: "Verification") -> None:
     places, front = changed_places(found.members), {one.hash for one in found.front}
     columns = list(dict.fromkeys(column for one in found.members for column in one.costs))
     heads = [f">{HEADS.get(column, column)}" for column in columns]
-    expected = [">expected"] if found.expected_tokens else []
+    is_estimated = bool(found.expected_tokens)
+    expected = [">expected"] * is_estimated
     rows = Table(">id", f">{found.ranked_by}", ">verified", *expected, ">place", *heads, "on the verified front")
     for one in sorted(found.members, key=lambda one: (not one.qualities, one.score)):
         place = "{} -> {}".format(*places[one.hash]) if one.hash in places else ""
@@ -46,15 +47,15 @@ def print_verification(found: "Verification") -> None:
         stands = "yes" if one.hash in front else "no"
         rows.add_row(one.id, proxy, *_qualities(found, one), place, *_costs(one, columns), stands)
     stdout().print(rows)
-    expected = [*expected, "expected to be beaten"] if expected else []
-    baselines = Table("baseline", ">verified", *expected[:1], *heads, "beaten on all objectives", *expected[1:])
+    judged = ["beaten on all objectives", *["expected to be beaten"] * is_estimated]
+    baselines = Table("baseline", ">verified", *expected, *heads, *judged)
     for one in found.baselines:
-        verdicts = [_verdict(found.verdict(one))] + [_verdict(found.expected_verdict(one))] * bool(expected)
+        verdicts = [_verdict(found.verdict(one))] + [_verdict(found.expected_verdict(one))] * is_estimated
         baselines.add_row(one.name, *_qualities(found, one), *_costs(one, columns), *verdicts)
     say("")
     stdout().print(baselines)
     say("", f"bits per byte after {found.tokens:,} tokens, with 95 % intervals where the noise between seeds is known")
-    if found.expected_tokens:
+    if is_estimated:
         say(f"expected: estimated from these for {found.expected_tokens:,} tokens, ± one standard error; the order")
     deviation, freedom = found.deviation
     if freedom:

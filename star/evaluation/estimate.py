@@ -37,8 +37,8 @@ INPUTS = ("loss", "slope", "log_params", "log_flops", *(f"share_of_{one.name.low
 
 
 class Traits(NamedTuple):
-    """What is known of an architecture without training: the logarithms of its parameters and FLOPs per token, and the
-    share of its slots that each token mixing has; and the name of the operator of each slot."""
+    """Traits of an architecture, known without training. `values` are the logarithms of its parameters and FLOPs per
+    token, and the share of its slots that each token mixing has; `operators` are the names of those of its slots."""
 
     values: tuple[float, ...]
     operators: tuple[str, ...]

@@ -49,7 +49,7 @@ def read_prior(scale: str) -> tuple[PriorTraining, ...]:
 
 @dataclass(frozen=True, slots=True)
 class SeedNoise:
-    """What trainings that differ in their seed alone differ by: the sum of squares around the mean of each
+    """Noise between trainings that differ in their seed alone: the sum of squared differences from the mean of each
     architecture, and the degrees of freedom."""
 
     squares: float = 0.0

@@ -127,7 +127,7 @@ class Core:
         """Return which of these are not trained at all, with their evaluations: all but seed genomes and the best share
         by the estimate that costs and operators give, beside the front. None are, where that cannot be estimated."""
         open_to = [task for task in tasks if task.hash not in self._seeds]
-        if not self.scores.can_guess() or not open_to:
+        if not self.scores.can_guess or not open_to:
             return []
         costs = [self._costs(task) for task in open_to]
         own = [self.scores.guess(task.genome, cost) for task, cost in zip(open_to, costs, strict=True)]

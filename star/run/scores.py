@@ -81,6 +81,7 @@ class Scores:
         """Return the standard error of a quality; 0 where it was measured."""
         return self._quality(self._known[evaluation.hash]).error if self._estimates else 0.0
 
+    @property
     def can_guess(self) -> bool:
         """Return whether all objectives of an architecture can be estimated without any training of it."""
         return self.are_estimates and {QUALITY, *TargetCost._fields} >= set(self._plan.columns)

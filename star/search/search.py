@@ -138,7 +138,7 @@ class Search:
 
         `individuals` are any of the outstanding proposals, in any order. Rank 0 is the non-dominated front of all
         that competed, or, where survival does not depend on it (`regularised`, `ga`), of the survivors. An individual
-        that is not sound ranks behind every sound one and never has rank 0.
+        that does not compete ranks behind every one that does and never has rank 0.
         """
         told = sorted(individuals, key=lambda individual: individual.id)
         ids = [one.id for one in told]

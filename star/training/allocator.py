@@ -1,4 +1,4 @@
-"""How the C library treats memory that a training frees."""
+"""Keep the memory that a training frees for its next allocations."""
 
 import ctypes
 from collections.abc import Iterator

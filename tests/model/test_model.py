@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from hypothesis import given, settings
+from support.naive import two_then_one
 from support.soundness import NANO, assert_causal, assert_sound, assert_trains, build
 from support.strategies import genomes, three_level_genomes
 
@@ -125,16 +126,7 @@ def test_slots_of_a_round_read_the_same(place):
     """The second of two adds to the stream what it makes of what the first one read."""
     model = of_style("11111-91111-11111", parallel=(2, 1), norm_place=place)
 
-    def add(i, x):
-        y, _ = model.layers[i](x if place == "after" else model.norms[i](x), {})
-        return {"before": lambda: y, "after": lambda: model.norms[i](y), "both": lambda: model.post_norms[i](y)}[
-            place
-        ]()
-
-    x = model.embedding(TOKENS)
-    x = x + add(0, x) + add(1, x)
-    x = model.final_norm(x + add(2, x))
-    torch.testing.assert_close(model(TOKENS), x @ model.embedding.weight.T)
+    torch.testing.assert_close(model(TOKENS), two_then_one(model, TOKENS, place))
 
 
 def test_slots_of_a_round_may_share_their_norm():

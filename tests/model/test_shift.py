@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support.naive import convolution_naive
+from support.naive import convolution_naive, two_then_one
 from support.oracle import assert_same
 from support.soundness import assert_causal
 from support.strategies import genomes
@@ -104,17 +104,8 @@ def test_every_slot_shifts_what_it_reads_by_a_kernel_of_its_own(place, shared_no
     model = build("11111-01111-91111-101111", styled(3, parallel=(2, 1), norm_place=place, shared_norm=shared_norm))
     assert len(model.shifts) == 3 and len({id(shift.kernel) for shift in model.shifts}) == 3
 
-    def add(i, x):
-        y = x if place == "after" else model.norms[i](x)
-        y, _ = model.layers[i](shift_naive(y, model.shifts[i].kernel), {})
-        return {"before": lambda: y, "after": lambda: model.norms[i](y), "both": lambda: model.post_norms[i](y)}[
-            place
-        ]()
-
-    x = model.embedding(TOKENS)
-    x = x + add(0, x) + add(1, x)
-    x = model.final_norm(x + add(2, x))
-    torch.testing.assert_close(model(TOKENS), x @ model.embedding.weight.T)
+    expected = two_then_one(model, TOKENS, place, lambda i, x: shift_naive(x, model.shifts[i].kernel))
+    torch.testing.assert_close(model(TOKENS), expected)
 
 
 @torch.no_grad()

@@ -267,3 +267,16 @@ def gates_naive(mixer: Routed, logits: torch.Tensor) -> dict[int, torch.Tensor]:
 def expert_naive(weight: torch.Tensor, bias: torch.Tensor | None, e: int, x: torch.Tensor) -> torch.Tensor:
     """Return the image of one vector under the map of one expert."""
     return weight[e] @ x if bias is None else weight[e] @ x + bias[e]
+
+
+def two_then_one(model, tokens, place, change=lambda i, x: x):
+    """The logits of three slots, of which the first two read the same: norms stand before operators, after them, or
+    both, and `change` is made to what slot i reads."""
+
+    def term(i, x):
+        y, _ = model.layers[i](change(i, x if place == "after" else model.norms[i](x)), {})
+        return y if place == "before" else (model.norms if place == "after" else model.post_norms)[i](y)
+
+    x = model.embedding(tokens)
+    x = x + term(0, x) + term(1, x)
+    return model.final_norm(x + term(2, x)) @ model.embedding.weight.T
