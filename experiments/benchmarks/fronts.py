@@ -137,10 +137,12 @@ def search(seed: int, out: Path) -> tuple[Found, Found]:
     budget = plan.settings.verify_tokens
     assert budget
     loss = verify_front(out / f"verified-{seed}.json", runs[LOSS], seed)
-    rows = [row for row in runs[ESTIMATE].longer(budget).values() if row.task == plan.task(row.task.genome)]
-    verified = {row.task.hash: row.evaluation for row in rows}
-    verified |= {hash: one for (hash, own), one in runs[ESTIMATE].verified(budget).items() if own == rows[0].task.seed}
-    estimate = {hash: one.objectives["quality_bpb"] for hash, one in verified.items()}
+    latest = runs[ESTIMATE].latest_generation()
+    assert latest
+    trained = {key: row.evaluation for key, row in runs[ESTIMATE].longer(budget).items()}
+    trained |= runs[ESTIMATE].verified(budget)
+    firsts = [plan.task(one.genome) for one in latest.front]
+    estimate = {task.hash: trained[task.hash, task.seed].objectives["quality_bpb"] for task in firsts}
     return measure(runs[LOSS], loss, 0), measure(runs[ESTIMATE], estimate, budget)
 
 
