@@ -14,7 +14,7 @@ and the noise ceiling: how well a second long training, from another seed, order
 import argparse
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from measuring.page import ROOT, Page, Table
 from measuring.ranking import front_share, kendall, spearman
 from record_long import (
     CORPORA,
+    LENGTH,
     MARKS,
     NANO,
     SEEDS,
@@ -41,8 +42,8 @@ from record_long import (
 from star.architecture.genome import decode, genome_hash
 from star.architecture.scales import Recipe
 from star.architecture.structures import FAMILIES
-from star.evaluation.estimate import Estimator, Features, Observation
-from star.records import derive_seed
+from star.evaluation.estimate import Estimator, Features, Observation, Traits
+from star.records import Genome, derive_seed
 
 RECORD = TABLES / "proxies.parquet"
 PAGE = ROOT / "docs" / "proxy.md"
@@ -69,12 +70,14 @@ training on one thread."""
 @dataclass(frozen=True, slots=True)
 class Proxy:
     """A way to train a proxy. With paired batches all see the same in the same order, else each draws its own; with
-    paired weights similar architectures begin with equal weights.
+    paired weights similar architectures begin with equal weights; `shift` are the taps of a residual causal kernel over
+    the input of each slot, which the architectures of the reference do not have.
     """
 
     recipe: Recipe
     paired_batches: bool = True
     paired_weights: bool = False
+    shift: int = 0
 
     @property
     def marks(self) -> tuple[int, ...]:
@@ -92,6 +95,7 @@ PROXIES: dict[str, Proxy] = {
     "cosine, paired": Proxy(NANO.recipe),
     "averaged": Proxy(ANYTIME),
     "averaged, paired weights": Proxy(ANYTIME, paired_weights=True),
+    "averaged, token shift": Proxy(ANYTIME, shift=4),
     "averaged, half rate": Proxy(replace(ANYTIME, **scaled(0.5))),
     "averaged, double rate": Proxy(replace(ANYTIME, **scaled(2.0))),
     "averaged, batches of 4": Proxy(replace(ANYTIME, batch_size=4)),
@@ -105,7 +109,8 @@ def train_proxy(task: tuple[str, str, Architecture]) -> dict[str, object]:
     name, corpus, architecture = task
     proxy = PROXIES[name]
     seed = SEED if proxy.paired_batches else derive_seed(SEED, genome_hash(architecture.genome))
-    row = train(Job(corpus, architecture, seed), proxy.recipe, proxy.marks, proxy.paired_weights)
+    dims = replace(NANO.dims, style=replace(NANO.dims.style, shift=proxy.shift))
+    row = train(Job(corpus, architecture, seed), proxy.recipe, proxy.marks, proxy.paired_weights, dims)
     return {"recipe": name} | row
 
 
@@ -139,11 +144,11 @@ class Reference:
         front = self.kinds == "front"
         return front[:, None] & front[None, :]
 
-    def observe(self) -> list[Observation]:
+    def observe(self, traits: Callable[[Genome], Traits] = FEATURES) -> list[Observation]:
         """Return the whole training of each architecture, as an estimate is fitted to it."""
         places = [MARKS.index(mark) for mark in LADDER]
         return [
-            Observation(self.corpus, FEATURES(genome), (*curve[places].tolist(), float(last)))
+            Observation(self.corpus, traits(genome), (*curve[places].tolist(), float(last)))
             for genome, curve, last in zip(self.genomes, self.curves, self.truth, strict=True)
         ]
 
@@ -216,14 +221,18 @@ def scores_of(
 
 
 def estimates(
-    losses: np.ndarray, seconds: float, reference: Reference, references: Sequence[Reference]
+    losses: np.ndarray,
+    seconds: float,
+    reference: Reference,
+    references: Sequence[Reference],
+    traits: Callable[[Genome], Traits] = FEATURES,
 ) -> list[Scores]:
-    """Return the orders by estimates from losses at the first marks of the ladder (N, marks)."""
+    """Return the orders by estimates from traits and losses at the first marks of the ladder (N, marks)."""
     known = [
-        Observation(reference.corpus, FEATURES(genome), tuple(own))
+        Observation(reference.corpus, traits(genome), tuple(own))
         for genome, own in zip(reference.genomes, losses.tolist(), strict=True)
     ]
-    whole = [pair for one in references for pair in zip(one.observe(), one.genomes, one.families, strict=True)]
+    whole = [pair for one in references for pair in zip(one.observe(traits), one.genomes, one.families, strict=True)]
     found = []
     for name, place, groups in (
         ("estimate", 1, reference.genomes),
@@ -293,6 +302,38 @@ def table_of(reference: Reference, references: Sequence[Reference], rows: Sequen
     )
 
 
+def named_table(reference: Reference, references: Sequence[Reference], rows: Sequence[dict]) -> Table:
+    """Return how the named patterns are ordered, by the default proxy and by the estimate that the search has of one:
+    fitted to all references, these patterns included, or without the one that it predicts."""
+    named = reference.kinds == "named"
+    later = {f"tau with {times} times": reference.curves[:, MARKS.index(times * UNIT)] for times in (4, 10)}
+    later |= {f"tau with {LENGTH} times": reference.truth}
+
+    def line(name: str, values: np.ndarray) -> tuple[str, ...]:
+        return (name, *(kendall(values[named], truth[named]).text(2) for truth in later.values()))
+
+    lines = [line("parameter count", -reference.costs[:, 0])]
+    for recipe in ("cosine", "averaged"):
+        own = {
+            tuple(row["genome"]): row for row in rows if (row["recipe"], row["corpus"]) == (recipe, reference.corpus)
+        }
+        if not set(reference.genomes) <= set(own):
+            continue
+        last = len(PROXIES[recipe].marks) - 1
+        scores = proxy_scores(recipe, reference, references, list(own.values()), last)
+        lines += [line(f"{recipe}: {one.name}", one.values) for one in scores]
+        if PROXIES[recipe].recipe.average:
+            estimator = Estimator([row for one in references for row in one.observe()], len(LADDER) + 1)
+            losses = [own[genome]["averaged"]["all"][last] for genome in reference.genomes]
+            known = zip(reference.genomes, losses, strict=True)
+            found = [
+                estimator.estimate(Observation(reference.corpus, FEATURES(one), (loss,))).mean for one, loss in known
+            ]
+            lines += [line(f"{recipe}: estimate of a search", np.array(found))]
+    note = "Loss and estimate after a proxy's tokens, and the loss of the reference after so many times as many."
+    return Table(f"Orders of {named.sum()} named patterns on {reference.corpus}", note, ("order by", *later), lines)
+
+
 def missing(names: Sequence[str], corpora: Sequence[str], rows: Sequence[dict]) -> Iterator[tuple]:
     """Yield the trainings of these recipes that are not recorded, of architectures whose long training is."""
     known = {(row["recipe"], row["corpus"], tuple(row["genome"])) for row in rows}
@@ -318,7 +359,7 @@ def main() -> None:
     train_all(train_proxy, list(missing(given.recipe, corpora, rows)), rows, RECORD, given.processes, given.hours)
     if given.report or given.write:
         references = [read_reference(corpus) for corpus in corpora]
-        tables = [table_of(reference, references, rows) for reference in references]
+        tables = [make(one, references, rows) for make in (table_of, named_table) for one in references]
         page = Page("What a proxy's ranking is worth", READING, tables, torch.device("cpu"))
         page.deliver(PAGE if given.write else None)
 

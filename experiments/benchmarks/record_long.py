@@ -40,6 +40,7 @@ from measuring.losses import ClassLosses, measure_classes
 from star.architecture import catalogue
 from star.architecture.genome import Space, canonical, decode, parse, to_text
 from star.architecture.scales import SCALES, Recipe
+from star.architecture.spec import Dimensions
 from star.architecture.structures import specify
 from star.cost.target import Target
 from star.data.corpus import Corpus, load_corpus
@@ -107,13 +108,14 @@ class Curve:
 
 
 def read_architectures(path: Path = ARCHITECTURES) -> list[Architecture]:
-    """Return the architectures of the reference in the order in which they are trained: kinds alternate."""
+    """Return the architectures of the reference in the order in which they are trained: named ones, then all other
+    kinds in turn."""
     rows = tomllib.loads(path.read_text())["architecture"]
     kinds: dict[str, list[Architecture]] = {}
     for row in rows:
         kinds.setdefault(row["kind"], []).append(Architecture(row["kind"], canonical(parse(row["genome"]))))
     places = {one: (i + 0.5) / len(group) for group in kinds.values() for i, one in enumerate(group)}
-    return sorted(places, key=lambda one: places[one])
+    return sorted(places, key=lambda one: (one.kind != "named", places[one]))
 
 
 def draw(runs: Sequence[Path], listed: Sequence[Architecture] = ()) -> list[Architecture]:
@@ -153,7 +155,13 @@ def read_corpus(name: str) -> Corpus:
     return load_corpus((name,), 32 << 20)
 
 
-def train(job: Job, recipe: Recipe = RECIPE, marks: Sequence[int] = MARKS, paired: bool = False) -> Row:
+def train(
+    job: Job,
+    recipe: Recipe = RECIPE,
+    marks: Sequence[int] = MARKS,
+    paired: bool = False,
+    dims: Dimensions = NANO.dims,
+) -> Row:
     """Train one architecture and return its row; the curve ends before the mark at which it diverged. With `paired`
     similar architectures begin with equal weights.
     """
@@ -162,7 +170,7 @@ def train(job: Job, recipe: Recipe = RECIPE, marks: Sequence[int] = MARKS, paire
     corpus, slots = read_corpus(job.corpus), decode(job.architecture.genome)
     torch.manual_seed(job.seed)
     with paired_weights(job.seed) if paired else nullcontext():
-        model = LanguageModel(specify(slots, NANO.dims))
+        model = LanguageModel(specify(slots, dims))
     training = Training(model, Windows(corpus.train, recipe), recipe, job.seed)
     latest, averaged, seconds = [], [], []
     started, measuring = time.process_time(), 0.0

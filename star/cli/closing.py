@@ -42,6 +42,8 @@ def print_end(
         share = summary.training_tokens / (summary.evaluations * plan.settings.tokens)
         stopped = count(summary.stopped, "proxy")
         say(f"race    {stopped} stopped at a rung; {share:.1%} of the tokens of full training")
+    if summary.screened:
+        say(f"screen  {count(summary.screened, 'candidate')} not trained, by an estimate from costs and operators")
     if reused := describe_store(summary):
         say(f"store   {reused}")
     say(

@@ -157,10 +157,13 @@ class Stage:
         return self.rows.inputs.T @ self.duals / self.rows.inputs.shape[1]
 
     def predict(self, inputs: np.ndarray, operators: tuple[str, ...], group: str) -> Estimate:
-        """Return the gain of an architecture with inputs (F,), and its standard error."""
+        """Return the gain of an architecture with inputs (F,), and its standard error. The intercept of a group without
+        any training is unknown, but all its architectures share it: the error is beside that.
+        """
         one = Rows((inputs[None] - self.center) / self.scale, [operators], np.array([group]))
         shared = self.covariance.between(one, self.rows)[0]
-        variance = self.amplitude * (self.covariance.of(one.inputs[0]) - shared @ self.inverse @ shared)
+        own = self.covariance.of(one.inputs[0]) - (0.0 if group in self.rows.groups else OWN)
+        variance = self.amplitude * (own - shared @ self.inverse @ shared)
         return Estimate(float(self.offset + shared @ self.duals), float(np.sqrt(max(0.0, variance))))
 
 
@@ -208,15 +211,16 @@ def find_blocks(operators: Sequence[tuple[str, ...]]) -> list[np.ndarray]:
 
 def leave_out(inverse: np.ndarray, duals: np.ndarray, blocks: Sequence[np.ndarray]) -> tuple[float, float]:
     """Return the mean square of r, what is predicted without the block of a row, less what it is, and the mean of r^2
-    in units of its variance. With the inverse K of a covariance and the duals K y the errors of a block are
+    in units of the variance of each. With the inverse K of a covariance and the duals K y the errors of a block are
     r = K_bb^-1 (K y)_b, of covariance K_bb^-1 (Rasmussen and Williams 2006, equation 5.12, for blocks).
     """
     squares = scaled = 0.0
     for block in blocks:
         parts, own = inverse[block[:, :, None], block[:, None, :]], duals[block]
-        errors = np.linalg.solve(parts, own[:, :, None])[:, :, 0]
+        covariance = np.linalg.inv(parts)
+        errors = (covariance @ own[:, :, None])[:, :, 0]
         squares += float((errors**2).sum())
-        scaled += float((errors * own).sum())
+        scaled += float((errors**2 / np.diagonal(covariance, axis1=1, axis2=2)).sum())
     return squares / len(duals), scaled / len(duals)
 
 

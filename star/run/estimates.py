@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from star.storage.run_directory import RunDirectory  # loads pyarrow
 
 Longer = Mapping[tuple[str, int], Recorded]  # longer trainings, by hash and tokens
-OWN = "run"  # the group of the trainings of the run
+OWN = "run"  # the group of the trainings of the run, unless the prior has its text
 DIGITS = 6  # of an estimate: the last bits of a fit differ between machines
 
 
@@ -43,8 +43,9 @@ class Estimates:
         self._why_no_prior = plan.why_no_prior
         self._step_tokens = plan.step_tokens
         self._prior = [] if self._why_no_prior else list(self._read_prior(plan.settings.scale))
-        self._corpus = set(plan.settings.corpus)
         self._corpora = {one.group for one in self._prior}
+        corpus, *others = plan.settings.corpus
+        self._group = corpus if corpus in self._corpora and not others else OWN
         self._estimator: Estimator | None = None
 
     @property
@@ -60,7 +61,7 @@ class Estimates:
     def sentence(self) -> str:
         """Return in a sentence from what qualities are estimated now."""
         origin = self._why_no_prior or f"a prior of long trainings on {' and '.join(sorted(self._corpora))} is used"
-        if not self._why_no_prior and self._corpus.isdisjoint(self._corpora):
+        if not self._why_no_prior and self._group == OWN:
             origin += ", none of which is the text of this run"
         if self._estimator is None:
             return f"{origin}: the loss of proxies orders until {LEAST} of them have been trained longer"
@@ -79,18 +80,21 @@ class Estimates:
         if self._estimator is None:
             proxy = losses[: self._estimation.proxy + 1]
             return Estimate(proxy[-1], 0.0)
-        return self._rounded(self._estimator.estimate(Observation(OWN, self._features(row.task.genome), losses)))
+        return self._rounded(self._estimator.estimate(self._observation(row.task.genome, losses)))
 
     def guess(self, genome: Genome) -> Estimate:
         """Return what is estimated of an architecture without any training of it."""
         assert self._estimator, "there is a fit"
-        return self._rounded(self._estimator.estimate(Observation(OWN, self._features(genome), ())))
+        return self._rounded(self._estimator.estimate(self._observation(genome, ())))
 
     def _rounded(self, found: Estimate) -> Estimate:
         return Estimate(round(found.mean, DIGITS), round(found.error, DIGITS))
 
     def _observe(self, row: Recorded, longer: Longer) -> Observation:
-        return Observation(OWN, self._features(row.task.genome), self._losses(row.evaluation, longer))
+        return self._observation(row.task.genome, self._losses(row.evaluation, longer))
+
+    def _observation(self, genome: Genome, losses: tuple[float, ...]) -> Observation:
+        return Observation(self._group, self._features(genome), losses)
 
     def _losses(self, evaluation: Evaluation, longer: Longer) -> tuple[float, ...]:
         """Return the losses of a training at the marks that it reached."""

@@ -75,8 +75,13 @@ class Generational:
                     yield Known(task, screened)
             runners = [task for task in runners if not self._is_screened(task.hash)]
             yield Begun(core.number, len(tasks), sum(self._is_open(task.hash, None) for task in runners))
+            is_fitted = core.scores.are_estimates
+            if is_fitted:  # the front is trained longer beside the new proxies
+                yield from self._train_longer(())
             yield from self._race(runners)
-            yield from self._train_longer(tasks)
+            if not is_fitted:  # the first fit takes what is new as well
+                yield from self._train_longer(tasks)
+                yield from self._wait()
             core.renew_estimates()
             core.tell(asked)
             yield core.close()
@@ -106,14 +111,16 @@ class Generational:
         for task in sorted((task for task in tasks if self._is_open(task.hash, until)), key=longest_first):
             self._under_way.add(task.hash)
             yield Train(task, until, self.core.parents[task.hash])
-        while self._under_way:
-            yield Wait()
+        yield from self._wait()
 
     def _train_longer(self, tasks: Sequence[Task]) -> Iterator[Step]:
-        """Train some of what is on the front longer, if qualities are estimated."""
+        """Begin longer trainings of some of the front and of these proxies, if qualities are estimated."""
         for task, tokens in self.core.choose_longer(tasks):
             self._under_way.add(task.hash)
             yield Train(task, None, (), tokens)
+
+    def _wait(self) -> Iterator[Step]:
+        """Wait until all trainings have ended."""
         while self._under_way:
             yield Wait()
 

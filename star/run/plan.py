@@ -11,7 +11,7 @@ from star.architecture.scales import SCALES, Recipe, Scale
 from star.architecture.toml_table import parse_table
 from star.cost.cost import DTYPE_BYTES
 from star.cost.limits import LIMITS
-from star.cost.target import Screen, Target, check_limits
+from star.cost.target import Screen, Target, TargetCost, check_limits
 from star.errors import SettingError, UserError
 from star.evaluation.objectives import Objective, find_objectives
 from star.evaluation.prior import read_prior
@@ -151,6 +151,8 @@ def plan_run(settings: Settings) -> RunPlan:
         )
     recipe = replace(scale.recipe, tokens=settings.tokens or scale.recipe.tokens, balance=settings.balance)
     objectives = find_objectives(settings.objectives)
+    settings = replace(settings, ranking=settings.ranking or _default_ranking(settings, objectives))
+    has_prior = settings.ranking == ESTIMATE and not _why_no_prior(settings)
     if settings.ranking == ESTIMATE:
         recipe = recipe.open_ended()
     target_name = settings.target or settings.scale
@@ -158,7 +160,8 @@ def plan_run(settings: Settings) -> RunPlan:
     target = scale if target_name == settings.scale else read_scale_text(target_name, target_toml)
     settings = replace(
         settings,
-        offspring=settings.offspring or max(1, settings.population // 2),
+        offspring=settings.offspring or (4 * settings.population if has_prior else max(1, settings.population // 2)),
+        screening=settings.screening or (64 if has_prior else 8),
         slots=settings.slots or scale.num_slots,
         scale_toml=scale_toml,
         target=target_name,
@@ -168,7 +171,7 @@ def plan_run(settings: Settings) -> RunPlan:
         verify_tokens=_default_verification(settings, recipe)
         if settings.verify_tokens is None
         else settings.verify_tokens,
-        verify_seeds=settings.verify_seeds or _default_seeds(settings),
+        verify_seeds=settings.verify_seeds or (1 if has_prior else SEEDS),
         rungs=settings.rungs or _default_rungs(settings, scale, objectives, recipe),
         timeout=_default_timeout(recipe) if settings.timeout is None else settings.timeout,
     )
@@ -315,6 +318,13 @@ def _why_no_prior(settings: Settings) -> str:
     return ""
 
 
+def _default_ranking(settings: Settings, objectives: tuple[Objective, ...]) -> str:
+    """Return the ranking by estimate where a prior makes it good and saves proxies, which takes objectives that are
+    known without training but for the quality."""
+    is_known = all(one.needs_text or one.column in TargetCost._fields for one in objectives)
+    return ESTIMATE if is_known and not (_why_not_estimated(settings, objectives) or _why_no_prior(settings)) else LOSS
+
+
 def _check_ranking(settings: Settings, objectives: tuple[Objective, ...]) -> None:
     if settings.ranking == ESTIMATE and (reason := _why_not_estimated(settings, objectives)):
         raise SettingError("ranking", f"must be {LOSS}: {reason}")
@@ -323,10 +333,6 @@ def _check_ranking(settings: Settings, objectives: tuple[Objective, ...]) -> Non
 def _default_verification(settings: Settings, recipe: Recipe) -> int:
     step = recipe.batch_size * recipe.seq_len
     return LONGER[0] * recipe.steps * step if settings.ranking == ESTIMATE else 0
-
-
-def _default_seeds(settings: Settings) -> int:
-    return 1 if settings.ranking == ESTIMATE and not _why_no_prior(settings) else SEEDS
 
 
 def _default_timeout(recipe: Recipe) -> float:

@@ -34,7 +34,7 @@ MODES = ("generations", "steady")
 STEADY = MODES[1]
 RANKINGS = ("estimate", "loss")
 ESTIMATE, LOSS = RANKINGS
-BEFORE = {"rungs": 1}  # in a run from before there was early stopping
+BEFORE = {"rungs": 1, "ranking": LOSS}  # in a run from before there were these settings
 OWN_DECK = re.compile(r"[0-9.,+]+/[0-9.-]+")  # the text of a genome with a deck of its own, whose commas are part of it
 RATE = {"low": 0, "high": 1, "in_file_only": True}
 COST = {"low": 0, "high": 1e24, "words": "no limit"}
@@ -57,7 +57,12 @@ class Settings:
 
     population: int = option(64, "Individuals kept after each generation.", SEARCH, low=2, high=10**6)
     offspring: int | None = option(
-        None, "New genomes per generation.", SEARCH, low=1, high=10**6, words="half the population"
+        None,
+        "New genomes per generation.",
+        SEARCH,
+        low=1,
+        high=10**6,
+        words="four times the population where ranking is by estimate with a prior, else half of it",
     )
     generations: int = option(6, "Generations of offspring after the initial population.", SEARCH, low=0, high=10**6)
     seed: int = option(
@@ -163,18 +168,20 @@ class Settings:
     )
     eta: int = option(3, "Ratio of the training tokens of neighbouring rungs.", STOPPING, low=2, high=100)
     warm_weights: bool = option(False, "Start a child from its parents' weights in unchanged slots.", TRAINING)
-    ranking: str = option(
-        LOSS,
+    ranking: str | None = option(
+        None,
         "What orders candidates: the loss of their proxies, or an estimate of the quality after long training.",
         RANKING,
         choices=RANKINGS,
+        words="estimate where a prior of the scale fits the run, else loss",
     )
-    screening: int = option(
-        8,
+    screening: int | None = option(
+        None,
         "Train one candidate in so many, at least two a generation: the best by an estimate from costs and operators.",
         RANKING,
         low=1,
         high=1000,
+        words="64 with a prior, else 8",
     )
     longer_share: float = option(
         0.3,

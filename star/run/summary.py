@@ -23,8 +23,9 @@ class Summary(Timing):
     limits: dict[str, float]
     generation: int
     evaluations: int
-    stopped: int  # of these, proxies that a race did not train to the end
-    reused: int  # of these, results of earlier runs, for which no worker of this one trained anything
+    screened: int  # candidates that an estimate judged in place of a proxy
+    stopped: int  # proxies that a race did not train to the end
+    reused: int  # proxies that are results of earlier runs, for which no worker of this one trained anything
     training_tokens: int
     failures: dict[str, int]
     duplicates_avoided: int
@@ -73,6 +74,7 @@ class Clock:
             limits=dict(plan.limits),
             generation=generation.number,
             evaluations=generation.evaluations,
+            screened=sum(one.status is Status.SCREENED for one in evaluations),
             stopped=sum(one.status is Status.STOPPED for one in evaluations),
             reused=sum(one.worker == STORE for one in evaluations),
             training_tokens=generation.tokens,

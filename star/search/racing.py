@@ -6,9 +6,12 @@ is no worse in any exact objective and its quality at the same rung is better by
 may err.
 """
 
+from heapq import heapify, heappop, heappush
+
 import numpy as np
-from pymoo.operators.survival.rank_and_crowding.metrics import calc_crowding_distance
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
+
+from star.search.front import hypervolume, reference_box
 
 MARGIN = 0.1  # of all ranks at a rung: how much better the quality of a clearly better one is
 
@@ -38,17 +41,30 @@ def promoted(candidates: np.ndarray, rivals: np.ndarray, quality: int, eta: int)
 
 def best_share(candidates: np.ndarray, rivals: np.ndarray, divisor: int, least: int = 1) -> np.ndarray:
     """Return which rows of `candidates` (N, objectives) are the best ones, one in `divisor` of them, rounded up, and at
-    least `least`: by non-dominated layers, and of the layer that is split those that are least crowded, as NSGA-II
-    selects.
+    least `least`: one after another the candidate that adds most hypervolume to the rivals and to those before it, as
+    in SMS-EGO (Ponweiser et al. 2008, doi:10.1007/978-3-540-87700-4_78). Those that add none come last, by
+    non-dominated layers.
 
-    All values are minimised. `rivals` (M, objectives) take part in layers and crowding, but are not selected.
+    All values are minimised. `rivals` (M, objectives) are what is known already.
     """
-    everyone = np.vstack([candidates, rivals.reshape(-1, candidates.shape[1])])
+    rivals = rivals.reshape(-1, candidates.shape[1])
+    everyone = np.vstack([candidates, rivals])
     layers = NonDominatedSorting().do(everyone, return_rank=True)[1]
-    crowding = np.zeros(len(everyone))
-    for layer in range(layers.max() + 1):
-        crowding[layers == layer] = calc_crowding_distance(everyone[layers == layer])
-    own = len(candidates)
-    stays = np.zeros(own, dtype=bool)
-    stays[np.lexsort((-crowding[:own], layers[:own]))[: max(least, -(-own // divisor))]] = True
-    return stays
+    box = reference_box(everyone[layers == 0])
+
+    def gain(row: int, points: np.ndarray, volume: float) -> float:
+        # Rounded, so that what adds equally much does so on every machine.
+        return round(hypervolume(np.vstack([points, candidates[row]]), box) - volume, 12)
+
+    chosen, points, volume = np.zeros(len(candidates), dtype=bool), rivals, hypervolume(rivals, box)
+    # What a candidate adds only shrinks as more are chosen, so that a gain counted earlier is an upper bound.
+    waiting = [(-gain(row, points, volume), int(layers[row]), row, 0) for row in range(len(candidates))]
+    heapify(waiting)
+    while waiting and (number := int(chosen.sum())) < max(least, -(-len(candidates) // divisor)):
+        _, layer, row, counted = heappop(waiting)
+        if counted < number:
+            heappush(waiting, (-gain(row, points, volume), layer, row, number))
+            continue
+        chosen[row], points = True, np.vstack([points, candidates[row]])
+        volume = hypervolume(points, box)
+    return chosen

@@ -83,7 +83,7 @@ def test_a_stage_predicts_best_the_architectures_that_it_leaves_out(seed):
             errors = gains[out] - gains.mean() - weights @ (gains[~out] - gains.mean())
             spread = whole[out][:, out] - weights @ whole[~out][:, out]
             squares += (errors**2).sum()
-            scaled += errors @ np.linalg.solve(spread, errors)
+            scaled += (errors**2 / np.diag(spread)).sum()
         return squares / 20, scaled / 20
 
     share, noise = min(((one, other) for one in SHARES for other in NOISES), key=lambda pair: left_out(*pair)[0])
@@ -145,6 +145,24 @@ def test_intervals_cover_what_they_claim():
     assert all(0.92 < share < 0.98 for share in np.mean(inside, axis=0))
 
 
+def test_errors_cover_an_architecture_that_the_prior_leaves_out():
+    """The losses of its two corpora differ by less than the errors, and say nothing of them."""
+    prior = [one for one in read_prior("nano") if one.seed == 0]
+    features, marks = Features(NANO.dims), (117, 468, 1872, 3510)
+    rows = [Observation(one.corpus, features(one.genome), tuple(map(one.losses.get, marks))) for one in prior]
+    misses = []
+    for operators in sorted({one.traits.operators for one in rows})[::3]:
+        estimator = Estimator([one for one in rows if one.traits.operators != operators], len(marks))
+        for one in rows:
+            if one.traits.operators == operators:
+                known = [Observation(one.group, one.traits, one.losses[:reached]) for reached in range(len(marks))]
+                found = [estimator.estimate(other) for other in known]
+                misses.append([(other.mean - one.losses[-1]) / other.error for other in found])
+    inside = (np.abs(misses) < 2).mean(axis=0)
+    assert len(misses) > 20 and (inside > 0.85).all()
+    assert (np.square(misses).mean(axis=0) > 0.4).all(), "and no more than that"
+
+
 def test_what_was_measured_is_no_estimate():
     rng = np.random.default_rng(2)
     estimator = Estimator(draw(rng, 30), MARKS)
@@ -159,6 +177,17 @@ def test_a_group_that_was_never_seen_is_estimated_too():
     for one in draw(rng, 20, groups=("c",)):
         found = estimator.estimate(Observation("c", one.traits, one.losses[:1]))
         assert found.mean == pytest.approx(one.losses[-1], abs=0.1)
+
+
+def test_errors_leave_out_the_level_of_a_group_that_was_never_seen():
+    """It is common to all of the group: what is said of their differences does not depend on it."""
+    rng = np.random.default_rng(3)
+    observations = draw(rng, 300, groups=("a", "b"))
+    stage = Estimator(observations, MARKS).stages[0]
+    for one in draw(rng, 20):
+        inputs = np.array([one.losses[0], 0.0, *one.traits.values])
+        new, known = (stage.predict(inputs, one.traits.operators, group).error for group in ("c", "a"))
+        assert known < 1.5 * stage.deviation and new < 1.5 * stage.deviation < stage.amplitude**0.5 * OWN**0.5
 
 
 @given(st.integers(0, 3 * LEAST), st.integers(0, 3 * LEAST))

@@ -1,5 +1,6 @@
 """Runs whose candidates are ordered by estimates of long training: what is trained, what is recorded, what is said."""
 
+import re
 from dataclasses import replace
 from itertools import pairwise
 
@@ -12,10 +13,13 @@ from star.architecture.genome import Space
 from star.errors import UserError
 from star.evaluation.evaluate import EvaluationSettings, evaluate
 from star.evaluation.objectives import QUALITY
-from star.records import Job, Status, Task
+from star.evaluation.prior import read_prior
+from star.records import Generation, Job, Status, Task
 from star.run.estimates import Candidate, Estimates, choose_longer, tokens_of
+from star.run.generational import Generational
 from star.run.plan import plan_run, read_plan
 from star.run.settings import Settings
+from star.run.steps import Known, Train, Wait
 from star.run.verifier import read_verification
 from star.run.verify import verify
 from star.storage.run_directory import RunDirectory
@@ -134,12 +138,18 @@ def test_only_the_best_by_their_estimate_are_trained(tmp_path, config):
 
 def test_seed_genomes_are_trained_whatever_their_estimate(tmp_path):
     config = replace(
-        CONFIG, scale="nano", scale_toml="", ranking="estimate", generations=0, population=8, verify_tokens=0
+        CONFIG,
+        scale="nano",
+        scale_toml="",
+        ranking="estimate",
+        generations=0,
+        population=8,
+        verify_tokens=0,
+        screening=8,
     )
     seeds = ("transformer-pp", "gqa-transformer", "striped-mamba")
     run = DRIVER.run_in(tmp_path / "run", replace(config, corpus=(write_text(tmp_path),), seed_genomes=seeds))
-    plan = plan_run(run_settings := replace(config, seed_genomes=seeds))
-    assert run_settings.screening == 8 and not plan.why_no_prior
+    assert not plan_run(config).why_no_prior
     statuses = [one.status for one in sorted(run.latest_generation().individuals, key=lambda one: one.id)]
     assert Status.SCREENED not in statuses[:3] and statuses[3:].count(Status.SCREENED) == 3
 
@@ -169,6 +179,38 @@ def test_a_verification_renews_the_estimates_of_members_and_baselines(run):
     proxies = run.verified(320)
     assert {hash for hash, _ in proxies} == {one.hash for one in found.baselines}, "trained as proxies first"
     assert read_verification(run, read_plan(run)).tokens == 4 * 320
+
+
+def test_the_front_is_trained_longer_beside_new_proxies_once_there_is_a_fit(config):
+    plan = plan_run(config)
+    settings = EvaluationSettings(scale=plan.trained, target=plan.target, rungs=())
+    schedule, in_flight, orders = Generational(plan, {}), [], [""]
+    while (step := schedule.next(has_room=True)) is not None:
+        match step:
+            case Known(task, evaluation):
+                schedule.report(task, evaluation)
+            case Train(task, _, _, tokens):
+                in_flight.append((task, tokens))
+                orders[-1] += "L" if tokens else "P"
+            case Wait():
+                task, tokens = in_flight.pop(0)
+                schedule.report(task, invent(Job(task=task, tokens=tokens), settings, None).evaluation, tokens)
+                orders[-1] += "." if not orders[-1].endswith(".") else ""
+            case Generation():
+                orders.append("")
+    assert re.fullmatch(r"P+\.L+\.", orders[0]), "without a fit: proxies, and then what goes on of them"
+    assert any(re.fullmatch(r"L+P+\.", one) for one in orders[1:])
+
+
+def test_the_text_of_the_prior_is_that_of_the_run_if_their_names_are_equal():
+    first = read_prior("nano")[0]
+    levels = []
+    for corpus in (("stdlib",), ("prose",), ("stdlib", "prose"), ("text",)):
+        estimates = Estimates(plan_run(Settings(ranking="estimate", corpus=corpus)))
+        estimates.renew([], {})
+        levels.append(estimates.guess(first.genome).mean)
+        assert ("none of which" in estimates.sentence()) == (corpus not in (("stdlib",), ("prose",)))
+    assert levels[0] > levels[1] and levels[2] == levels[3]
 
 
 def test_results_in_the_store_lead_to_the_same_end(tmp_path, config):

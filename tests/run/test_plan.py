@@ -15,22 +15,49 @@ STEP = SCALES["nano"].recipe.batch_size * SCALES["nano"].recipe.seq_len
 
 
 def test_a_race_is_the_default_where_it_was_measured():
-    assert (plan_run(Settings()).settings.rungs, plan_run(Settings(rungs=1)).settings.rungs) == (3, 1)
-    assert plan_run(Settings()).race.steps == (13, 39)
+    def rungs(**changes):
+        return plan_run(Settings(**{"ranking": "loss"} | changes)).settings.rungs
+
+    assert (rungs(), rungs(rungs=1), rungs(ranking="estimate")) == (3, 1, 1)
+    assert plan_run(Settings(ranking="loss")).race.steps == (13, 39)
     for unfit in ({"objectives": ("params", "cache")}, {"objectives": ("quality", "mqar")}, {"tokens": 99 * 1024}):
-        assert plan_run(Settings(**unfit)).settings.rungs == 1
-    assert plan_run(Settings(tokens=100 * 1024)).settings.rungs == 3
-    assert plan_run(Settings(ranking="estimate")).settings.rungs == 1
-    assert {name for name in SCALE_NAMES if plan_run(Settings(scale=name)).settings.rungs > 1} == {"nano"}
+        assert rungs(**unfit) == 1
+    assert rungs(tokens=100 * 1024) == 3
+    assert {name for name in SCALE_NAMES if rungs(scale=name) > 1} == {"nano"}
     assert from_toml("seed = 1\n[record]\ntorch = 'any'").rungs == 1, (
         "a run from before there were races goes on as it was"
     )
     with pytest.raises(UserError, match="need 400 training steps; a proxy has 117"):
-        plan_run(Settings(eta=20))
+        plan_run(Settings(ranking="loss", eta=20))
+
+
+def test_an_estimate_is_the_default_where_a_prior_fits_and_costs_are_known():
+    plan = plan_run(Settings())
+    found = plan.settings
+    assert (found.ranking, found.rungs, found.verify_tokens, found.verify_seeds) == ("estimate", 1, 479_232, 1)
+    assert (found.offspring, found.screening) == (256, 64) and not plan.why_no_prior
+    fits = ({"target": "1b"}, {"objectives": ("quality", "memory")}, {"rungs": 3}, {"deck": "extended"})
+    unfit = (
+        {"scale": "micro"},
+        {"slots": 6},
+        {"tokens": 60_000},
+        {"budget": 600.0},
+        {"proxy_seconds": 5.0},
+        {"rungs": 2, "eta": 2},
+        {"objectives": ("quality", "latency")},
+        {"objectives": ("params", "cache")},
+        {"mode": "steady"},
+        {"warm_weights": True},
+    )
+    assert [plan_run(Settings(**one)).settings.ranking for one in fits] == ["estimate"] * len(fits)
+    assert [plan_run(Settings(**one)).settings.ranking for one in unfit] == ["loss"] * len(unfit)
+    assert from_toml("seed = 1\n[record]\ntorch = 'any'").ranking == "loss", "a run from before there were estimates"
+    other = plan_run(Settings(slots=6, ranking="estimate")).settings
+    assert (other.offspring, other.screening) == (32, 8), "most are trained until there is a fit"
 
 
 def test_a_prior_tells_the_noise_between_seeds():
-    assert plan_run(Settings()).settings.verify_seeds == 3
+    assert plan_run(Settings(ranking="loss")).settings.verify_seeds == 3
     assert plan_run(Settings(ranking="estimate")).settings.verify_seeds == 1
     assert plan_run(Settings(ranking="estimate", slots=6)).settings.verify_seeds == 3
     assert plan_run(Settings(ranking="estimate", verify_seeds=2)).settings.verify_seeds == 2

@@ -20,7 +20,8 @@ from star.search.algorithms import ALGORITHMS
 @given(any_settings(), st.dictionaries(st.sampled_from(["torch", "corpus_digest"]), NAMES))
 def test_text_and_back(config, record):
     text = to_toml(config, record)
-    assert from_toml(text) == replace(config, rungs=config.rungs or (1 if record else None))
+    rungs, ranking = (1, "loss") if record else (None, None)  # as they were before there were these settings
+    assert from_toml(text) == replace(config, rungs=config.rungs or rungs, ranking=config.ranking or ranking)
     assert read_record(text) == record
 
 

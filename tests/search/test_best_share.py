@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from pymoo.operators.survival.rank_and_crowding.metrics import calc_crowding_distance
 
+from star.search.front import front_mask, hypervolume, reference_box
 from star.search.racing import best_share
 
 
@@ -22,18 +22,26 @@ def layers_of(points):
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_the_best_share_is_what_nsga2_would_keep(seed):
+def test_the_best_share_adds_most_hypervolume_one_by_one(seed):
     rng = np.random.default_rng(seed)
     own, others = rng.random((int(rng.integers(1, 20)), 3)), rng.random((int(rng.integers(0, 10)), 3))
-    divisor = int(rng.integers(1, 6))
-    stays = best_share(own, others, divisor)
-    assert stays.sum() == -(-len(own) // divisor)
+    divisor, least = int(rng.integers(1, 6)), int(rng.integers(1, 4))
     points = np.vstack([own, others])
-    layers = layers_of(points)
-    crowding = {}
-    for layer in set(layers.values()):
-        members = [i for i in range(len(points)) if layers[i] == layer]
-        crowding |= dict(zip(members, calc_crowding_distance(points[members]), strict=True))
-    kept = [(layers[i], -crowding[i]) for i in range(len(own)) if stays[i]]
-    left = [(layers[i], -crowding[i]) for i in range(len(own)) if not stays[i]]
-    assert not left or max(kept) <= min(left)
+    layers, box = layers_of(points), reference_box(points[front_mask(points)])
+    chosen = []
+    for _ in range(min(len(own), max(least, -(-len(own) // divisor)))):
+
+        def rank(i):
+            known = [*others, *own[chosen]]
+            before = hypervolume(np.array(known), box) if known else 0.0
+            return -round(hypervolume(np.array([*known, own[i]]), box) - before, 12), layers[i], i
+
+        chosen.append(min((i for i in range(len(own)) if i not in chosen), key=rank))
+    assert np.flatnonzero(best_share(own, others, divisor, least)).tolist() == sorted(chosen)
+
+
+def test_an_extreme_that_is_hardly_better_waits():
+    """By crowding it would come first."""
+    front = np.array([[1.0, 5.0], [2.0, 2.0], [5.0, 1.0]])
+    candidates = np.array([[0.99, 50.0], [1.4, 3.0]])
+    assert best_share(candidates, front, 2).tolist() == [False, True]
