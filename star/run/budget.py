@@ -12,7 +12,8 @@ from star.architecture.structures import specify
 from star.data.corpus import Corpus
 from star.errors import SettingError, UserError
 from star.model.language_model import LanguageModel
-from star.run.plan import LONGER, RunPlan
+from star.run.plan import RunPlan
+from star.run.ranking import LONGER
 from star.run.settings import Settings
 from star.training.allocator import keep_freed_memory
 from star.training.loop import Training, Windows

@@ -11,13 +11,13 @@ from star.architecture.scales import SCALES, Recipe, Scale
 from star.architecture.toml_table import parse_table
 from star.cost.cost import DTYPE_BYTES
 from star.cost.limits import LIMITS
-from star.cost.target import Screen, Target, TargetCost, check_limits
+from star.cost.target import Screen, Target, check_limits
 from star.errors import SettingError, UserError
 from star.evaluation.objectives import Objective, find_objectives
-from star.evaluation.prior import read_prior
 from star.records import Genome, Task, derive_seed
 from star.run.made_with import fixed_settings, refuse_changed
-from star.run.settings import ESTIMATE, LOSS, STEADY, Settings, from_toml
+from star.run.ranking import LONGER, default_ranking, marks, rung_steps, why_no_prior, why_not_estimated
+from star.run.settings import ESTIMATE, LOSS, Settings, from_toml
 from star.search.plan import Plan as SearchPlan
 from star.storage.places import CONFIG
 from star.workers.placement import Placement
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 SLOWEST = 100  # tokens per second; a proxy that is slower counts as hung
 RACED = 100  # training steps; of a shorter proxy the first of three rungs would come after ten steps or fewer
-LONGER = (4, 16)  # times the tokens of a proxy, in the longer trainings from which qualities are estimated
-LONGEST = 30  # times the tokens of a proxy, after which the prior of the estimate ends
 SEEDS = 3  # of the closest calls of a verification, where nothing else tells the noise between seeds
 SHARED = "0"  # in place of a hash, in the seed that all genomes of a run share
 
@@ -91,7 +89,7 @@ class RunPlan:
     def why_no_prior(self) -> str:
         """Why the estimates of the run, if there are any, begin without a prior; empty if they have one."""
         assert self.estimation, "qualities are estimated"
-        return _why_no_prior(self.settings)
+        return why_no_prior(self.settings)
 
     @property
     def step_tokens(self) -> int:
@@ -151,8 +149,8 @@ def plan_run(settings: Settings) -> RunPlan:
         )
     recipe = replace(scale.recipe, tokens=settings.tokens or scale.recipe.tokens, balance=settings.balance)
     objectives = find_objectives(settings.objectives)
-    settings = replace(settings, ranking=settings.ranking or _default_ranking(settings, objectives))
-    has_prior = settings.ranking == ESTIMATE and not _why_no_prior(settings)
+    settings = replace(settings, ranking=settings.ranking or default_ranking(settings, objectives))
+    has_prior = settings.ranking == ESTIMATE and not why_no_prior(settings)
     if settings.ranking == ESTIMATE:
         recipe = recipe.open_ended()
     target_name = settings.target or settings.scale
@@ -206,7 +204,7 @@ def _assemble(settings: Settings, scale: Scale, target: Scale, objectives: tuple
     target = fit(target, target.num_slots if is_elsewhere else settings.slots)
     rates = Rates(**{field.name: getattr(settings, field.name) for field in fields(Rates)})
     steps = scale.recipe.steps
-    rungs = _rung_steps(settings, steps)
+    rungs = rung_steps(settings, steps)
     return RunPlan(
         settings=settings,
         trained=fit(scale, settings.slots),
@@ -229,7 +227,7 @@ def _assemble(settings: Settings, scale: Scale, target: Scale, objectives: tuple
         objectives=objectives,
         limits={name: getattr(settings, name) for name in LIMITS if getattr(settings, name)},
         race=Race(steps=rungs, eta=settings.eta),
-        estimation=Estimation(marks=_marks(settings, steps), proxy=len(rungs), share=settings.longer_share)
+        estimation=Estimation(marks=marks(settings, steps), proxy=len(rungs), share=settings.longer_share)
         if settings.ranking == ESTIMATE
         else None,
         placement=Placement(
@@ -241,16 +239,6 @@ def _assemble(settings: Settings, scale: Scale, target: Scale, objectives: tuple
             gpus_per_worker=settings.gpus_per_worker,
         ),
     )
-
-
-def _rung_steps(settings: Settings, steps: int) -> tuple[int, ...]:
-    """Return the training steps at which a proxy of so many steps is judged before its end."""
-    return tuple(steps // settings.eta**left for left in range((settings.rungs or 1) - 1, 0, -1))
-
-
-def _marks(settings: Settings, steps: int) -> tuple[int, ...]:
-    """Return the training steps between which losses are estimated."""
-    return (*_rung_steps(settings, steps), *(steps * times for times in (1, *LONGER, LONGEST)))
 
 
 def _read_text(name: str) -> str:
@@ -288,45 +276,8 @@ def _check_sizes(settings: Settings, scale: Scale, target: Scale) -> None:
         )
 
 
-def _why_not_estimated(settings: Settings, objectives: tuple[Objective, ...]) -> str:
-    """Return why no quality can be estimated; empty if it can."""
-    if not any(one.needs_text for one in objectives):
-        return "without quality among the objectives there is nothing to estimate"
-    if settings.mode == STEADY:
-        return f"mode {STEADY} has no generations at which the estimate could be renewed"
-    if settings.warm_weights:
-        return "children that begin with weights of their parents learn along other curves"
-    return ""
-
-
-def _why_no_prior(settings: Settings) -> str:
-    """Return why there is no prior that fits a run; empty if there is one."""
-    name = settings.scale
-    if settings.scale_toml or not (prior := read_prior(name)):
-        return f"no prior of scale {name} is shipped"
-    scale = SCALES[name]
-    if settings.slots not in (None, scale.num_slots):
-        return f"the prior of {name} has {scale.num_slots} slots, the run {settings.slots}"
-    if settings.budget or settings.proxy_seconds:
-        return (
-            f"the prior of {name} has proxies of {scale.recipe.tokens:,} tokens, the run of as many as it has time for"
-        )
-    if settings.tokens not in (None, scale.recipe.tokens):
-        return f"the prior of {name} has proxies of {scale.recipe.tokens:,} tokens, the run of {settings.tokens:,}"
-    if not prior[0].losses.keys() >= set(_marks(settings, scale.recipe.steps)):
-        return f"the prior of {name} has no losses at the rungs of the run"
-    return ""
-
-
-def _default_ranking(settings: Settings, objectives: tuple[Objective, ...]) -> str:
-    """Return the ranking by estimate where a prior makes it good and saves proxies, which takes objectives that are
-    known without training but for the quality."""
-    is_known = all(one.needs_text or one.column in TargetCost._fields for one in objectives)
-    return ESTIMATE if is_known and not (_why_not_estimated(settings, objectives) or _why_no_prior(settings)) else LOSS
-
-
 def _check_ranking(settings: Settings, objectives: tuple[Objective, ...]) -> None:
-    if settings.ranking == ESTIMATE and (reason := _why_not_estimated(settings, objectives)):
+    if settings.ranking == ESTIMATE and (reason := why_not_estimated(settings, objectives)):
         raise SettingError("ranking", f"must be {LOSS}: {reason}")
 
 

@@ -1,0 +1,57 @@
+"""By what a run orders its candidates where the settings leave it open, and whether a prior fits its estimates."""
+
+from star.architecture.scales import SCALES
+from star.cost.target import TargetCost
+from star.evaluation.objectives import Objective
+from star.evaluation.prior import read_prior
+from star.run.settings import ESTIMATE, LOSS, STEADY, Settings
+
+LONGER = (4, 16)  # times the tokens of a proxy, in the longer trainings from which qualities are estimated
+LONGEST = 30  # times the tokens of a proxy, after which the prior of the estimate ends
+
+
+def default_ranking(settings: Settings, objectives: tuple[Objective, ...]) -> str:
+    """Return the ranking by estimate where a prior makes it good and saves proxies, which takes objectives that are
+    known without training but for the quality."""
+    is_known = all(one.needs_text or one.column in TargetCost._fields for one in objectives)
+    return ESTIMATE if is_known and not (why_not_estimated(settings, objectives) or why_no_prior(settings)) else LOSS
+
+
+def why_not_estimated(settings: Settings, objectives: tuple[Objective, ...]) -> str:
+    """Return why no quality can be estimated; empty if it can."""
+    if not any(one.needs_text for one in objectives):
+        return "without quality among the objectives there is nothing to estimate"
+    if settings.mode == STEADY:
+        return f"mode {STEADY} has no generations at which the estimate could be renewed"
+    if settings.warm_weights:
+        return "children that begin with weights of their parents learn along other curves"
+    return ""
+
+
+def why_no_prior(settings: Settings) -> str:
+    """Return why there is no prior that fits a run; empty if there is one."""
+    name = settings.scale
+    if settings.scale_toml or not (prior := read_prior(name)):
+        return f"no prior of scale {name} is shipped"
+    scale = SCALES[name]
+    if settings.slots not in (None, scale.num_slots):
+        return f"the prior of {name} has {scale.num_slots} slots, the run {settings.slots}"
+    if settings.budget or settings.proxy_seconds:
+        return (
+            f"the prior of {name} has proxies of {scale.recipe.tokens:,} tokens, the run of as many as it has time for"
+        )
+    if settings.tokens not in (None, scale.recipe.tokens):
+        return f"the prior of {name} has proxies of {scale.recipe.tokens:,} tokens, the run of {settings.tokens:,}"
+    if not prior[0].losses.keys() >= set(marks(settings, scale.recipe.steps)):
+        return f"the prior of {name} has no losses at the rungs of the run"
+    return ""
+
+
+def rung_steps(settings: Settings, steps: int) -> tuple[int, ...]:
+    """Return the training steps at which a proxy of so many steps is judged before its end."""
+    return tuple(steps // settings.eta**left for left in range((settings.rungs or 1) - 1, 0, -1))
+
+
+def marks(settings: Settings, steps: int) -> tuple[int, ...]:
+    """Return the training steps between which losses are estimated."""
+    return (*rung_steps(settings, steps), *(steps * times for times in (1, *LONGER, LONGEST)))
