@@ -75,7 +75,7 @@ def status(
         "limits": dict(plan.limits),
         "objectives": list(settings.objectives),
         "corpus": list(settings.corpus),
-        **_count(evaluations),
+        **_count(evaluations, _longer_tokens(plan, directory)),
         "longer_trainings": generation.longer if generation else 0,
         "estimated_tokens": generation.estimated if generation else 0,
         "duplicates_avoided": generation.duplicates_avoided if generation else 0,
@@ -118,8 +118,17 @@ def _is_trained(evaluation: Evaluation) -> bool:
     return evaluation.status not in UNTRAINED
 
 
-def _count(evaluations: list[Evaluation]) -> dict[str, Any]:
-    """Return how many proxies were trained, and how they ended."""
+def _longer_tokens(plan: RunPlan, directory: "RunDirectory") -> int:
+    """Return the tokens of the longer trainings from which qualities are estimated, beyond those of the proxies."""
+    if not plan.estimation:
+        return 0
+    from star.run.estimates import read_longer, tokens_of
+
+    return sum(tokens_of(read_longer(plan, directory), plan).values())
+
+
+def _count(evaluations: list[Evaluation], longer_tokens: int) -> dict[str, Any]:
+    """Return how many proxies were trained, how they ended, and the tokens of all trainings of the search."""
     trained = [evaluation for evaluation in evaluations if _is_trained(evaluation)]
     failed = [one.status for one in trained if one.status not in (Status.OK, Status.STOPPED)]
     return {
@@ -127,7 +136,7 @@ def _count(evaluations: list[Evaluation]) -> dict[str, Any]:
         "stopped": sum(evaluation.status is Status.STOPPED for evaluation in trained),
         "screened": sum(evaluation.status is Status.SCREENED for evaluation in evaluations),
         "reused": sum(evaluation.worker == STORE for evaluation in trained),
-        "training_tokens": sum(evaluation.tokens for evaluation in trained),
+        "training_tokens": sum(evaluation.tokens for evaluation in trained) + longer_tokens,
         "failures": {str(status): failed.count(status) for status in dict.fromkeys(failed)},
     }
 

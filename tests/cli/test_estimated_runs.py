@@ -46,3 +46,4 @@ def test_status_counts_what_was_screened_and_trained_longer(star, run):
     assert (found["longer_trainings"], found["estimated_tokens"]) == (last.longer, last.estimated)
     assert found["screened"] == statuses.count("screened") > 0
     assert found["evaluations"] == len(statuses) - found["screened"]
+    assert found["training_tokens"] == last.tokens > sum(one.tokens for one in run.evaluations().values())

@@ -97,14 +97,16 @@ def test_killed_fifty_times_in_a_race(tmp_path, processes, text):
 
 
 @pytest.mark.parametrize("config", [replace(CONFIG, population=3), replace(RACE, population=2)], ids=["plain", "race"])
-def test_killed_before_every_single_touch_of_the_disk(tmp_path, processes, text, config):
+@pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.slow)])
+def test_killed_before_single_touches_of_the_disk(tmp_path, processes, text, config, step):
+    """Before every fourth, or under `slow` before each."""
     config = replace(config, corpus=(text,), offspring=2, generations=1)
     driver = Driver(invent)
     whole = RunDirectory(tmp_path / "whole")
     driver.evolve(config, whole)
-    touch = 0
+    touch = 1 - step
     while True:
-        touch += 1
+        touch += step
         run = RunDirectory(tmp_path / f"run{touch}")
         process = processes.Process(target=drive_until, args=(touch, run.path, config))
         process.start()

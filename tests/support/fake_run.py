@@ -12,7 +12,7 @@ from star.evaluation.objectives import find_objectives
 from star.model.language_model import LanguageModel
 from star.records import Evaluation, Generation, Individual, Status, Task
 from star.run.plan import plan_run
-from star.run.settings import Settings, to_toml
+from star.run.settings import LOSS, Settings, to_toml
 from star.storage.run_directory import RunDirectory
 
 
@@ -21,7 +21,7 @@ def write_run(
 ) -> RunDirectory:
     """Evolve by rank alone, every proxy failing with probability `failing`; `weights` are untrained ones, and
     architectures of the catalogue, `named`, are evaluated besides."""
-    config = plan_run(config).settings
+    config = plan_run(replace(config, ranking=config.ranking or LOSS)).settings
     rng, space = np.random.default_rng(config.seed), plan_run(config).search.space
     columns = [objective.column for objective in find_objectives(config.objectives)]
     run = RunDirectory(path).create(to_toml(config, {"star": "0.1.0", "corpus_digest": "c0ffee"}))
