@@ -64,7 +64,7 @@ proxy's own bits per byte, "estimate" by what `star evolve --ranking estimate` m
 proxy's tokens, 4 and 16 times as many), of parameters, FLOPs and operators: fitted to both corpora without the
 architecture that it predicts, or without its whole family. "No training" is the estimate from costs and operators
 alone. "Same training" is the long training itself on its way, which shares its seed. Seconds are CPU seconds of one
-training on one thread."""
+training on one thread, recorded on machines of different speed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from star.cli.results import describe_estimates, front_table, latest, read_front
 from star.cli.table import Table
 from star.cli.verification import print_verification
 from star.cost.limits import describe_limits
+from star.evaluation.objectives import QUALITY
 from star.records import Status
 from star.report.text import describe_failures
 
@@ -35,7 +36,7 @@ def print_end(
         print_verification(verified)
     if seeds:
         say("")
-        stdout().print(seeds_table(seeds, {row.id for row in front}))
+        stdout().print(seeds_table(seeds, {row.id for row in front}, bool(latest(path).estimated)))
     if timing := describe_timing(summary):
         say("", *timing)
     if plan.race.steps and summary.evaluations:
@@ -80,10 +81,11 @@ def describe_store(summary: "Summary") -> str:
     return f"{summary.reused} of these proxies {'was' if summary.reused == 1 else 'were'} trained by earlier runs"
 
 
-def seeds_table(seeds: list["SeedResult"], front: set[int]) -> Table:
+def seeds_table(seeds: list["SeedResult"], front: set[int], is_estimated: bool = False) -> Table:
     """Return one line a seed genome: its name, identity and objectives, and whether it is on the front."""
     columns = list(dict.fromkeys(column for one in seeds for column in one.objectives))
-    rows = Table("seed genome", ">id", *(f">{HEADS.get(column, column)}" for column in columns), "outcome")
+    heads = HEADS | ({QUALITY: "bits/byte, estimate"} if is_estimated else {})
+    rows = Table("seed genome", ">id", *(f">{heads.get(column, column)}" for column in columns), "outcome")
     for one in seeds:
         values = [figure(column, one.objectives[column]) if column in one.objectives else "" for column in columns]
         outcome = "on the front" if one.id in front else "dominated" if one.status is Status.OK else str(one.status)

@@ -23,7 +23,8 @@ from star.architecture.genome import (
 )
 from star.errors import UserError
 from star.evaluation.objectives import QUALITY
-from star.records import Genome, Individual, Status
+from star.records import RANKED, Genome, Individual, Status
+from star.run.estimates import read_longer
 from star.run.made_with import SEED_NAMES
 from star.run.plan import RunPlan, read_plan
 from star.run.settings import Settings
@@ -103,16 +104,24 @@ class SeedResult:
 def seed_results(run: RunDirectory) -> list[SeedResult]:
     """Return what the seed genomes of a run came to, in their order, wherever they are in its front or population.
 
-    Those not evaluated yet are left out. In runs that recorded no names these are those of `seed_names`.
+    Qualities are those by which the run orders. Those not evaluated yet are left out. In runs that recorded no names
+    these are those of `seed_names`.
     """
     plan, known = read_plan(run), run.evaluations()
     hashes = [genome_hash(parse(text)) for text in plan.settings.seed_genomes]
     titles = seed_names(plan.settings)
     names = (run.made_with() or {}).get(SEED_NAMES) or [titles[hash] for hash in hashes]
+    latest, scores = run.latest_generation(), None
+    if plan.estimation and latest:
+        from star.run.scores import Scores  # which loads pymoo
+
+        scores = Scores(plan, run.history(), read_longer(plan, run), latest.number)
     results = []
     for id, (hash, name) in enumerate(zip(hashes, names, strict=True)):  # a search proposes them first, in this order
         if evaluation := known.get(hash):
             values = evaluation.objectives
+            if scores and evaluation.status in RANKED:
+                values = dict(zip(plan.columns, scores.values(evaluation), strict=True))
             objectives = {column: values[column] for column in plan.columns if column in values}
             results.append(SeedResult(name=name, id=id, status=evaluation.status, objectives=objectives))
     return results

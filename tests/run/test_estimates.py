@@ -9,7 +9,7 @@ import pytest
 from support.runs import Driver, Witness
 from support.tiny import CONFIG, TINY, contents, invent, longer_outcomes, make_corpus, write_text
 
-from star.architecture.genome import Space
+from star.architecture.genome import Space, genome_hash, parse
 from star.errors import UserError
 from star.evaluation.evaluate import EvaluationSettings, evaluate
 from star.evaluation.objectives import QUALITY
@@ -18,6 +18,7 @@ from star.records import Generation, Job, Status, Task
 from star.run.estimates import Candidate, Estimates, choose_longer, tokens_of
 from star.run.generational import Generational
 from star.run.plan import plan_run, read_plan
+from star.run.seeds import seed_results
 from star.run.settings import Settings
 from star.run.steps import Known, Train, Wait
 from star.run.verifier import read_verification
@@ -152,6 +153,17 @@ def test_seed_genomes_are_trained_whatever_their_estimate(tmp_path):
     assert not plan_run(config).why_no_prior
     statuses = [one.status for one in sorted(run.latest_generation().individuals, key=lambda one: one.id)]
     assert Status.SCREENED not in statuses[:3] and statuses[3:].count(Status.SCREENED) == 3
+
+
+def test_seed_genomes_are_said_to_have_their_estimates(tmp_path, config):
+    run = DRIVER.run_in(tmp_path / "run", replace(config, seed_genomes=("11111-91111-11111", "21111-21111-21111")))
+    last, proxies = run.latest_generation(), run.evaluations()
+    estimates = {one.hash: one.objectives[QUALITY] for one in (*last.individuals, *last.front)}
+    hashes = [genome_hash(parse(text)) for text in read_plan(run).settings.seed_genomes]
+    found = dict(zip(hashes, seed_results(run), strict=True))
+    shown = {hash: one.objectives[QUALITY] for hash, one in found.items() if one.status is Status.OK}
+    assert shown and all(shown[hash] == estimates.get(hash, shown[hash]) for hash in shown)
+    assert any(shown[hash] != proxies[hash].objectives[QUALITY] for hash in shown)
 
 
 def test_a_run_that_goes_on_after_its_verification_ends_as_one_that_was_longer(tmp_path, config):
