@@ -165,21 +165,19 @@ def main() -> None:
         rows.append(row)
         ratios.append(ratio)
         print(" | ".join(row), flush=True)
-    note = (
-        f"Median ratio of hypervolumes {statistics.median(ratios):.1%}. Pairs: by loss, by estimate; best in bits/byte"
-    )
-    columns = (
+    note = f"Median ratio of hypervolumes {statistics.median(ratios):.1%}. Pairs: by loss and by estimate."
+    heads = (
         "seed",
         "trained",
         "tokens",
         "verification",
         "seconds",
         "members",
-        "best bits per byte",
+        "best bits/byte",
         "hypervolume",
         "ratio",
     )
-    table = Table(f"Verified fronts of {len(rows)} seeds", note, columns, rows)
+    table = Table(f"Verified fronts of {len(rows)} seeds", note, heads, rows)
     Page("Fronts by loss and by estimate", READING, [table], torch.device("cpu")).deliver(PAGE if given.write else None)
 
 

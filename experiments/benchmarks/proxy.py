@@ -303,8 +303,8 @@ def table_of(reference: Reference, references: Sequence[Reference], rows: Sequen
 
 
 def named_table(reference: Reference, references: Sequence[Reference], rows: Sequence[dict]) -> Table:
-    """Return how the named patterns are ordered, by the default proxy and by the estimate that the search has of one:
-    fitted to all references, these patterns included, or without the one that it predicts."""
+    """Return the table of how the named patterns are ordered: by parameter count, by the loss and the estimate of a
+    proxy, and by the estimate of a search, which is fitted to all references, these patterns included."""
     named = reference.kinds == "named"
     later = {f"tau with {times} times": reference.curves[:, MARKS.index(times * UNIT)] for times in (4, 10)}
     later |= {f"tau with {LENGTH} times": reference.truth}

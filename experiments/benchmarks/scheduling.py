@@ -46,8 +46,9 @@ runs write files; what a synced file waits for the disk is not processor time, a
 
 *Busy* is the share of the workers' time in which they train, up to the moment at which the last proxy begins; *hours*
 (or *minutes*) pass until the last result. In uneven columns every other worker is three times slower. *generations* has
-a population of 64 with 32 offspring, as a run has by default: it cannot feed more than these. *generations, as wide*
-has as many offspring, and as large a population, as there are workers. *steady* has a population of 64.
+a population of 64 with 32 offspring, as a run ordered by loss has by default: it cannot feed more than these.
+*generations, as wide* has as many offspring, and as large a population, as there are workers. *steady* has a
+population of 64.
 
 A driver that needs *a* seconds for each result cannot keep more than *d* / *a* workers busy with proxies of *d*
 seconds. The last table gives *a* and that limit."""

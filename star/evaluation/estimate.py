@@ -157,8 +157,8 @@ class Stage:
         return self.rows.inputs.T @ self.duals / self.rows.inputs.shape[1]
 
     def predict(self, inputs: np.ndarray, operators: tuple[str, ...], group: str) -> Estimate:
-        """Return the gain of an architecture with inputs (F,), and its standard error. The intercept of a group without
-        any training is unknown, but all its architectures share it: the error is beside that.
+        """Return the gain of an architecture with inputs (F,), and its standard error. For a group without any training
+        the error leaves out that of the group's intercept, which all its architectures share.
         """
         one = Rows((inputs[None] - self.center) / self.scale, [operators], np.array([group]))
         shared = self.covariance.between(one, self.rows)[0]

@@ -150,6 +150,7 @@ def plan_run(settings: Settings) -> RunPlan:
     recipe = replace(scale.recipe, tokens=settings.tokens or scale.recipe.tokens, balance=settings.balance)
     objectives = find_objectives(settings.objectives)
     settings = replace(settings, ranking=settings.ranking or default_ranking(settings, objectives))
+    # With a prior most candidates are judged without training, so that many can be drawn (docs/decisions/0017).
     has_prior = settings.ranking == ESTIMATE and not why_no_prior(settings)
     if settings.ranking == ESTIMATE:
         recipe = recipe.open_ended()

@@ -1,4 +1,4 @@
-"""By what a run orders its candidates where the settings leave it open, and whether a prior fits its estimates."""
+"""The default ranking of a run, by loss or by estimate, and the reasons why estimates or their prior do not fit it."""
 
 from star.architecture.scales import SCALES
 from star.cost.target import TargetCost
@@ -11,8 +11,8 @@ LONGEST = 30  # times the tokens of a proxy, after which the prior of the estima
 
 
 def default_ranking(settings: Settings, objectives: tuple[Objective, ...]) -> str:
-    """Return the ranking by estimate where a prior makes it good and saves proxies, which takes objectives that are
-    known without training but for the quality."""
+    """Return "estimate" where a prior fits the run and all objectives but the quality are known without training, else
+    "loss"."""
     is_known = all(one.needs_text or one.column in TargetCost._fields for one in objectives)
     return ESTIMATE if is_known and not (why_not_estimated(settings, objectives) or why_no_prior(settings)) else LOSS
 

@@ -36,7 +36,7 @@ def test_every_class_and_sharing_decodes_as_it_trains(class_id, sharing):
     assert_decodes(genome, split(NUM_TOKENS, class_id))
 
 
-@settings(max_examples=300)
+@settings(max_examples=500)
 @given(three_level_genomes(max_slots=3), st.integers(0, 2**32))
 def test_random_genomes_decode_as_they_train(genome, seed):
     assert_decodes(genome, split(NUM_TOKENS, seed))

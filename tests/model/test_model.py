@@ -33,7 +33,7 @@ def test_random_backbones_train_a_step(genome):
     assert_trains(genome)
 
 
-@settings(max_examples=300)
+@settings(max_examples=500)
 @given(three_level_genomes(max_slots=4))
 def test_random_operators_are_sound(genome):
     assert_sound(genome)
