@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 from measuring.page import ROOT, Page, Table
-from measuring.ranking import front_share, kendall, spearman
+from measuring.ranking import front_share, kendall, kendall_gain, spearman
 from record_long import (
     CORPORA,
     LENGTH,
@@ -42,7 +42,7 @@ from record_long import (
 from star.architecture.genome import decode, genome_hash
 from star.architecture.scales import Recipe
 from star.architecture.structures import FAMILIES
-from star.evaluation.estimate import Estimator, Features, Observation, Traits
+from star.evaluation.estimate import Estimate, Estimator, Features, Observation, Traits
 from star.records import Genome, derive_seed
 
 RECORD = TABLES / "proxies.parquet"
@@ -57,14 +57,27 @@ ANYTIME = replace(
     schedule="inverse_sqrt",
     average=8.0,
 )
+HEADINGS = (
+    "order by",
+    "tau",
+    "ahead of count",
+    "Spearman",
+    "tau, neighbours",
+    "tau, between families",
+    "share",
+    "within 1, 2 errors",
+    "seconds",
+)
 READING = """\
 Each architecture of the reference was trained to 30 times the tokens of the default proxy. Tau is Kendall's correlation
 of an order with that of the reference; intervals are 95 % bootstrap intervals over architectures. "Loss" orders by the
 proxy's own bits per byte, "estimate" by what `star evolve --ranking estimate` makes of the losses so far (after a
 proxy's tokens, 4 and 16 times as many), of parameters, FLOPs and operators: fitted to both corpora without the
 architecture that it predicts, or without its whole family. "No training" is the estimate from costs and operators
-alone. "Same training" is the long training itself on its way, which shares its seed. Seconds are CPU seconds of one
-training on one thread, recorded on machines of different speed."""
+alone. "Same training" is the long training itself on its way, which shares its seed. "Ahead of count" is tau less that
+of the parameter count, with the interval of this difference. "Within 1, 2 errors" is the share of architectures whose
+long loss is within so many standard errors of the estimate. Seconds are CPU seconds of one training on one thread,
+recorded on machines of different speed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,11 +204,13 @@ def family_of(genome: tuple[int, ...]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """An order of the architectures of a reference: lower is better. `seconds` are CPU seconds for each."""
+    """An order of the architectures of a reference: lower is better. `seconds` are CPU seconds for each; `errors` are
+    the standard errors of estimates."""
 
     name: str
     values: np.ndarray
     seconds: float
+    errors: np.ndarray | None = None
 
 
 def proxy_scores(
@@ -238,11 +253,12 @@ def estimates(
         ("estimate", 1, reference.genomes),
         ("estimate, family left out", 2, reference.families.tolist()),
     ):
-        values: dict[int, float] = {}
+        values: dict[int, Estimate] = {}
         for left_out in dict.fromkeys(groups):
             estimator = Estimator([row[0] for row in whole if row[place] != left_out], len(LADDER) + 1)
-            values |= {i: estimator.estimate(known[i]).mean for i, group in enumerate(groups) if group == left_out}
-        found.append(Scores(name, np.array([values[i] for i in range(len(known))]), seconds))
+            values |= {i: estimator.estimate(known[i]) for i, group in enumerate(groups) if group == left_out}
+        means, errors = np.array([(values[i].mean, values[i].error) for i in range(len(known))]).T
+        found.append(Scores(name, means, seconds, errors))
     return found
 
 
@@ -257,24 +273,33 @@ def baselines(reference: Reference, references: Sequence[Reference]) -> list[Sco
 
 def cells(scores: Scores, reference: Reference) -> tuple[str, ...]:
     """Return the figures of one order."""
-    tau = kendall(scores.values, reference.truth)
+    count = -reference.costs[:, 0]
+    is_count = np.array_equal(scores.values, count)
     return (
-        tau.text(2),
+        kendall(scores.values, reference.truth).text(2),
+        "-" if is_count else kendall_gain(scores.values, count, reference.truth).text(2),
         spearman(scores.values, reference.truth).text(2),
         kendall(scores.values, reference.truth, reference.neighbours).text(2),
         kendall(scores.values, reference.truth, reference.between).text(2),
         f"{front_share(scores.values, reference.truth, reference.costs[:, :2]):.0%}",
+        "-" if scores.errors is None else covered(scores, reference.truth),
         f"{scores.seconds:.1f}",
     )
+
+
+def covered(scores: Scores, truth: np.ndarray) -> str:
+    """Return the shares of the architectures whose long loss is within one and two standard errors of the estimate."""
+    surprise = np.abs(scores.values - truth) / scores.errors
+    return ", ".join(f"{(surprise <= most).mean():.0%}" for most in (1, 2))
 
 
 def ceiling(reference: Reference) -> tuple[str, ...]:
     """Return the figures of the reference with itself from another seed, over the architectures that have one."""
     has_other = np.isfinite(reference.losses[:, 1])
     if has_other.sum() < 3:
-        return ("-",) * 6
+        return ("-",) * 8
     first, second = reference.losses[has_other, 0], reference.losses[has_other, 1]
-    return (kendall(first, second).text(2), spearman(first, second).text(2), "-", "-", "-", "-")
+    return (kendall(first, second).text(2), "-", spearman(first, second).text(2), *("-",) * 5)
 
 
 def table_of(reference: Reference, references: Sequence[Reference], rows: Sequence[dict]) -> Table:
@@ -297,7 +322,7 @@ def table_of(reference: Reference, references: Sequence[Reference], rows: Sequen
         f"Orders of {number} architectures on {reference.corpus}",
         f"{(reference.kinds == 'front').sum()} of them are neighbours from fronts. Share is that of the reference "
         "front's hypervolume that one gets by taking the front of this order.",
-        ("order by", "tau", "Spearman", "tau, neighbours", "tau, between families", "share", "seconds"),
+        HEADINGS,
         lines,
     )
 

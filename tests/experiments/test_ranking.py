@@ -16,7 +16,7 @@ from torch import nn
 sys.path.insert(0, str(ROOT / "experiments" / "benchmarks"))  # as Python does for scripts that stand there
 
 from measuring.losses import find_repeated, measure_classes  # noqa: E402
-from measuring.ranking import front_share, kendall, spearman  # noqa: E402
+from measuring.ranking import front_share, kendall, kendall_gain, spearman  # noqa: E402
 from proxy import MARKS, Reference, estimates, family_of  # noqa: E402
 
 from star.architecture.genome import Space, canonical  # noqa: E402
@@ -29,6 +29,22 @@ def test_correlations_are_those_of_scipy(seed, size):
     one, other = np.random.default_rng(seed).permutation(size), np.random.default_rng(seed + 1).permutation(size)
     assert kendall(one, other).value == pytest.approx(stats.kendalltau(one, other).statistic)
     assert spearman(one, other).value == pytest.approx(stats.spearmanr(one, other).statistic)
+
+
+@given(st.integers(0, 1000), st.integers(3, 12))
+def test_a_gain_in_tau_is_the_difference_of_two_taus(seed, size):
+    truth, one, other = (np.random.default_rng(seed + i).permutation(size) for i in range(3))
+    found = kendall_gain(one, other, truth)
+    assert found.value == pytest.approx(kendall(one, truth).value - kendall(other, truth).value)
+    assert kendall_gain(one, one, truth) == (0, 0, 0)
+
+
+def test_a_gain_in_tau_has_the_interval_of_the_difference():
+    """Two orders that differ in one pair: each tau varies with the architectures, their difference hardly."""
+    truth, one = np.arange(20), np.random.default_rng(1).permutation(20)
+    other = np.where(one == 3, 4, np.where(one == 4, 3, one))
+    gain, tau = kendall_gain(one, other, truth), kendall(one, truth)
+    assert gain.high - gain.low < (tau.high - tau.low) / 4
 
 
 def test_tau_over_chosen_pairs_counts_these_alone():

@@ -13,15 +13,31 @@ def kendall(scores: np.ndarray, truth: np.ndarray, pairs: np.ndarray | None = No
     """Return Kendall's tau of scores (N,) with the truth (N,), over all pairs or those of a mask (N, N), and its
     interval over resampled architectures: the share of pairs in the same order minus the share in the other.
     """
-    agreement = np.sign(np.subtract.outer(scores, scores)) * np.sign(np.subtract.outer(truth, truth))
-    counted = ~np.eye(len(truth), dtype=bool) if pairs is None else pairs & ~np.eye(len(truth), dtype=bool)
-    agreement = (agreement * counted).astype(np.int8)
+    return _mean_over_pairs(_agreement(scores, truth), pairs)
+
+
+def kendall_gain(
+    scores: np.ndarray, others: np.ndarray, truth: np.ndarray, pairs: np.ndarray | None = None
+) -> Interval:
+    """Return how far Kendall's tau of scores (N,) with the truth (N,) is above that of other scores (N,), over all
+    pairs or those of a mask (N, N), and the interval of this difference over resampled architectures.
+    """
+    return _mean_over_pairs(_agreement(scores, truth) - _agreement(others, truth), pairs)
+
+
+def _agreement(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    return np.sign(np.subtract.outer(scores, scores)) * np.sign(np.subtract.outer(truth, truth))
+
+
+def _mean_over_pairs(values: np.ndarray, pairs: np.ndarray | None) -> Interval:
+    counted = ~np.eye(len(values), dtype=bool) if pairs is None else pairs & ~np.eye(len(values), dtype=bool)
+    values = (values * counted).astype(np.int8)
 
     def statistic(places: np.ndarray, axis: int = -1) -> np.ndarray:
         chosen = (places[..., :, None], places[..., None, :])
-        return agreement[chosen].sum(axis=(-1, -2)) / np.maximum(1, counted[chosen].sum(axis=(-1, -2)))
+        return values[chosen].sum(axis=(-1, -2)) / np.maximum(1, counted[chosen].sum(axis=(-1, -2)))
 
-    return bootstrap(statistic, np.arange(len(truth)))
+    return bootstrap(statistic, np.arange(len(values)))
 
 
 def spearman(scores: np.ndarray, truth: np.ndarray) -> Interval:
