@@ -1,6 +1,8 @@
-"""The diffs in the guides are those by which the code that they show came to be."""
+"""The diffs in the guides are those by which the code that they show came to be; tables and examples are true."""
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,8 +13,12 @@ import pytest
 from support.paths import ROOT
 
 from star.architecture.genome import DECK
+from star.data.chat import flatten_chat
+from star.data.compression import DECODERS
+from star.data.formats import FORMATS
 
 PAGES = [page for page in sorted((ROOT / "docs" / "guides").glob("*.md")) if "```diff" in page.read_text()]
+CORPORA = ROOT / "docs" / "guides" / "corpora.md"
 OPERATOR = ROOT / "docs" / "guides" / "add-operator.md"
 TRACES = ("gated_recurrence", "GatedRecurrence", "GATED_RECURRENCE", "NORM_PRESERVING", "RG-LRU", "SwiGLU-1")
 WITHOUT = """
@@ -97,3 +103,12 @@ def test_the_guide_shows_all_that_an_operator_is(tree):
     assert Path(place).is_relative_to(tree)
     gone = {number for number, liv in DECK.items() if liv.name.removesuffix("-Diff") in ("RG-LRU", "SwiGLU-1")}
     assert set(map(int, numbers)) == set(DECK) - gone
+
+
+def test_the_guide_of_corpora_lists_every_format_and_shows_what_a_chat_becomes():
+    page = CORPORA.read_text()
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `.")]
+    assert re.findall(r"`([.a-z]+)`", "".join(rows)) == list(FORMATS)
+    assert all(f"`{suffix}`" in page for suffix in DECODERS)
+    record, text = (page.split(f"```{kind}\n")[1].split("```")[0] for kind in ("json", "text"))
+    assert flatten_chat(json.loads(record)["messages"], "the guide") + "\n" == text

@@ -61,7 +61,11 @@ def test_every_command_on_the_page_exists(page):
     made = set(re.findall(r"^    make ([a-z-]+)|`make ([a-z-]+)`", text, re.MULTILINE))
     assert {one or other for one, other in made} <= _targets()
     commands = {command.callback.__name__: command.callback for command in app.registered_commands}
-    spoken = re.findall(r"^    star ([a-z]+)([^#\n]*)|`star ([a-z]+)([^`]*)`", text, re.MULTILINE)
+    for group in app.registered_groups:
+        inside = group.typer_instance.registered_commands
+        commands |= {f"{group.typer_instance.info.name} {one.callback.__name__}": one.callback for one in inside}
+    name = r"corpus [a-z]+|[a-z]+"
+    spoken = re.findall(rf"^    star ({name})([^#\n]*)|`star ({name})([^`]*)`", text, re.MULTILINE)
     for name, rest in ((a or c, b or d) for a, b, c, d in spoken):
         assert name in commands
         options = {option[2:].replace("-", "_") for option in re.findall(r"--[a-z-]+", rest)}

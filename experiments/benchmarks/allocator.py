@@ -21,7 +21,8 @@ from star.architecture.structures import specify
 from star.data.corpus import load_corpus
 from star.model.language_model import LanguageModel
 from star.training.allocator import keep_freed_memory
-from star.training.loop import Training, Windows
+from star.training.batches import Windows
+from star.training.loop import Training
 
 NANO = SCALES["nano"]
 GENOMES, STEPS = 6, 2  # uniform samples of the paper's deck; steps of each in a round

@@ -26,9 +26,10 @@ from racing import finish
 from star.data.corpus import Corpus, load_corpus
 from star.evaluation.evaluate import evaluate
 from star.records import Evaluation, Genome, Job
-from star.run.evolve import LEAST_CORPUS, evaluation_settings
+from star.run.evolve import evaluation_settings
 from star.run.plan import RunPlan, plan_run
 from star.run.settings import ESTIMATE, LOSS, Settings
+from star.run.vocabulary import LEAST_TEXT
 from star.search.front import hypervolume, reference_box
 from star.storage.run_directory import RunDirectory
 
@@ -65,7 +66,7 @@ def plan_of(seed: int, ranking: str) -> RunPlan:
 @cache
 def read_corpus(name: str) -> Corpus:
     """Return a corpus, read once a process."""
-    return load_corpus((name,), LEAST_CORPUS)
+    return load_corpus((name,), LEAST_TEXT)
 
 
 def verify(genome: Genome, seed: int) -> Evaluation:

@@ -24,7 +24,9 @@ from star.architecture.genome import decode
 from star.architecture.spec import ModelSpec
 from star.data.corpus import load_corpus
 from star.model.language_model import LanguageModel
-from star.training.loop import Training, Windows, measure
+from star.training.batches import Windows
+from star.training.loop import Training
+from star.training.loss import measure
 
 
 def train(job: tuple[str, str, int, int, dict[str, float]]) -> tuple[float, float]:

@@ -48,7 +48,9 @@ from star.evaluation.prior import CORPUS, FOLDER, GENOME, SEED
 from star.model.language_model import LanguageModel
 from star.records import Genome
 from star.storage.run_directory import RunDirectory
-from star.training.loop import Diverged, Training, Windows
+from star.training.batches import Windows
+from star.training.loop import Training
+from star.training.loss import Diverged
 
 TABLES = Path(__file__).parent / "tables"
 ARCHITECTURES, TABLE = TABLES / "long.toml", TABLES / "long.parquet"

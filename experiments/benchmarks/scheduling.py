@@ -23,11 +23,12 @@ from memory_record import open_in_memory
 from simulated_pool import SimulatedPool
 
 from star.cost.target import Screen
+from star.options import to_toml
 from star.records import Evaluation, Job, Result, Status
 from star.run.opening import open_search
 from star.run.plan import plan_run
 from star.run.progress import Progress
-from star.run.settings import Settings, to_toml
+from star.run.settings import Settings
 from star.run.summary import Clock
 from star.storage.run_directory import RunDirectory
 

@@ -57,6 +57,10 @@ class Recipe:
         """Return whether a training can go on beyond its last step as if it had been longer from the beginning."""
         return self.schedule != "cosine" and not self.decay
 
+    def on(self, device: str) -> "Recipe":
+        """Return the recipe for a device: in float32 on a CPU, where most compute in bfloat16 more slowly."""
+        return replace(self, dtype="float32") if device == "cpu" else self
+
     def open_ended(self) -> "Recipe":
         """Return the recipe of a training that can go on: half the rates, constant for the steps of this recipe, then
         falling with the square root of the steps, and weights averaged in place of a decay.

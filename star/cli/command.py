@@ -19,10 +19,12 @@ from star import __version__
 from star.cli import genomes, results, runs
 from star.cli.compare import compare
 from star.cli.console import printable
+from star.cli.corpus import corpus
 from star.cli.design import design
 from star.cli.explain import genes
 from star.cli.inspect import inspect
 from star.cli.replay import replay
+from star.cli.train import train
 from star.cli.verify import verify
 from star.errors import UserError
 
@@ -44,6 +46,7 @@ for command in (
     results.status,
     results.front,
     replay,
+    train,
     results.report,
     results.export,
     inspect,
@@ -54,6 +57,7 @@ for command in (
     genes,
 ):
     app.command()(command)
+app.add_typer(corpus)
 
 
 @app.callback(invoke_without_command=True)

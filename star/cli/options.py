@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import Field
 from functools import wraps
 from typing import Annotated, Any, get_args, get_origin
 
@@ -10,27 +11,28 @@ import typer
 from rich.markup import escape
 
 from star.errors import SettingError, UserError
-from star.run.options import Option, options_of
+from star.options import Option, options_of
 from star.run.settings import Settings
 
-KNOWN = options_of(Settings)
-ALL = tuple(name for name, (_, known) in KNOWN.items() if not known.in_file_only)
+ALL = tuple(name for name, (_, known) in options_of(Settings).items() if not known.in_file_only)
 PLACES = ("workers", "address", "serial", "tries", "worker_memory", "gpus_per_worker", "store")  # where to train
 GIVEN = "given"  # the parameter of a command that takes the settings
 
 
-def with_settings(names: Collection[str]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command an option for each of these settings. Its parameter `given` receives those on the command line,
-    read as settings, by name."""
+def with_settings(
+    names: Collection[str], kind: type = Settings
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each of these settings of a dataclass. Its parameter `given` receives those on the
+    command line, read as settings, by name."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = inspect.signature(command, eval_str=True).parameters
-        generated = [_parameter(name) for name in names]
+        generated = [_parameter(name, options_of(kind)) for name in names]
 
         @wraps(command)
         def run(**values: Any) -> None:
             typed = {name: values.pop(name) for name in names}
-            command(**values, **{GIVEN: read_settings(typed)})
+            command(**values, **{GIVEN: read_settings(typed, kind)})
 
         parameters = [one for name, one in own.items() if name != GIVEN] + generated
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -40,7 +42,7 @@ def with_settings(names: Collection[str]) -> Callable[[Callable[..., None]], Cal
     return decorate
 
 
-def read_settings(typed: dict[str, Any]) -> dict[str, Any]:
+def read_settings(typed: dict[str, Any], kind: type = Settings) -> dict[str, Any]:
     """Return the settings that were typed as options, by name, as values of their types.
 
     Raises:
@@ -49,8 +51,9 @@ def read_settings(typed: dict[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in typed.items() if value not in (None, (), [])}
     if given.get("serial") and "workers" in given:
         raise UserError("--serial trains in this process, without --workers: give one of the two")
+    known = options_of(kind)
     for name, value in given.items():
-        if read := KNOWN[name][1].read:
+        if read := known[name][1].read:
             given[name] = read(spell(name), value)
         elif isinstance(value, list):
             given[name] = tuple(value)
@@ -75,8 +78,8 @@ def spell(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _parameter(name: str) -> inspect.Parameter:
-    field, known = KNOWN[name]
+def _parameter(name: str, settings: dict[str, tuple[Field, Option]]) -> inspect.Parameter:
+    field, known = settings[name]
     kind = next(one for one in (*get_args(field.type), field.type) if one is not type(None))
     if get_origin(field.type) is tuple:
         kind = str if name == "objectives" else list[str]

@@ -15,13 +15,15 @@ from star.cli.closing import print_end
 from star.cli.console import note, print_json
 from star.cli.live import Watcher
 from star.cli.sizes import Json
+from star.cli.sources import absolute, absolute_sources
+from star.cli.train import resume_training
 from star.cli.verification import describe
-from star.data.builtin import BUILT_IN
 from star.errors import UserError
+from star.options import read_count, read_number
 from star.records import UNTRAINED
-from star.run.options import read_count
 from star.run.plan import RunPlan, plan_run, read_plan
 from star.run.settings import Settings, from_toml
+from star.storage.places import TRAIN_CONFIG
 
 if TYPE_CHECKING:
     from star.run.summary import Summary
@@ -51,11 +53,13 @@ def evolve(
         base = replace(base, target_toml="")  # that of a run.toml belongs to the target there
     if "scale" in given:
         base = replace(base, scale_toml="")
+    if "tokenizer" in given:
+        given["tokenizer"] = absolute(given["tokenizer"])
     with options.named_as_options(given.keys()):
         settings = replace(base, **given)
         settings = replace(
             settings,
-            corpus=tuple(map(_absolute, settings.corpus)),
+            corpus=absolute_sources(settings.corpus),
             objectives=_with_tasks(settings.objectives, task or []),
         )
         plan = plan_run(settings)
@@ -83,13 +87,20 @@ def resume(
     given: dict[str, Any],
     run: Annotated[Path, typer.Argument(help="Directory of the run.")],
     generations: Annotated[str, typer.Option(help="Generations to add to those the run was to have, as +N.")] = "+0",
+    tokens: Annotated[str, typer.Option(help="Tokens to add to those of a training, as +N, such as +2M.")] = "",
     corpus: Annotated[
         list[str] | None,
         typer.Option(help="Where the text of the run lies now, if it has moved. May be repeated."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Continue a stopped run; the result is identical to that of an uninterrupted one."""
+    """Continue a stopped run or training; the result is identical to that of an uninterrupted one."""
+    if (run / TRAIN_CONFIG).is_file():
+        _refuse_options(generations, given)
+        resume_training(run, _read_tokens(tokens), corpus, json)
+        return
+    if tokens:
+        raise UserError("--tokens adds to a training: a run takes --generations +N")
     extra = read_count(generations.removeprefix("+"))
     if extra is None or not generations.startswith("+"):
         raise UserError(f"--generations of resume adds to the run: write +N, such as +2, not {generations:.40}")
@@ -110,8 +121,21 @@ def resume(
         from star.run.evolve import resume as go_on
 
         if corpus:
-            given["corpus"] = tuple(map(_absolute, corpus))
+            given["corpus"] = absolute_sources(corpus)
         _drive(directory, plan, lambda watcher: go_on(directory, extra, watcher, given), json)
+
+
+def _refuse_options(generations: str, given: dict[str, Any]) -> None:
+    """Raise UserError for options of resume that are for runs."""
+    names = [options.spell(name) for name in given] + ["--generations"] * (generations != "+0")
+    if names:
+        raise UserError(f"{names[0]} is for runs, and this is a training, which takes --tokens and --corpus")
+
+
+def _read_tokens(text: str) -> float:
+    if text and not text.startswith("+"):
+        raise UserError(f"--tokens of resume adds to the training: write +N, such as +2M, not {text:.40}")
+    return read_number("--tokens", text[1:]) if text else 0.0
 
 
 def _with_tasks(objectives: tuple[str, ...], tasks: list[str]) -> tuple[str, ...]:
@@ -177,8 +201,3 @@ def _read(path: Path | None) -> Settings:
         raise UserError(f"the configuration {path} is not text") from error
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-
-
-def _absolute(source: str) -> str:
-    # So that the run can be resumed from another directory.
-    return source if source in BUILT_IN or "://" in source else str(Path(source).absolute())

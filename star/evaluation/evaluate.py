@@ -11,7 +11,7 @@ import torch
 import torch._dynamo  # noqa: F401  the first optimizer imports it, which would fall into the first proxy's time
 
 from star.architecture.genome import decode
-from star.architecture.scales import Scale
+from star.architecture.scales import Recipe, Scale
 from star.architecture.structures import specify
 from star.cost.target import Target
 from star.cost.training_memory import check_memory
@@ -22,8 +22,10 @@ from star.evaluation.objectives import OBJECTIVES, Outcome
 from star.model.language_model import LanguageModel
 from star.records import Arrays, Evaluation, Fit, Job, Result, Status
 from star.training.allocator import keep_freed_memory
+from star.training.batches import Windows
 from star.training.latency import measure_latency
-from star.training.loop import Diverged, Training, Windows, check_corpus, measure
+from star.training.loop import Training
+from star.training.loss import Diverged, check_corpus, measure
 from star.training.probe import Probe, probe
 
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
@@ -57,6 +59,7 @@ def evaluate(job: Job, settings: EvaluationSettings, corpus: Corpus) -> Result:
     started = time.perf_counter()
     origin = ""
     try:
+        settings = replace(settings, scale=replace(settings.scale, recipe=settings.scale.recipe.on(settings.device)))
         if job.tokens:
             settings = _prolonged(settings, job.tokens)
         origin = _find_origin(job, settings)
@@ -138,7 +141,9 @@ def _train_on_text(model: LanguageModel, job: Job, settings: EvaluationSettings,
     recipe, paused = settings.scale.recipe, job.until is not None
     started = time.perf_counter()
     check_corpus(corpus, recipe)
-    training = Training(model, Windows(corpus.train, recipe), recipe, job.task.seed)
+    training = Training(
+        model, Windows(corpus.train, recipe, corpus.train_parts, corpus.bytes_per_token), recipe, job.task.seed
+    )
     rungs: list[float] = []
     if job.state:
         training.restore(job.state)
@@ -147,16 +152,20 @@ def _train_on_text(model: LanguageModel, job: Job, settings: EvaluationSettings,
     for stop in settings.rungs[len(rungs) : job.until + 1 if paused else None]:
         training.advance(stop)
         with training.averaged():
-            rungs.append(measure(model, corpus.valid, recipe, RUNG_SHARE))
+            rungs.append(_measure(model, corpus, recipe, RUNG_SHARE))
     if not paused:
         training.advance(settings.last_step or recipe.steps)
     state = training.state() | {RUNGS: np.array(rungs)} if paused or recipe.is_open_ended else {}
     if not paused:
         training.use_average()
-    quality = rungs[-1] if paused else measure(model, corpus.valid, recipe)
+    quality = rungs[-1] if paused else _measure(model, corpus, recipe)
     seconds = time.perf_counter() - started
     fit = Fit(quality_bpb=quality, loss_curve=training.curve, tokens=training.tokens, seconds=seconds)
     return _TextTraining(fit, tuple(rungs), state)
+
+
+def _measure(model: LanguageModel, corpus: Corpus, recipe: Recipe, share: int = 1) -> float:
+    return measure(model, corpus.valid, recipe, share, corpus.valid_parts, corpus.bytes_per_token)
 
 
 def _probe(model: LanguageModel, job: Job, settings: EvaluationSettings) -> dict[str, Probe]:

@@ -14,7 +14,16 @@ import torch
 import star
 
 LIBRARIES = ("torch", "numpy")
-ABOVE = ("cli", "export", "report", "run", "search", "storage", "workers")  # rooms that no training depends on
+ABOVE = (
+    "cli",
+    "export",
+    "report",
+    "run",
+    "search",
+    "storage",
+    "trainer",
+    "workers",
+)  # packages that no proxy depends on
 
 
 def provenance(device: str) -> str:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from star.architecture.genome import decode, split, to_text
 from star.architecture.structures import specify
-from star.data.files import called
+from star.data.sources import called
 from star.errors import UserError, disk_errors_reported
 from star.export.single_file import ExportHeader, export_model
+from star.options import read_record
 from star.records import Genome, Individual
 from star.run.plan import RunPlan, read_plan
 from star.run.seeds import lineage, seed_names
-from star.run.settings import read_record
 from star.storage.files import write_atomic
 from star.storage.run_directory import RunDirectory
 

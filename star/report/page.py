@@ -9,7 +9,7 @@ from star.architecture.genome import DECK, DECKS, EMPTY, decode, to_text
 from star.architecture.spec import Slot
 from star.architecture.structures import FAMILIES
 from star.cost.limits import describe_limits
-from star.data.files import called
+from star.data.sources import called
 from star.errors import disk_errors_reported
 from star.records import STORE, Individual
 from star.report.axes import human, in_table

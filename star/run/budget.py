@@ -16,7 +16,8 @@ from star.run.plan import RunPlan
 from star.run.ranking import LONGER
 from star.run.settings import Settings
 from star.training.allocator import keep_freed_memory
-from star.training.loop import Training, Windows
+from star.training.batches import Windows
+from star.training.loop import Training
 
 GENOMES = 6  # whose speed is measured
 FIRST, STEPS = 2, 6  # steps that warm up, and steps that are measured
@@ -72,7 +73,7 @@ def measure_step(plan: RunPlan, corpus: Corpus) -> float:
         for _ in range(GENOMES):
             slots = decode(plan.search.space.sample(rng))
             model = LanguageModel(specify(slots, plan.trained.dims)).to(device)
-            training = Training(model, Windows(corpus.train, recipe), recipe, seed=0)
+            training = Training(model, Windows(corpus.train, recipe, corpus.train_parts), recipe, seed=0)
             with keep_freed_memory():  # as a proxy is trained
                 training.advance(FIRST)
                 begun = time.perf_counter()

@@ -17,10 +17,11 @@ from typing import Any
 
 from star import __version__
 from star.architecture.genome import to_text
-from star.data.corpus import Corpus, load_corpus
+from star.data.corpus import Corpus
 from star.errors import UserError
 from star.evaluation.evaluate import EvaluationSettings, evaluate
 from star.evaluation.objectives import tasks_of
+from star.options import read_record, to_toml
 from star.records import Job, Result
 from star.run.budget import spend
 from star.run.damage import summarise_finished
@@ -31,17 +32,17 @@ from star.run.plan import RunPlan, plan_run, read_plan
 from star.run.progress import Progress
 from star.run.repair import find_loss, repair
 from star.run.seeds import choose_seeds
-from star.run.settings import Settings, from_toml, read_record, to_toml
+from star.run.settings import Settings, from_toml
 from star.run.summary import Clock, Summary
+from star.run.text import read_text, text_removed_unless_begun
 from star.run.verifier import Verifier, is_verified
 from star.storage.files import write_atomic
-from star.storage.places import CONFIG, MADE_WITH, refuse_occupied, refuse_undecodable
+from star.storage.places import CONFIG, MADE_WITH, refuse_occupied
 from star.storage.run_directory import RunDirectory
-from star.training.loop import check_corpus
+from star.training.loss import check_corpus
 from star.workers.pool import Evaluate, Pool, SerialPool
 from star.workers.ray_pool import RayPool
 
-LEAST_CORPUS = 32 << 20  # bytes of text that are read at least, where there are as many
 MOST_EPOCHS = 4  # in which a verification reads its corpus
 LIBRARIES = ("torch", "numpy", "pymoo", "ray", "pyarrow")  # whose versions can change a result
 
@@ -81,18 +82,25 @@ def evolve(
         UserError: settings, a limit, a seed genome, a corpus or a directory that cannot be used.
         Interrupted: SIGINT or SIGTERM came; `resume` goes on from there.
     """
-    plan, progress = plan_run(settings), progress or Progress()
+    with text_removed_unless_begun(run.path):
+        return _evolve(settings, run, progress or Progress(), evaluate, make_pool)
+
+
+def _evolve(
+    settings: Settings, run: RunDirectory, progress: Progress, evaluate: Trainer, make_pool: PoolMaker
+) -> Summary:
+    plan = plan_run(settings)
     plan.check()
     refuse_occupied(run.path)  # before a corpus is read that may be large
     # As texts: what a name or a run stands for may change later.
     seeds = choose_seeds(plan, progress.noted)
     plan = replace(plan, settings=replace(plan.settings, seed_genomes=tuple(map(to_text, seeds))))
-    corpus = _load_corpus(plan)
+    corpus = _read_text(plan, run, is_new=True)
     for line in corpus.report.lines():
         progress.noted(line)
     if settings.budget or settings.proxy_seconds:
         plan = plan_run(spend(replace(settings, seed_genomes=plan.settings.seed_genomes), plan, corpus))
-        corpus = _load_corpus(plan)  # of which more may be read now
+        corpus = _read_text(plan, run, is_new=True)  # of which more may be read now
         progress.noted(f"a proxy is trained on {plan.settings.tokens:,} tokens, by the speed measured here")
     clock, text, made_with = Clock(), to_toml(plan.settings, _record(corpus)), describe(plan.settings, seeds.values())
     progress.run_started(plan.settings.generations, None)
@@ -135,7 +143,7 @@ def resume(
         if (summary := summarise_finished(run, plan)) and is_verified(run, plan):
             progress.noted(f"{run.path} is finished; star resume {run.path} --generations +N adds more")
             return summary
-        corpus = load_same_corpus(plan, read_record(run.config_toml), progress.noted)
+        corpus = load_same_corpus(plan, run, read_record(run.config_toml), progress.noted)
         clock = Clock()
         search = open_search(plan, run, clock, progress)
         lost = find_loss(plan, run, progress.noted)
@@ -185,14 +193,14 @@ def evaluation_settings(plan: RunPlan) -> EvaluationSettings:
     )
 
 
-def load_same_corpus(plan: RunPlan, record: dict[str, str], note: Callable[[str], None]) -> Corpus:
+def load_same_corpus(plan: RunPlan, run: RunDirectory, record: dict[str, str], note: Callable[[str], None]) -> Corpus:
     """Return the corpus of a run that recorded this; `note` is told of other versions of libraries.
 
     Raises:
         UserError: the text is not there, or another.
     """
     try:
-        corpus = _load_corpus(plan)
+        corpus = _read_text(plan, run)
     except UserError as error:
         raise UserError(f"{error}; if the text of a run has moved: star resume RUN --corpus PATH") from error
     _compare(record, _record(corpus), note)
@@ -227,15 +235,13 @@ def terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _load_corpus(plan: RunPlan) -> Corpus:
-    for source in plan.settings.corpus:
-        refuse_undecodable(source)
-    corpus = load_corpus(plan.settings.corpus, max(LEAST_CORPUS, 2 * plan.settings.tokens))
+def _read_text(plan: RunPlan, run: RunDirectory, is_new: bool = False) -> Corpus:
+    corpus = read_text(plan.settings, run.path, is_new)
     check_corpus(corpus, plan.trained.recipe)
     most = MOST_EPOCHS * corpus.train.size
     if (tokens := plan.settings.verify_tokens) and tokens > most:
         raise UserError(
-            f"the run has {corpus.train.size:,} bytes of {corpus.name} to train on, too few for a verification of "
+            f"the run has {corpus.train.size:,} tokens of {corpus.name} to train on, too few for a verification of "
             f"{tokens:,} tokens: {most:,} at most"
         )
     return corpus

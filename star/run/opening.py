@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from star.errors import UserError
+from star.options import read_record
 from star.records import Generation
 from star.run.core import NONE_YET
 from star.run.driver import Driver
@@ -10,7 +11,7 @@ from star.run.estimates import read_longer
 from star.run.generational import Generational
 from star.run.plan import RunPlan
 from star.run.progress import Progress
-from star.run.settings import STEADY, read_record
+from star.run.settings import STEADY
 from star.run.steady import Steady
 from star.run.steps import Schedule
 from star.run.summary import Clock

@@ -18,6 +18,7 @@ from star.records import Genome, Task, derive_seed
 from star.run.made_with import fixed_settings, refuse_changed
 from star.run.ranking import LONGER, default_ranking, marks, rung_steps, why_no_prior, why_not_estimated
 from star.run.settings import ESTIMATE, LOSS, Settings, from_toml
+from star.run.vocabulary import resolve_vocabulary, with_vocabulary
 from star.search.plan import Plan as SearchPlan
 from star.storage.places import CONFIG
 from star.workers.placement import Placement
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 SLOWEST = 100  # tokens per second; a proxy that is slower counts as hung
 RACED = 100  # training steps; of a shorter proxy the first of three rungs would come after ten steps or fewer
+MOST_OFFSPRING = 10**6  # by default
 SEEDS = 3  # of the closest calls of a verification, where nothing else tells the noise between seeds
 SHARED = "0"  # in place of a hash, in the seed that all genomes of a run share
 
@@ -147,6 +149,8 @@ def plan_run(settings: Settings) -> RunPlan:
             f"scale {settings.scale!r} has no recipe: costs can be counted at it, as the target, but nothing can be "
             f"trained; scales to train at are {named}"
         )
+    settings = resolve_vocabulary(settings, scale)
+    scale = with_vocabulary(settings, scale)
     recipe = replace(scale.recipe, tokens=settings.tokens or scale.recipe.tokens, balance=settings.balance)
     objectives = find_objectives(settings.objectives)
     settings = replace(settings, ranking=settings.ranking or default_ranking(settings, objectives))
@@ -159,7 +163,8 @@ def plan_run(settings: Settings) -> RunPlan:
     target = scale if target_name == settings.scale else read_scale_text(target_name, target_toml)
     settings = replace(
         settings,
-        offspring=settings.offspring or (4 * settings.population if has_prior else max(1, settings.population // 2)),
+        offspring=settings.offspring
+        or (min(MOST_OFFSPRING, 4 * settings.population) if has_prior else max(1, settings.population // 2)),
         screening=settings.screening or (64 if has_prior else 8),
         slots=settings.slots or scale.num_slots,
         scale_toml=scale_toml,

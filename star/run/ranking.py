@@ -2,6 +2,7 @@
 
 from star.architecture.scales import SCALES
 from star.cost.target import TargetCost
+from star.data.vocabulary import BYTES
 from star.evaluation.objectives import Objective
 from star.evaluation.prior import read_prior
 from star.run.settings import ESTIMATE, LOSS, STEADY, Settings
@@ -34,6 +35,8 @@ def why_no_prior(settings: Settings) -> str:
     if settings.scale_toml or not (prior := read_prior(name)):
         return f"no prior of scale {name} is shipped"
     scale = SCALES[name]
+    if settings.tokenizer not in (None, BYTES):
+        return f"the prior of {name} has bytes as tokens, the run tokenizer {settings.tokenizer}"
     if settings.slots not in (None, scale.num_slots):
         return f"the prior of {name} has {scale.num_slots} slots, the run {settings.slots}"
     if settings.budget or settings.proxy_seconds:

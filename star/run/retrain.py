@@ -7,11 +7,11 @@ from typing import Any
 from star.errors import UserError
 from star.evaluation.evaluate import evaluate
 from star.evaluation.objectives import OBJECTIVES
+from star.options import read_record
 from star.records import Arrays, Evaluation, Individual, Job, Status
 from star.run.evolve import Trainer, evaluation_settings, load_same_corpus
 from star.run.inheritance import WeightsLost, inherit_trained
 from star.run.plan import RunPlan, read_plan
-from star.run.settings import read_record
 from star.storage.run_directory import RunDirectory
 
 TRAINED = (Status.OK, Status.STOPPED, Status.DIVERGED)  # what training again must come to as well
@@ -52,7 +52,7 @@ def retrain(run: RunDirectory, number: str, note: Callable[[str], None], evaluat
     task, then, _ = history[individual.hash]
     if then.status not in TRAINED:
         raise UserError(f"individual {number} is {then.status}: there is no training to compare with")
-    corpus = load_same_corpus(plan, read_record(run.config_toml), note)
+    corpus = load_same_corpus(plan, run, read_record(run.config_toml), note)
     until = len(then.rungs) - 1 if then.status is Status.STOPPED else None
     job = Job(task=task, until=until, inherited=_inherited(run, plan, individual))
     return Retrained(individual.id, then, evaluate(job, evaluation_settings(plan), corpus).evaluation)

@@ -11,7 +11,7 @@ from star.records import STORE, Evaluation, Result, Status, Task
 from star.run.plan import RunPlan
 from star.storage.store import Store, canonical_text
 from star.storage.tables import SCHEMA_VERSION
-from star.training.loop import curve_marks
+from star.training.schedule import curve_marks
 
 
 class Reuse:

@@ -1,40 +1,41 @@
 """The settings of a run, as a person writes them on the command line or in a TOML file."""
 
-import json
-import math
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from star.architecture.genome import DECKS, LEVELS
 from star.architecture.scales import BALANCES
-from star.architecture.toml_table import check_key, explain_mismatch, parse_table
+from star.architecture.toml_table import parse_table
 from star.cost.cost import DTYPE_BYTES
-from star.errors import SettingError, UserError, nearest
-from star.run.options import (
+from star.errors import SettingError, UserError
+from star.options import (
     COSTS,
     RANKING,
+    RECORD,
     SEARCH,
     SPACE,
     STOPPING,
     TRAINING,
     VERIFYING,
     WORKERS,
+    check_settings,
     option,
-    options_of,
     read_bytes,
     read_names,
     read_number,
+    read_values,
     read_workers,
 )
 from star.search.plan import ALGORITHM_NAMES
 from star.units import read_seconds
 
-RECORD = "record"  # the table of run.toml that says what a run was made with: no setting
 MODES = ("generations", "steady")
 STEADY = MODES[1]
 RANKINGS = ("estimate", "loss")
 ESTIMATE, LOSS = RANKINGS
-BEFORE = {"rungs": 1, "ranking": LOSS}  # in a run from before there were these settings
+OWN_VOCABULARY = -1  # as vocab_size: that of the scale, whatever the tokenizer
+# In a run from before there were these settings.
+BEFORE = {"rungs": 1, "ranking": LOSS, "tokenizer": "bytes", "vocab_size": OWN_VOCABULARY}
 OWN_DECK = re.compile(r"[0-9.,+]+/[0-9.-]+")  # the text of a genome with a deck of its own, whose commas are part of it
 RATE = {"low": 0, "high": 1, "in_file_only": True}
 COST = {"low": 0, "high": 1e24, "words": "no limit"}
@@ -137,8 +138,23 @@ class Settings:
     )
     corpus: tuple[str, ...] = option(
         ("stdlib",),
-        "Text to train on: stdlib, prose, a .txt, .jsonl or .parquet file, a directory or a URI. May be repeated.",
+        "Text to train on: stdlib, prose, a directory, a file of text, JSON lines, Parquet or Arrow, or a URI. May be "
+        "repeated; all or none with a weight, as in books/=2.",
         TRAINING,
+    )
+    tokenizer: str | None = option(
+        None,
+        "Tokenizer: bytes, bpe:N to train one of N tokens on the text, or the path of a tokenizer.json or of a "
+        "SentencePiece model.",
+        TRAINING,
+        words="bytes, or that of a folder of star corpus build",
+    )
+    vocab_size: int | None = option(None, "Vocabulary of the models.", TRAINING, low=OWN_VOCABULARY, in_file_only=True)
+    text_field: str = option(
+        "",
+        "Field or column that holds the text; a dot leads into a nested one, as in meta.body.",
+        TRAINING,
+        words="text, else content, else messages or conversations, which hold chats",
     )
     tokens: int | None = option(None, "Training tokens per proxy.", TRAINING, low=1, high=10**15, words="the scale's")
     proxy_seconds: float = option(
@@ -230,14 +246,7 @@ class Settings:
     store: str = option(".star", "Directory of evaluations that runs share; '' for none.", WORKERS)
 
     def __post_init__(self) -> None:
-        for name, (field, known) in options_of(type(self)).items():
-            value = getattr(self, name)
-            if mismatch := explain_mismatch(value, field.type):
-                raise SettingError(name, mismatch)
-            if known.choices and value is not None and value not in known.choices:
-                raise UserError(f"unknown {name} {value!r}{nearest(value, known.choices)}")
-            if value is not None and known.low is not None:
-                _check_bounds(name, value, known.low, known.high)
+        check_settings(self)
         for name in ("objectives", "corpus"):
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
@@ -253,17 +262,6 @@ class Settings:
             raise UserError("random search has no operators whose rates could be adaptive")
 
 
-def _check_bounds(name: str, value: float, low: float, high: float | None) -> None:
-    if value == math.inf:
-        raise SettingError(name, f"must be finite, not {value}")
-    if (low, high) == (0, 1) and not 0 <= value <= 1:
-        raise SettingError(name, f"must lie between 0 and 1, not {value}")
-    if not low <= value:
-        raise SettingError(name, f"must be at least {low}, not {value}")
-    if high is not None and value > high:
-        raise SettingError(name, f"must be at most {high}, not {value!s:.40}")
-
-
 def from_toml(text: str) -> Settings:
     """Read settings from TOML. Keys left out keep their defaults; the record of a run.toml is not read.
 
@@ -273,38 +271,4 @@ def from_toml(text: str) -> Settings:
     values = parse_table(text, "the configuration")
     if values.pop(RECORD, None):
         values = BEFORE | values
-    known = options_of(Settings)
-    for key, value in values.items():
-        check_key(key, known, " in the configuration")
-        field, details = known[key]
-        if isinstance(value, list):
-            values[key] = tuple(value)
-        elif isinstance(value, str) and field.type is float and details.read:
-            values[key] = details.read(key, value)
-    return Settings(**values)
-
-
-def read_record(text: str) -> dict[str, str]:
-    """Return the record of a run.toml: versions of libraries and the digest of the corpus, by name."""
-    record = parse_table(text, "the configuration").get(RECORD, {})
-    if not isinstance(record, dict):
-        raise UserError(f"{RECORD} must be a table, not {record!r}")
-    return {key: str(value) for key, value in record.items()}
-
-
-def to_toml(settings: Settings, record: dict[str, str] | None = None) -> str:
-    """Return the text that `from_toml` reads back to equal settings; `record` becomes its last table."""
-    values = {field.name: getattr(settings, field.name) for field in fields(settings)}
-    lines = [f"{key} = {_literal(value)}" for key, value in values.items() if value is not None]
-    if record:
-        lines += ["", f"[{RECORD}]", *(f"{key} = {_literal(value)}" for key, value in record.items())]
-    return "\n".join(lines) + "\n"
-
-
-def _literal(value: int | float | str | bool | tuple[str, ...]) -> str:
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_literal, value))}]"
-    if isinstance(value, str) and "\n" in value and "'" not in value and value.replace("\n", "").isprintable():
-        return f"'''\n{value}'''"  # the file of a target, as a person wrote it
-    # JSON and TOML write booleans, numbers and strings alike, but for DEL, which JSON leaves bare.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return Settings(**read_values(Settings, values, " in the configuration"))

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from star.evaluation.evaluate import evaluate
+from star.options import read_record
 from star.run.evolve import (
     PoolMaker,
     Trainer,
@@ -18,7 +19,6 @@ from star.run.evolve import (
 )
 from star.run.plan import plan_run, read_plan
 from star.run.progress import Progress
-from star.run.settings import read_record
 from star.run.summary import Clock
 from star.run.verification import Verification
 from star.run.verifier import Verifier
@@ -55,7 +55,7 @@ def verify(
         plan = plan_run(replace(settings, verify_tokens=tokens))
         verifier, clock = Verifier(run, plan, progress), Clock()
         if verifier.missing():
-            corpus = load_same_corpus(plan, read_record(run.config_toml), progress.noted)
+            corpus = load_same_corpus(plan, run, read_record(run.config_toml), progress.noted)
             bound = partial(evaluate, settings=evaluation_settings(plan), corpus=corpus)
             with interruptible(run, "star verify"), make_pool(plan, bound, corpus) as pool, terminable():
                 progress.workers_ready(pool.num_workers, clock.ready(pool))

@@ -6,6 +6,7 @@ noticed before any parser sees the file, and any other program can still open it
 
 import fcntl
 import os
+import shutil
 from hashlib import sha256
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def write_atomic(path: Path, data: bytes) -> None:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
 
 
 def make_directory(path: Path) -> None:
@@ -63,12 +64,20 @@ def make_directory(path: Path) -> None:
     if not path.is_dir():
         make_directory(path.parent)
         path.mkdir(exist_ok=True)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
 
 
 def remove_temporaries(directory: Path) -> None:
     """Delete what a killed `write_atomic` left behind."""
     for path in directory.glob(".*.tmp"):
+        remove(path)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
         path.unlink(missing_ok=True)
 
 
@@ -93,7 +102,8 @@ def lock(path: Path) -> int:
     return descriptor
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Make sure that the names in a directory survive a power failure."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

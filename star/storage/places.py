@@ -9,8 +9,11 @@ from pathlib import Path
 from star.errors import UserError, disk_errors_reported, nearest
 
 CONFIG, MADE_WITH = "run.toml", "made_with.json"
+TRAIN_CONFIG = "train.toml"  # of a training
 LOCK = ".lock"
-UNFINISHED = {LOCK, MADE_WITH, f".{CONFIG}.tmp", f".{MADE_WITH}.tmp"}  # all that a killed `create` can leave
+TEXT = "text"  # the folder of tokens in that of a run or a training
+# All that a killed process can leave of a run that has not begun.
+UNFINISHED = {LOCK, MADE_WITH, f".{CONFIG}.tmp", f".{MADE_WITH}.tmp", TEXT, f".{TEXT}.tmp"}
 
 
 @contextmanager

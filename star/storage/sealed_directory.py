@@ -73,6 +73,7 @@ class SealedDirectory:
         fate = "ignored"
         if self.is_locked:
             fate = f"set aside as {path.name}.torn"
+            files.remove(path.with_name(f"{path.name}.torn"))
             os.replace(path, path.with_name(f"{path.name}.torn"))
         warning = f"{path} is torn: {torn}; {fate}"
         if warning not in self.warnings:

@@ -34,6 +34,8 @@ class Probe:
 class Questions:
     """Random training examples of a task, about as many tokens per batch as the recipe has: a Source."""
 
+    bytes_per_token = 1.0  # a token of a task stands for itself
+
     def __init__(self, task: SyntheticTask, recipe: Recipe, vocab_size: int) -> None:
         self.setting = proxy_setting(task, vocab_size, recipe.seq_len)
         self.size = max(1, recipe.batch_size * recipe.seq_len // self.setting.seq_len)

@@ -20,7 +20,7 @@ from star.architecture.structures.structure import COMMON
 from star.cost.cost import price
 from star.errors import UserError
 from star.model.language_model import LanguageModel
-from star.training.loop import make_optimizers
+from star.training.optimizers import make_optimizers
 
 SIZES = {
     "num_heads": (2, 4, 8),

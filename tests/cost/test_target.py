@@ -16,9 +16,9 @@ from star.cost.cost import price
 from star.cost.limits import LIMITS, describe_limits, write_limit
 from star.cost.target import Screen, Target
 from star.errors import UserError
-from star.run.options import options_of
+from star.options import options_of, to_toml
 from star.run.plan import plan_run
-from star.run.settings import Settings, from_toml, to_toml
+from star.run.settings import Settings, from_toml
 from star.units import read_amount, write_amount
 
 READERS = {name: options_of(Settings)[name][1].read for name in LIMITS}

@@ -45,7 +45,8 @@ import torch._dynamo
 from star.architecture.genome import decode, parse
 from star.architecture.structures import specify
 from star.model.language_model import LanguageModel
-from star.training.loop import Training, Windows
+from star.training.batches import Windows
+from star.training.loop import Training
 from test_training_memory import GENOMES, RECIPE, dims_of
 
 def peak():

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -12,14 +13,16 @@ from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow.fs import FSSpecHandler, PyFileSystem
+from support.corpora import compress, to_lines
 from support.s3 import Server, serving
 
-from star.cli.runs import _absolute
-from star.data import readers, remote
+from star.cli.sources import _absolute
+from star.data import columns, compression, readers, remote
 from star.data.corpus import Corpus, load_corpus
 from star.errors import UserError
 
 ALL = 1 << 30
+MORE = ("more.jsonl.zst", "more.txt.gz", "more.arrow")
 DOCUMENTS = [f"document {i} says {'grüezi ' * (i % 7)}" for i in range(57)]
 
 
@@ -72,6 +75,18 @@ def write_corpus(folder: Path) -> Path:
     return folder
 
 
+def write_more(folder: Path) -> Path:
+    """The same, and compressed files and Arrow."""
+    write_corpus(folder)
+    noise = Random(0)  # so that no single read of the decompressor holds all of it
+    texts = [f"{text} {noise.randbytes(2000).hex()}" for text in DOCUMENTS]
+    (folder / "more.jsonl.zst").write_bytes(compress(".zst", [to_lines([text]) for text in texts]))
+    (folder / "more.txt.gz").write_bytes(compress(".gz", [f"gz {text}\n".encode() for text in DOCUMENTS]))
+    with pa.ipc.new_stream(folder / "more.arrow", pa.schema({"text": pa.string()})) as writer:
+        writer.write_table(pa.table({"text": [f"arrow {text}" for text in DOCUMENTS]}), max_chunksize=10)
+    return folder
+
+
 def upload(folder: Path, server: Server, prefix: str) -> None:
     objects = server.buckets["corpora"]
     objects[f"{prefix}/"] = b""  # as consoles do to show a folder
@@ -85,7 +100,7 @@ def upload(folder: Path, server: Server, prefix: str) -> None:
 
 @pytest.mark.parametrize("limit", [ALL, 2000, 100])
 def test_a_directory_copied_to_a_bucket_is_the_same_corpus(tmp_path, server, limit):
-    folder = write_corpus(tmp_path / "here")
+    folder = write_more(tmp_path / "here")
     upload(folder, server, "some/where")
     here = load(folder, limit=limit)
     assert here.train.size and here.valid.size
@@ -95,9 +110,9 @@ def test_a_directory_copied_to_a_bucket_is_the_same_corpus(tmp_path, server, lim
         assert there.name == f"s3://{place}"
 
 
-@pytest.mark.parametrize("name", ["lines.jsonl", "rows.parquet", "a b/ü/file 18+&%20.txt"])
+@pytest.mark.parametrize("name", ["lines.jsonl", "rows.parquet", "a b/ü/file 18+&%20.txt", *MORE])
 def test_one_object_is_the_same_corpus_as_one_file(tmp_path, server, name):
-    folder = write_corpus(tmp_path / "here")
+    folder = write_more(tmp_path / "here")
     upload(folder, server, "x")
     assert load(server.uri(f"corpora/x/{quote(name)}")).digest == load(folder / name).digest
 
@@ -153,7 +168,7 @@ def test_reading_stops_at_the_limit(server, monkeypatch):
 
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
 def test_the_far_part_of_an_object_is_never_fetched(server, suffix):
-    texts = ["x" * 1000] * 16_000
+    texts = [f"{i:05}" + "x" * 1000 for i in range(16_000)]
     if suffix == "jsonl":
         content = "".join(f'{{"text": "{text}"}}\n' for text in texts).encode()
     else:
@@ -209,10 +224,10 @@ class _FlakyFile(io.BytesIO):
 
 @pytest.fixture
 def flaky(tmp_path, monkeypatch) -> Flaky:
-    """Holds the corpus of `write_corpus` and stands behind every URI."""
+    """Holds the corpus of `write_more` and stands behind every URI."""
     system = Flaky()
     system.store.clear()
-    folder = write_corpus(tmp_path / "here")
+    folder = write_more(tmp_path / "here")
     for path in folder.rglob("*"):
         if path.is_file():
             system.pipe_file(f"/x/{path.relative_to(folder).as_posix()}", path.read_bytes())
@@ -226,21 +241,23 @@ def flaky(tmp_path, monkeypatch) -> Flaky:
     return system
 
 
-@pytest.mark.parametrize("name", ["", "lines.jsonl", "rows.parquet", "a b/ü/file 18+&%20.txt"])
+@pytest.mark.parametrize("name", ["", "lines.jsonl", "rows.parquet", "a b/ü/file 18+&%20.txt", *MORE])
 @pytest.mark.parametrize("good", [0, 2, 3])
 @pytest.mark.parametrize("failures", [0, 2, 3])
 def test_a_read_is_tried_again_where_it_broke(tmp_path, monkeypatch, flaky, slept, name, good, failures):
-    monkeypatch.setattr(readers, "PIECE", 50)
+    for module in (readers, columns, compression):
+        monkeypatch.setattr(module, "PIECE", 50)
     flaky.good, flaky.failures = good, failures
     assert load(f"hdfs:///x/{name}").digest == load(tmp_path / "here" / name).digest
     assert slept == list(remote.WAITS[:failures])
     assert flaky.failures == 0
 
 
-@pytest.mark.parametrize("name", ["lines.jsonl", "rows.parquet", "a b/ü/file 18+&%20.txt"])
+@pytest.mark.parametrize("name", ["lines.jsonl", "rows.parquet", "a b/ü/file 18+&%20.txt", *MORE])
 @pytest.mark.parametrize("good", [0, 2])
 def test_a_read_that_always_breaks_is_a_sentence_that_names_the_file(monkeypatch, flaky, slept, name, good):
-    monkeypatch.setattr(readers, "PIECE", 50)
+    for module in (readers, columns, compression):
+        monkeypatch.setattr(module, "PIECE", 50)
     flaky.good, flaky.failures = good, 1 << 30
     sentence = refusal("hdfs:///x" if good else f"hdfs:///x/{name}")
     assert sentence.startswith("cannot read hdfs:///x/")

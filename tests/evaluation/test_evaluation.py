@@ -22,7 +22,7 @@ from star.model.language_model import LanguageModel
 from star.records import Arrays, Fit, Job, Result, Status, Task, derive_seed
 from star.storage.arrays import pack_arrays, unpack_arrays
 from star.training.latency import Latency
-from star.training.loop import Diverged
+from star.training.loss import Diverged
 
 SHARED = parse("11211-31111-11211")  # two attentions with one featurizer
 

@@ -38,7 +38,8 @@ from star.export.source import Definition, Reference, collect, format_imports
 from star.export.standalone import read_safetensors
 from star.model.language_model import LanguageModel
 from star.model.operators.liv import MIXERS
-from star.run.settings import Settings, to_toml
+from star.options import to_toml
+from star.run.settings import Settings
 from star.storage.run_directory import RunDirectory
 
 DIMS = Dimensions(d_model=32, head_dim=8, vocab_size=256, seq_len=48)

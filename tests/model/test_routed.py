@@ -27,7 +27,8 @@ from star.errors import UserError
 from star.model.language_model import LanguageModel
 from star.model.operators.featurizer import make_feature
 from star.model.operators.routed import Routed, count_choices, find_balance_loss, route
-from star.training.loop import make_optimizers, measure
+from star.training.loss import measure
+from star.training.optimizers import make_optimizers
 
 pytestmark = pytest.mark.usefixtures("double_precision")
 

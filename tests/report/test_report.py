@@ -17,6 +17,7 @@ from support.fake_run import write_run
 from star.architecture.genome import CLASSES, DECKS, EMPTY, PAPER, class_name, decode, parse, to_text
 from star.errors import UserError
 from star.export.front import export_front
+from star.options import to_toml
 from star.records import STORE, Evaluation, Individual, Status, Task
 from star.report.axes import GENERATIONS, Axis, axis_over, human, in_table
 from star.report.figure import draw_front, make_figure
@@ -25,7 +26,7 @@ from star.report.history import read_history
 from star.report.page import class_colors, render, write_report
 from star.report.panels import make_panels, staircase
 from star.report.text import describe_failures
-from star.run.settings import Settings, to_toml
+from star.run.settings import Settings
 from star.storage.run_directory import RunDirectory
 
 CONFIG = Settings(population=16, generations=3, slots=5)

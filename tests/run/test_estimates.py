@@ -24,7 +24,7 @@ from star.run.steps import Known, Train, Wait
 from star.run.verifier import read_verification
 from star.run.verify import verify
 from star.storage.run_directory import RunDirectory
-from star.training.loop import schedule
+from star.training.schedule import schedule
 
 DRIVER = Driver(invent)
 ESTIMATES = replace(

@@ -16,12 +16,13 @@ from support.tiny import CONFIG, contents, invent, outcomes, write_text
 from star.architecture.genome import Space, canonical, decode
 from star.cost.limits import write_limit
 from star.errors import UserError
+from star.options import to_toml
 from star.records import Status
 from star.report.history import read_history
 from star.run.evolve import Interrupted, evolve
 from star.run.plan import plan_run
 from star.run.progress import Progress
-from star.run.settings import from_toml, to_toml
+from star.run.settings import from_toml
 from star.search.candidate_filter import TRIES
 from star.search.plan import Plan
 from star.search.search import Search

@@ -60,6 +60,9 @@ OTHERS = {
     "proxy_seconds": '"5s"',
     "budget": '"10m"',
     "screening": "3",
+    "text_field": '"body"',
+    "tokenizer": '"bpe:300"',
+    "vocab_size": "320",
 }
 HARMLESS = {
     "workers": "2",

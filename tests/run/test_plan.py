@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from support.settings import SCALE_NAMES, any_settings
 
+from star.architecture import catalogue
 from star.architecture.scales import SCALES
 from star.errors import UserError
+from star.options import to_toml
 from star.run.plan import plan_run
-from star.run.settings import Settings, from_toml, to_toml
+from star.run.settings import Settings, from_toml
 
 STEP = SCALES["nano"].recipe.batch_size * SCALES["nano"].recipe.seq_len
 
@@ -23,7 +25,7 @@ def test_a_race_is_the_default_where_it_was_measured():
     for unfit in ({"objectives": ("params", "cache")}, {"objectives": ("quality", "mqar")}, {"tokens": 99 * 1024}):
         assert rungs(**unfit) == 1
     assert rungs(tokens=100 * 1024) == 3
-    assert {name for name in SCALE_NAMES if rungs(scale=name) > 1} == {"nano"}
+    assert {name for name in SCALE_NAMES if rungs(scale=name, tokenizer="bytes") > 1} == {"nano"}
     assert from_toml("seed = 1\n[record]\ntorch = 'any'").rungs == 1, (
         "a run from before there were races goes on as it was"
     )
@@ -97,7 +99,24 @@ def test_the_window_and_the_balance_reach_the_scales():
 
 def test_a_default_time_limit_never_ends_a_slow_scale():
     for name, scale in SCALES.items():
-        assert plan_run(Settings(scale=name)).settings.timeout >= scale.recipe.tokens / 100
+        assert plan_run(Settings(scale=name, tokenizer="bytes")).settings.timeout >= scale.recipe.tokens / 100
+
+
+def test_the_vocabulary_is_that_of_the_tokenizer():
+    """In what is trained, and in the costs where these are those of what is trained."""
+    bytes, pairs = plan_run(Settings()), plan_run(Settings(tokenizer="bpe:1000"))
+    assert (bytes.settings.tokenizer, bytes.settings.vocab_size) == ("bytes", 256)
+    assert (pairs.settings.vocab_size, pairs.trained.dims.vocab_size, pairs.target.dims.vocab_size) == (1024,) * 3
+    genome = catalogue.load("lfm2-like").at(8)
+    assert pairs.target.count(genome).params - bytes.target.count(genome).params == (1024 - 256) * 32
+    elsewhere = plan_run(Settings(tokenizer="bpe:1000", target="1b"))
+    assert (elsewhere.trained.dims.vocab_size, elsewhere.target.dims.vocab_size) == (1024, 50_304)
+    assert plan_run(pairs.settings).trained == pairs.trained
+    large = plan_run(Settings(scale="125m", tokenizer="bpe:32768"))
+    assert large.trained.dims.vocab_size == 32_768
+    assert pairs.settings.ranking == "loss", "the prior knows bytes alone"
+    old = from_toml("scale = '125m'\n[record]\ntorch = 'any'")
+    assert plan_run(old).trained.dims.vocab_size == 50_304, "a run from before there were tokenizers"
 
 
 @pytest.mark.parametrize(
@@ -108,10 +127,14 @@ def test_a_default_time_limit_never_ends_a_slow_scale():
         ("target = '125'", "unknown scale '125'; did you mean '125m'?"),
         ("window = 129", "window must be at most 128, the length of scale nano, not 129"),
         (
-            "scale = '1b'\ntarget = 'micro'\nwindow = 257",
+            "scale = '1b'\ntokenizer = 'bytes'\ntarget = 'micro'\nwindow = 257",
             "window must be at most 256, the length of scale micro, not 257",
         ),
         ("objectives = ['qualty']", "unknown objective 'qualty'; did you mean 'quality'?"),
+        ("scale = '125m'", "scale 125m has a vocabulary of 50,304: give a tokenizer, such as bpe:32768"),
+        ("scale = '125m'\ntokenizer = 'bpe:60000'", "tokenizer bpe:60000 has 60,000 tokens, and scale 125m a vocab"),
+        ("tokenizer = 'bpe'", "tokenizer 'bpe' must be bpe: and the size of its vocabulary, such as bpe:4096"),
+        ("tokenizer = 'byte'", "tokenizer byte does not exist; did you mean 'bytes'?"),
         ("target_toml = 'x'", "target_toml is the text of a target's file, but target is not given"),
         ("scale_toml = 'x'", "scale_toml is the text of a scale's file, but scale is nano"),
         ("rungs = 2\nobjectives = ['params', 'cache', 'mqar']", "rungs needs quality among the objectives"),

@@ -12,16 +12,17 @@ from star.architecture.genome import DECKS, LEVELS, Rates
 from star.architecture.scales import BALANCES
 from star.cost.cost import DTYPE_BYTES
 from star.errors import UserError
-from star.run.options import options_of
-from star.run.settings import Settings, from_toml, read_record, to_toml
+from star.options import options_of, read_record, to_toml
+from star.run.settings import Settings, from_toml
 from star.search.algorithms import ALGORITHMS
 
 
 @given(any_settings(), st.dictionaries(st.sampled_from(["torch", "corpus_digest"]), NAMES))
 def test_text_and_back(config, record):
     text = to_toml(config, record)
-    rungs, ranking = (1, "loss") if record else (None, None)  # as they were before there were these settings
-    assert from_toml(text) == replace(config, rungs=config.rungs or rungs, ranking=config.ranking or ranking)
+    before = {"rungs": 1, "ranking": "loss", "tokenizer": "bytes", "vocab_size": -1} if record else {}
+    later = {name: value for name, value in before.items() if getattr(config, name) is None}
+    assert from_toml(text) == replace(config, **later)
     assert read_record(text) == record
 
 

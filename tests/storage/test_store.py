@@ -27,17 +27,19 @@ from star.architecture.structures import specify
 from star.evaluation import fingerprint as provenance
 from star.evaluation.evaluate import evaluate
 from star.model.language_model import LanguageModel
+from star.options import to_toml
 from star.records import STORE, Evaluation, Job, Result, Status, Task
 from star.run.evolve import Interrupted
 from star.run.plan import plan_run
 from star.run.replay import replay
 from star.run.reuse import Reuse, curve_length, describe_training
-from star.run.settings import to_toml
 from star.storage.arrays import pack_arrays
 from star.storage.run_directory import RunDirectory
 from star.storage.store import STALE_SECONDS, UNFINISHED, Store, canonical_text
 from star.storage.tables import unpack_evaluations
-from star.training.loop import Diverged, Training, Windows
+from star.training.batches import Windows
+from star.training.loop import Training
+from star.training.loss import Diverged
 
 LONG = 50 * 32  # tokens of 50 steps: not a multiple of the curve
 RACE = replace(CONFIG, tokens=LONG, rungs=3, population=6, offspring=5, generations=2)

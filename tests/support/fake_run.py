@@ -10,9 +10,10 @@ from star.architecture.genome import Space, decode, genome_hash
 from star.architecture.spec import ModelSpec
 from star.evaluation.objectives import find_objectives
 from star.model.language_model import LanguageModel
+from star.options import to_toml
 from star.records import Evaluation, Generation, Individual, Status, Task
 from star.run.plan import plan_run
-from star.run.settings import LOSS, Settings, to_toml
+from star.run.settings import LOSS, Settings
 from star.storage.run_directory import RunDirectory
 
 

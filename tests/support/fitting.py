@@ -7,7 +7,9 @@ from torch import nn
 from star.architecture.scales import Recipe
 from star.data.corpus import Corpus
 from star.records import Fit
-from star.training.loop import Training, Windows, check_corpus, measure
+from star.training.batches import Windows
+from star.training.loop import Training
+from star.training.loss import check_corpus, measure
 
 
 def fit(model: nn.Module, corpus: Corpus, recipe: Recipe, seed: int) -> Fit:

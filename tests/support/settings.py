@@ -40,6 +40,7 @@ def any_settings() -> st.SearchStrategy[Settings]:
         window=st.integers(0, SCALES["nano"].dims.seq_len),
         objectives=OBJECTIVE_LISTS,
         corpus=LISTS,
+        tokenizer=st.sampled_from(["bytes", "bpe:400"]),
         tokens=st.none() | st.integers(10**7, 10**13),
         balance=st.sampled_from(BALANCES),
         rungs=st.none() | st.just(1),

@@ -17,7 +17,8 @@ from star.evaluation.objectives import OBJECTIVES
 from star.model.language_model import LanguageModel
 from star.records import Job, Status
 from star.training import probe as room
-from star.training.loop import Training, make_optimizers
+from star.training.loop import Training
+from star.training.optimizers import make_optimizers
 from star.training.probe import Pooled, Questions, probe
 
 LONG = replace(TINY, dims=replace(TINY.dims, seq_len=64), recipe=replace(TINY.recipe, seq_len=64, tokens=1_024))

@@ -21,7 +21,11 @@ from star.architecture.structures import specify
 from star.data.corpus import Corpus
 from star.errors import UserError
 from star.model.language_model import LanguageModel
-from star.training.loop import Diverged, Training, Windows, check_corpus, make_optimizers, measure, schedule
+from star.training.batches import Windows
+from star.training.loop import Training
+from star.training.loss import Diverged, check_corpus, measure
+from star.training.optimizers import make_optimizers
+from star.training.schedule import schedule
 
 WIDTH = 16
 RECIPE = Recipe(
@@ -129,9 +133,13 @@ def test_same_seed_same_bits_whatever_the_global_generators_hold():
     assert first.quality_bpb != other.quality_bpb
 
 
-def test_half_precision_is_for_the_gpu_only():
-    half = fit(Stand(), NOISE, replace(RECIPE, dtype="bfloat16"), seed=0)
-    assert half.quality_bpb == fit(Stand(), NOISE, RECIPE, seed=0).quality_bpb
+def test_half_precision_is_for_those_who_ask_and_the_gpu():
+    recipe = replace(RECIPE, dtype="bfloat16")
+    full = fit(Stand(), NOISE, RECIPE, seed=0).quality_bpb
+    assert fit(Stand(), NOISE, recipe.on("cpu"), seed=0).quality_bpb == full
+    half = fit(Stand(), NOISE, recipe, seed=0).quality_bpb
+    assert half != full and half == pytest.approx(full, rel=0.01)
+    assert recipe.on("cuda") == recipe
 
 
 @pytest.mark.gpu
@@ -408,5 +416,6 @@ def test_each_side_must_hold_one_window(train, valid, enough):
     with pytest.raises(UserError) as caught:
         fit(Stand(), corpus, RECIPE, seed=0)
     assert str(caught.value) == (
-        f"corpus test is too short: a window takes 17 bytes, and it has {train} for training and {valid} for validation"
+        "corpus test is too short: a window takes 17 tokens, "
+        f"and it has {train} for training and {valid} for validation"
     )

@@ -9,11 +9,11 @@ from pathlib import Path
 from comparing.event_log import EventLog
 from comparing.star_trials import configure, nothing
 from star.architecture.genome import to_text
+from star.options import to_toml
 from star.records import Job, Result
 from star.run.opening import open_search
 from star.run.plan import plan_run
 from star.run.progress import Progress
-from star.run.settings import to_toml
 from star.run.summary import Clock
 from star.storage.run_directory import RunDirectory
 from star.workers.pool import SerialPool

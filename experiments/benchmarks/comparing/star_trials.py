@@ -8,11 +8,12 @@ from time import perf_counter
 import numpy as np
 
 from comparing.setting import COLUMNS, CONFIG, WORKERS
+from star.options import to_toml
 from star.records import Evaluation, Job, Result, Status
 from star.run.opening import open_search
 from star.run.plan import plan_run
 from star.run.progress import Progress
-from star.run.settings import Settings, to_toml
+from star.run.settings import Settings
 from star.run.summary import Clock
 from star.storage.run_directory import RunDirectory
 from star.workers.placement import Placement

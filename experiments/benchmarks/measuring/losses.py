@@ -33,7 +33,7 @@ def find_repeated(windows: np.ndarray) -> np.ndarray:
 
 @torch.no_grad()
 def measure_classes(model: nn.Module, text: np.ndarray, seq_len: int, tokens: int) -> ClassLosses:
-    """Return the losses of `model` on about as many tokens of `text`, in the windows of star.training.loop.measure.
+    """Return the losses of `model` on about as many tokens of `text`, in the windows of star.training.loss.measure.
     Leaves the model in evaluation mode. NaN where a class has no byte.
     """
     model.eval()
