@@ -15,8 +15,10 @@ SEARCH, SPACE, COSTS = "Search", "Architectures", "Costs and limits"
 TRAINING, STOPPING = "Training of proxies", "Early stopping"
 RANKING, VERIFYING = "Estimates", "Verification"
 WORKERS = "Workers and storage"
-# ... and of a training.
+# ... of a training, ...
 MODEL, OPTIMIZATION, COMPUTING, CHECKPOINTS = "Model and text", "Optimization", "Computation", "Checkpoints"
+# ... and of an evaluation.
+TEXT_LOSS, TASKS, SAMPLES, SPEED = "Loss on text", "Tasks", "Samples", "Speed and memory"
 RECORD = "record"  # the table of a file of settings that says what they were used with: no setting
 OPTION = "option"
 
@@ -145,6 +147,15 @@ def read_workers(name: str, text: str) -> int:
     if workers is None or (workers == 0 and text != "auto"):
         raise UserError(f"{name} must be auto or a number from 1, not {text[:40]!r}")
     return workers
+
+
+def read_counts(name: str, values: list[str]) -> tuple[int, ...]:
+    """Return the whole numbers above 0 in texts of numbers joined by commas."""
+    found = [(one, read_count(one)) for one in read_names(name, values)]
+    for text, number in found:
+        if not number:
+            raise UserError(f"{name} must be whole numbers above 0, such as 128,256, not {text[:40]!r}")
+    return tuple(number for _, number in found if number)
 
 
 def read_names(name: str, values: list[str] | str) -> tuple[str, ...]:

@@ -72,12 +72,23 @@ class Fit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """Medians in milliseconds. `prefill_ms` is one pass over a prompt of the whole context, `decode_ms` one token after
-    an almost full cache.
+    """Milliseconds of a whole model at the target, or of a part of it: `prefill_ms` to read prompts of the whole
+    context into the cache, `decode_ms` for the last token of the context. Both are those of all sequences of a batch.
+    One that is disturbed was measured while other processes took cores away, and may be too large.
     """
 
     prefill_ms: float
     decode_ms: float
+    is_disturbed: bool = False
+
+
+class Measured(NamedTuple):
+    """The latency of a part of models, the name of the part for people, and a text that says on what it was measured:
+    equal texts stand for equal machines, versions and number formats."""
+
+    name: str
+    machine: str
+    latency: Latency
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

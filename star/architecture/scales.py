@@ -153,3 +153,16 @@ SCALES: dict[str, Scale] = {
         ),
     )
 }
+
+
+def nearest_recipe(scale: Scale) -> Recipe:
+    """Return the recipe of a scale, or that of the named scale whose width is nearest, with sequences of at most the
+    scale's context.
+    """
+    if scale.recipe:
+        return scale.recipe
+    width = scale.dims.d_model
+    named = [one for one in SCALES.values() if one.recipe]
+    near = min(named, key=lambda one: max(one.dims.d_model / width, width / one.dims.d_model))
+    assert near.recipe
+    return replace(near.recipe, seq_len=min(near.recipe.seq_len, scale.dims.seq_len))

@@ -16,6 +16,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from star import __version__
+from star.cli import eval as evaluation
 from star.cli import genomes, results, runs
 from star.cli.compare import compare
 from star.cli.console import printable
@@ -47,6 +48,7 @@ for command in (
     results.front,
     replay,
     train,
+    evaluation.eval,
     results.report,
     results.export,
     inspect,

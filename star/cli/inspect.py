@@ -10,9 +10,11 @@ from star.architecture.structures import feature_equations, operator_equation, s
 from star.cli.console import print_json, printable, say, si, stdout, width_of, wrap_code
 from star.cli.drawing import Fold, codes_of, distinct_operators, draw, explain, fold, partners
 from star.cli.find import Found, Sizes, find
+from star.cli.latency import Device, Latencies, WithLatency, find_latencies
 from star.cli.sizes import Batch, Context, Dtype, ScaleName, Window
 from star.cli.table import Table
 from star.cost.cost import Cost, Deployment, LayerCost, deploy, itemise, price
+from star.evaluation.objectives import PRICES
 from star.records import Genome
 from star.report.front import QUALITY
 
@@ -22,7 +24,8 @@ LEGEND = (
 LABEL = 11  # columns before a text of a genome
 PUBLISHED_AT = (4_096, 131_072)  # tokens in the published caches
 PUBLISHED_BYTES = 2  # of an element of them
-COSTS = ("params", "cache_bytes", "memory_bytes", "flops_per_token")  # among objectives: these are priced anew
+
+Figures = tuple[list[str], list[list[str]]]
 
 
 def inspect(
@@ -32,6 +35,8 @@ def inspect(
     batch: Batch = None,
     dtype: Dtype = None,
     window: Window = None,
+    latency: WithLatency = False,
+    device: Device = "cpu",
     layers: Annotated[
         bool, typer.Option("--layers", help="Print each slot on its own line, also where slots repeat.")
     ] = False,
@@ -49,11 +54,12 @@ def inspect(
     cost = price(slots, dims, found.context, width)
     costs = itemise(slots, dims, found.context, width)
     served = deploy(slots, dims, found.context, found.batch, width)
+    latencies = find_latencies(found, device) if latency else None
     published = _compare_published(found)
     slots = specify(slots, dims).slots
     if json:
         operators = [_operator(slot) for slot in distinct_operators(slots)]
-        record = _record(found, cost, costs, served)
+        record = _record(found, cost, costs, served, latencies)
         print_json(record | {"published": published, "operators": operators})
         return
     console = stdout()
@@ -62,9 +68,11 @@ def inspect(
         lines = wrap_code(text, terminal and terminal - LABEL)
         say(*(f"{name if i == 0 else '':<{LABEL}}{printable(line)}" for i, line in enumerate(lines)))
     say("")
-    console.print(_layer_table(slots, costs, layers, terminal))
+    console.print(_layer_table(slots, _figures(costs, latencies), layers, terminal))
     say(*[LEGEND] * any(cost.shares_with for cost in costs))
-    say("", *_totals(found, cost, served), *_differences(published), "")
+    timed = [latencies.describe(found.context)] if latencies else []
+    notes = (f"note: {sentence}" for sentence in found.notes)
+    say("", *_totals(found, cost, served), *timed, *notes, *_differences(published), "")
     say(*(line for slot in distinct_operators(slots) for line in explain(slot)))
 
 
@@ -74,23 +82,38 @@ def _texts(genes: Genome) -> dict[str, str]:
     return {name: fold_text(one) for name, one in lines.items()} | {"hash": genome_hash(genes)}
 
 
-def _layer_table(slots: tuple[Slot, ...], costs: list[LayerCost], every: bool, width: int | None) -> Table:
+def _figures(costs: list[LayerCost], latencies: Latencies | None) -> Figures:
+    """Return the headings of the columns of figures, and the figures of each slot."""
+    heads = ["params", "active", "cache", "FLOP/token"]
+    rows = [
+        [f"{one.params:,}", f"{one.active_params:,}", si(one.cache_bytes, "B"), si(one.flops_per_token)]
+        for one in costs
+    ]
+    if latencies:
+        heads += ["ms prefill", "ms/token"]
+        rows = [
+            [*row, f"{one.prefill_ms:.4g}", f"{one.decode_ms:.4g}"]
+            for row, one in zip(rows, latencies.slots, strict=True)
+        ]
+    return heads, rows
+
+
+def _layer_table(slots: tuple[Slot, ...], figures: Figures, every: bool, width: int | None) -> Table:
     """Return the table of layers, with sharing as a drawing, or in words where the drawing is too wide."""
     folds = [Fold(i, 1, 1) for i in range(len(slots))] if every else fold(slots)
     shown = [i for one in folds for i in range(one.first, one.first + one.length)]
-    drawn = _rows(draw(slots, shown), folds, costs)
-    return drawn if drawn.fits(width) else _rows(partners(slots), folds, costs)
+    drawn = _rows(slots, draw(slots, shown), folds, figures)
+    return drawn if drawn.fits(width) else _rows(slots, partners(slots), folds, figures)
 
 
-def _rows(marks: list[str], folds: list[Fold], costs: list[LayerCost]) -> Table:
-    rows = Table(">slot", "class", ">params", ">active", ">cache", ">FLOP/token", "shared")
+def _rows(slots: tuple[Slot, ...], marks: list[str], folds: list[Fold], figures: Figures) -> Table:
+    heads, numbers = figures
+    rows = Table(">slot", "class", *(f">{head}" for head in heads), "shared")
     for first, length, repeats in folds:
         if repeats > 1:
-            rows.add_row(f"{first + 1}-{first + length * repeats}", f"{repeats} x", "", "", "", "", "")
+            rows.add_row(f"{first + 1}-{first + length * repeats}", f"{repeats} x", *[""] * len(heads), "")
         for i in range(first, first + length):
-            one = costs[i]
-            numbers = f"{one.params:,}", f"{one.active_params:,}", si(one.cache_bytes, "B"), si(one.flops_per_token)
-            rows.add_row(i + 1, one.name, *numbers, marks[i])
+            rows.add_row(i + 1, slots[i].liv.name, *numbers[i], marks[i])
     return rows
 
 
@@ -107,16 +130,21 @@ def _totals(found: Found, cost: Cost, served: Deployment) -> list[str]:
         f"{si(served.decode_flops / found.batch, 'FLOP')} to decode one more",
         f"{served.intensity:,.2f} FLOP for each byte of weights and cache read, when decoding at batch {found.batch:,}",
     ]
-    measured = {name: value for name, value in (found.objectives or {}).items() if name not in COSTS}
+    measured = {name: value for name, value in (found.objectives or {}).items() if name not in PRICES}
     for name, value in measured.items():
         what = "bits/byte" if name == QUALITY else name
         error = found.individual.quality_error if found.individual and name == QUALITY else 0.0
         origin = f"{'estimated from' if error else 'measured on'} {f'a {found.proxy}' if found.proxy else 'this model'}"
         lines.append(f"{value:.4f} {f'± {error:.4f} ' if error else ''}{what}, {origin}")
-    return [*lines, *(f"note: {sentence}" for sentence in found.notes)]
+    return lines
 
 
-def _record(found: Found, cost: Cost, costs: list[LayerCost], served: Deployment) -> dict[str, object]:
+def _record(
+    found: Found, cost: Cost, costs: list[LayerCost], served: Deployment, latencies: Latencies | None
+) -> dict[str, object]:
+    layers = [_layer(layer) for layer in costs]
+    if latencies:
+        layers = [layer | latencies.layer_as_json(i) for i, layer in enumerate(layers)]
     return {
         "genome": to_text(found.genome),
         "canonical": to_text(canonical(found.genome)),
@@ -133,7 +161,8 @@ def _record(found: Found, cost: Cost, costs: list[LayerCost], served: Deployment
         "objectives": found.objectives,
         "trained_at": found.trained_at or None,
         "notes": list(found.notes),
-        "layers": [_layer(layer) for layer in costs],
+        "layers": layers,
+        **({"latency": latencies.as_json()} if latencies else {}),
     }
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from star.architecture.catalogue import scale_text
+from star.architecture.description import ModelDescription
 from star.architecture.genome import decode, to_text
 from star.architecture.structures import specify
 from star.cli import options
@@ -18,11 +19,12 @@ from star.cli.sources import absolute, absolute_sources
 from star.data.vocabulary import BYTES
 from star.errors import UserError
 from star.options import options_of
-from star.storage.places import claimed_directory
+from star.storage.places import MODEL, TEXT, WEIGHTS_FILE, claimed_directory
 from star.trainer.settings import TrainSettings, from_toml
 from star.trainer.torchrun import count_processes
 
 if TYPE_CHECKING:
+    from star.data.tokenizer import Tokenizer
     from star.records import Arrays
     from star.storage.training_directory import Row, TrainingDirectory
     from star.trainer.plan import TrainPlan
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
 OPTIONS = tuple(name for name, (_, known) in options_of(TrainSettings).items() if not known.in_file_only)
 TRAININGS = Path("trainings")
-MODEL = "model"  # the folder of the exported model in that of a training
 FAILED = 1
 TWO_SIDED = 1.96  # standard errors on each side of the mean in a 95 % interval
 
@@ -144,7 +145,7 @@ def read_initial(place: str) -> "Arrays":
         if weights is None:
             raise UserError(f"the run keeps no weights of {place}, only those of its front")
         return weights
-    tried = [Path(place), Path(place) / "model.safetensors", Path(place) / MODEL / "model.safetensors"]
+    tried = [Path(place), Path(place) / WEIGHTS_FILE, Path(place) / MODEL / WEIGHTS_FILE]
     path = next((one for one in tried if one.is_file()), None)
     if path is None:
         raise UserError(f"{place} holds no weights: neither an exported model nor a finished training")
@@ -186,7 +187,9 @@ def make_watcher():
 
 def _export(trained: "Trained", directory: "TrainingDirectory") -> None:
     """Write the model as code and weights."""
+    from star.data.prepare import stored_tokenizer
     from star.export.single_file import ExportHeader, export_model
+    from star.trainer.train import text_source
 
     plan = trained.plan
     settings, recipe, quality = plan.settings, plan.recipe, trained.outcome.quality
@@ -199,9 +202,30 @@ def _export(trained: "Trained", directory: "TrainingDirectory") -> None:
             f"{recipe.seq_len}, {recipe.optimizer}, learning rate {recipe.learning_rate:g}, seed {settings.seed}",
         ),
     )
-    header = ExportHeader(genome=plan.genome, facts=facts, context=plan.dims.seq_len, dtype_bytes=2)
+    tokenizer = stored_tokenizer(text_source(plan), directory.path / TEXT)
+    header = ExportHeader(
+        genome=plan.genome,
+        facts=facts,
+        context=plan.dims.seq_len,
+        dtype_bytes=2,
+        description=_describe(plan, tokenizer),
+        tokenizer=tokenizer.file(),
+    )
     spec = specify(decode(plan.genome), plan.dims)
     export_model(spec, trained.outcome.weights, header, directory.path / MODEL)
+
+
+def _describe(plan: "TrainPlan", tokenizer: "Tokenizer") -> ModelDescription:
+    return ModelDescription(
+        genome=plan.settings.genome,
+        scale=plan.settings.scale,
+        scale_toml=plan.settings.scale_toml,
+        window=0,
+        vocab_size=plan.dims.vocab_size,
+        context=plan.recipe.seq_len,
+        tokenizer=Path(tokenizer.name).name,
+        tokenizer_digest=tokenizer.digest,
+    )
 
 
 def tell(trained: "Trained", directory: "TrainingDirectory", json: bool) -> None:

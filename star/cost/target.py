@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from star.architecture.genome import DECKS, EMPTY, Space, canonical, decode, tile
-from star.architecture.spec import Dimensions
+from star.architecture.spec import Dimensions, Slot
 from star.cost.cost import memory_bytes, price
 from star.cost.limits import LIMITS, write_limit
 from star.errors import SettingError, UserError
@@ -48,13 +48,16 @@ class Target:
     dtype_bytes: float
     batch: int = 1
 
-    def count(self, genome: Genome) -> TargetCost:
-        """Return the costs of a genome. Equal architectures cost the same, wherever empty slots stand in a backbone.
-        Raise UserError if it cannot be built at the target.
+    def slots(self, genome: Genome) -> tuple[Slot, ...]:
+        """Return the slots of a genome, repeated to the depth of the target. Those of equal architectures are equal,
+        wherever empty slots stand in a backbone.
         """
         genome = canonical(genome)
-        slots = decode(tile(genome, self.num_slots) if self.num_slots else genome)
-        cost = price(slots, self.dims, self.context, self.dtype_bytes)
+        return decode(tile(genome, self.num_slots) if self.num_slots else genome)
+
+    def count(self, genome: Genome) -> TargetCost:
+        """Return the costs of a genome. Raise UserError if it cannot be built at the target."""
+        cost = price(self.slots(genome), self.dims, self.context, self.dtype_bytes)
         memory = memory_bytes(cost, self.batch, self.dtype_bytes)
         return TargetCost(cost.params, cost.cache_bytes, cost.flops_per_token, memory)
 

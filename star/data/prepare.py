@@ -52,6 +52,18 @@ def build(source: TextSource, folder: Path) -> Corpus:
     return build_corpus(open_split(source.sources, source.text_field, source.limit), make_tokenizer(source), folder)
 
 
+def stored_tokenizer(source: TextSource, folder: Path) -> Tokenizer:
+    """Return the tokenizer of what `prepare` returned for the same source and folder.
+
+    Raises:
+        UserError: the files of tokens are not there any more.
+    """
+    built = source.folder or folder
+    if not is_built(built):
+        raise UserError(f"the tokenizer of {folder.parent} is missing: {built} holds no tokens")
+    return tokenizer_of(built)
+
+
 def make_tokenizer(source: TextSource) -> Tokenizer:
     """Return the tokenizer of a source: read, or trained on the begin of its text."""
     if source.tokenizer in ("", BYTES):

@@ -65,9 +65,13 @@ class Split:
 
     def train(self) -> Iterator[Piece]:
         """Yield the pieces to train on, one source after the other. Raise UserError if a file cannot be read."""
+        for section in self.sections:
+            yield from self.train_of(section)
+
+    def train_of(self, section: Section) -> Iterator[Piece]:
+        """Yield the pieces of one section to train on."""
         with _named(self.name):
-            for section in self.sections:
-                yield from section.read_train()
+            yield from section.read_train()
 
     def valid(self) -> Iterator[Piece]:
         """Yield the pieces to validate on, without documents that `train`, to be read first, has yielded.
@@ -75,13 +79,17 @@ class Split:
         Raises UserError in the end if a source holds no text, or none that is not trained on; or if a file cannot be
         read.
         """
+        for section in self.sections:
+            yield from self.valid_of(section)
+
+    def valid_of(self, section: Section) -> Iterator[Piece]:
+        """Yield the pieces of one section to validate on."""
         with _named(self.name):
-            for section in self.sections:
-                yield from section.read_valid()
-                if not section.train.num_bytes + section.valid.num_bytes:
-                    rest = self.report().left_out
-                    told = f"; left out: {describe(Counter(dict(rest)))}" if rest else ""
-                    raise UserError(f"corpus {section.name} is empty{told}")
+            yield from section.read_valid()
+            if not section.train.num_bytes + section.valid.num_bytes:
+                rest = self.report().left_out
+                told = f"; left out: {describe(Counter(dict(rest)))}" if rest else ""
+                raise UserError(f"corpus {section.name} is empty{told}")
 
     def report(self) -> CorpusReport:
         """Return what was read so far."""

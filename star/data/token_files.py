@@ -86,16 +86,24 @@ def write_tokens(path: Path, pieces: Iterable[Piece], tokenizer: Tokenizer) -> l
     """Write the tokens of these pieces and return what each part has."""
     dtype, counts = dtype_of(tokenizer.vocab_size), {}
     with path.open("wb") as file:
-        for batch in _batches(_chunks(pieces)):
-            # A text that is cut may begin or end inside a character, which is left out.
-            encoded = tokenizer.encode([text.decode(errors="ignore") for text, _, _ in batch])
-            for (text, ends, part), tokens in zip(batch, encoded, strict=True):
+        for batch in _batches(chunks(pieces)):
+            for (text, _, part), tokens in zip(batch, encode_chunks(batch, tokenizer), strict=True):
                 size = _write(file, tokens, dtype)
-                if ends and tokenizer.end is not None:
-                    size += _write(file, np.array([tokenizer.end]), dtype)
                 before = counts.get(part, Written(0, 0))
                 counts[part] = Written(before.tokens + size, before.bytes + len(text))
     return [counts.get(part, Written(0, 0)) for part in range(max(counts, default=0) + 1)]
+
+
+def encode_chunks(chunks: list[Piece], tokenizer: Tokenizer) -> list[np.ndarray]:
+    """Return the tokens of each chunk, with the tokenizer's last one where a document ends.
+
+    A text that is cut may begin or end inside a character, which is left out.
+    """
+    found = tokenizer.encode([text.decode(errors="ignore") for text, _, _ in chunks])
+    if tokenizer.end is None:
+        return found
+    ended = (np.full(int(ends), tokenizer.end, dtype=np.uint32) for _, ends, _ in chunks)
+    return [np.concatenate(parts) for parts in zip(found, ended, strict=True)]
 
 
 def _write_folder(folder: Path, name: str, tokenizer: Tokenizer, parts: list[tuple[str, float]], fill: Fill) -> Corpus:
@@ -218,7 +226,7 @@ def dtype_of(vocab_size: int) -> type[np.unsignedinteger]:
     return next(one for one in DTYPES if vocab_size - 1 <= np.iinfo(one).max)
 
 
-def _chunks(pieces: Iterable[Piece]) -> Iterator[Piece]:
+def chunks(pieces: Iterable[Piece]) -> Iterator[Piece]:
     """Yield the same text in chunks that follow from it alone, however it was read: documents, long ones in parts of
     at most CHUNK bytes that end with a line, else with a word."""
     held, part = b"", 0

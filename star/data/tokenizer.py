@@ -51,7 +51,8 @@ class Tokenizer(Protocol):
 class Bytes:
     """The bytes of UTF-8 as tokens."""
 
-    name, vocab_size, end = BYTES, 256, None
+    name, vocab_size = BYTES, 256
+    end: int | None = None
     digest = hashlib.sha256(BYTES.encode()).hexdigest()
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
@@ -136,6 +137,9 @@ class SentencePieces:
         return self.FILE, self._data
 
 
+TOKENIZER_FILES = (BytePairs.FILE, SentencePieces.FILE)
+
+
 def read_tokenizer(path: Path) -> Tokenizer:
     """Return the tokenizer in a file: a tokenizer.json, a SentencePiece model, or a directory that holds one of them.
 
@@ -143,7 +147,7 @@ def read_tokenizer(path: Path) -> Tokenizer:
         UserError: there is none.
     """
     if path.is_dir():
-        held = [path / name for name in (BytePairs.FILE, SentencePieces.FILE) if (path / name).is_file()]
+        held = [path / name for name in TOKENIZER_FILES if (path / name).is_file()]
         if not held:
             raise UserError(f"{path} holds neither {BytePairs.FILE} nor {SentencePieces.FILE}")
         path = held[0]

@@ -18,17 +18,15 @@ from star.cost.training_memory import check_memory
 from star.data.corpus import Corpus
 from star.data.synthetic import TASKS
 from star.evaluation.fingerprint import provenance
-from star.evaluation.objectives import OBJECTIVES, Outcome
+from star.evaluation.objectives import Outcome
 from star.model.language_model import LanguageModel
 from star.records import Arrays, Evaluation, Fit, Job, Result, Status
-from star.training.allocator import keep_freed_memory
+from star.training.allocator import is_out_of_memory, keep_freed_memory
 from star.training.batches import Windows
-from star.training.latency import measure_latency
 from star.training.loop import Training
 from star.training.loss import Diverged, check_corpus, measure
 from star.training.probe import Probe, probe
 
-_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
 _ERROR_LENGTH = 300
 RUNG_SHARE = 4  # a rung is measured on one part in so many of the validation text
 RUNGS, ORIGIN = "rungs", "origin"  # in the state of a training that paused: the quality at each, and by what
@@ -43,7 +41,6 @@ class EvaluationSettings:
     rungs: tuple[int, ...] = ()  # steps after which a training may pause to be judged
     last_step: int = 0  # of a training that goes on beyond its recipe, which is open-ended; 0: the recipe's
     trains_on_text: bool = True
-    measures_latency: bool = False
     device: str = "cpu"
     tasks: tuple[str, ...] = ()  # synthetic ones, each a training of its own
 
@@ -104,18 +101,16 @@ def _train(job: Job, settings: EvaluationSettings, corpus: Corpus, origin: str) 
     model = _build(job, settings)
     trained = _train_on_text(model, job, settings, corpus) if settings.trains_on_text else None
     probes = {} if paused else _probe(model, job, settings)
-    latency = measure_latency(model, settings.target.context) if settings.measures_latency else None
     fits = [*([trained.fit] if trained else []), *probes.values()]
     outcome = Outcome(
         cost=cost,
         fit=trained.fit if trained else None,
-        latency=latency,
         errors={name: one.error for name, one in probes.items()},
     )
     evaluation = Evaluation(
         hash=job.task.hash,
         status=Status.STOPPED if paused else Status.OK,
-        objectives={one.column: one.value(outcome) for one in OBJECTIVES.values() if one.is_known(outcome)},
+        objectives=outcome.columns(),
         loss_curve=fits[0].loss_curve,
         rungs=trained.rungs if trained else (),
         tokens=sum(one.tokens for one in fits),
@@ -181,8 +176,7 @@ def classify(error: Exception) -> Status:
     """Return the status of a proxy that ended with `error`."""
     if isinstance(error, Diverged):
         return Status.DIVERGED
-    # The allocator of torch raises a plain RuntimeError on the CPU.
-    if isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in _NO_MEMORY):
+    if is_out_of_memory(error):
         return Status.OUT_OF_MEMORY
     return Status.FAILED
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import torch
 
 import star
+from star.cost.process import processor_name
+from star.training.latency import Machine
 
 LIBRARIES = ("torch", "numpy")
 ABOVE = (
@@ -32,9 +34,29 @@ def provenance(device: str) -> str:
 
     Two processes with one text give one training the same bits.
     """
-    name = _describe(device)
+    found = _provenance(device)
+    return json.dumps(found, sort_keys=True) if found["device"] else ""
+
+
+def describe_machine(machine: Machine) -> str:
+    """Return all that latencies of one model at one target depend on, as one text: processor, threads, number format,
+    and what a fingerprint has besides.
+    """
+    dtype = str(machine.dtype).removeprefix("torch.")
+    found = {"kind": machine.device, "processor": processor_name(), "threads": machine.threads, "dtype": dtype}
+    return json.dumps(_provenance(machine.device) | found, sort_keys=True)
+
+
+def name_machine(text: str) -> str:
+    """Return the name of what `describe_machine` describes: processor or GPU, threads and number format."""
+    found = json.loads(text)
+    name = found["device"] if found["kind"] == "cuda" else found["processor"]
+    return f"{name}, {found['threads']} thread{'s' if found['threads'] > 1 else ''}, {found['dtype']}"
+
+
+def _provenance(device: str) -> dict[str, str]:
     libraries = {name: version(name) for name in LIBRARIES}
-    return json.dumps({"code": _code_digest(), "device": name} | libraries, sort_keys=True) if name else ""
+    return {"code": _code_digest(), "device": _describe(device)} | libraries
 
 
 def _describe(device: str) -> str:

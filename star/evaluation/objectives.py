@@ -1,8 +1,7 @@
 """The objectives that a search can minimise: a table of named functions of the outcome of an evaluation.
 
-Costs are those of the target; latency is measured on the proxy itself, on one thread of the machine that trained it,
-and two runs with one seed do not agree on it: a run that minimises `latency` or `prefill` does not repeat itself.
-Errors in synthetic tasks take a training each.
+Costs are those of the target, and so are latencies, sums over operators that were measured there alone: both are known
+without any training. Errors in synthetic tasks take a training each.
 """
 
 import math
@@ -26,6 +25,10 @@ class Outcome:
     latency: Latency | None = None
     errors: dict[str, float] = field(default_factory=dict)
 
+    def columns(self) -> dict[str, float]:
+        """Return the value of every objective that is known, by column."""
+        return {one.column: one.value(self) for one in OBJECTIVES.values() if one.is_known(self)}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
@@ -39,6 +42,11 @@ class Objective:
     needs_text: bool = False
     needs_latency: bool = False
     tasks: tuple[str, ...] = ()  # synthetic ones that it needs
+
+    @property
+    def needs_training(self) -> bool:
+        """Whether a genome has to be trained for it."""
+        return self.needs_text or bool(self.tasks)
 
     def is_known(self, outcome: Outcome) -> bool:
         """Whether everything that it needs was measured."""
@@ -120,6 +128,7 @@ OBJECTIVES: dict[str, Objective] = {
 
 
 QUALITY = OBJECTIVES["quality"].column
+PRICES = frozenset(one.column for one in OBJECTIVES.values() if not one.needs_training)  # that all trainings share
 
 
 def tasks_of(objectives: tuple[Objective, ...]) -> tuple[str, ...]:

@@ -4,21 +4,26 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+from star.architecture.description import ModelDescription
 from star.architecture.genome import decode, split, to_text
 from star.architecture.structures import specify
 from star.data.sources import called
+from star.data.tokenizer import TOKENIZER_FILES, Tokenizer
 from star.errors import UserError, disk_errors_reported
 from star.export.single_file import ExportHeader, export_model
 from star.options import read_record
 from star.records import Genome, Individual
 from star.run.plan import RunPlan, read_plan
 from star.run.seeds import lineage, seed_names
+from star.run.text import read_tokenizer
 from star.storage.files import write_atomic
+from star.storage.places import WEIGHTS_FILE
 from star.storage.run_directory import RunDirectory
 
 TITLE = "# Pareto front of "
 # All that a model's folder may hold, killed exports included.
-OURS = {"model.py", "model.safetensors", ".model.py.tmp", ".model.safetensors.tmp", "__pycache__"}
+FILES = ("model.py", WEIGHTS_FILE, *TOKENIZER_FILES)
+OURS = {*FILES, *(f".{name}.tmp" for name in FILES), "__pycache__"}
 USE = """\
 Each folder is one model: `model.py` needs only torch, `model.safetensors` holds its weights.
 
@@ -35,19 +40,20 @@ def export_front(run: RunDirectory, out: Path) -> list[str]:
 
     Folders of an earlier export into `out` are replaced; nothing else in it is touched.
     Returns one sentence for each thing that is missing: weights that are not kept, an empty front.
-    Raises UserError if there is no generation, or `out` cannot be written or holds a README of something else.
+    Raises UserError if there is no generation, the tokenizer of the run is gone, or `out` cannot be written or holds a
+    README of something else.
     """
     generation = run.latest_generation()
     if generation is None:
         raise UserError(f"{run.path} has no finished generation yet, so there is no front to export")
     plan = read_plan(run)
-    columns = plan.columns
+    columns, tokenizer = plan.columns, read_tokenizer(plan.settings, run.path)
     front = sorted(generation.front, key=lambda one: [one.objectives[column] for column in columns])
     notes = [] if front else [f"The front of generation {generation.number} is empty: no proxy trained."]
     with disk_errors_reported(f"write {out}"):
         _prepare(out, {str(one.id) for one in front})
         for individual in front:
-            notes += _export(individual, run, plan, out / str(individual.id))
+            notes += _export(individual, run, plan, tokenizer, out / str(individual.id))
         write_atomic(out / "README.md", _readme(run, front, columns, notes).encode(errors="backslashreplace"))
     return notes
 
@@ -65,13 +71,24 @@ def _prepare(out: Path, keep: set[str]) -> None:
             shutil.rmtree(folder)
 
 
-def _export(individual: Individual, run: RunDirectory, plan: RunPlan, out: Path) -> list[str]:
+def _export(individual: Individual, run: RunDirectory, plan: RunPlan, tokenizer: Tokenizer, out: Path) -> list[str]:
     weights = run.load_weights(individual.hash) or {}
     header = ExportHeader(
         genome=individual.genome,
         facts=_facts(individual, run, plan),
         context=plan.target.context,
         dtype_bytes=plan.target.dtype_bytes,
+        description=ModelDescription(
+            genome=to_text(individual.genome),
+            scale=plan.settings.scale,
+            scale_toml=plan.settings.scale_toml,
+            window=plan.settings.window,
+            vocab_size=plan.trained.dims.vocab_size,
+            context=plan.trained.recipe.seq_len,
+            tokenizer=Path(tokenizer.name).name,
+            tokenizer_digest=tokenizer.digest,
+        ),
+        tokenizer=tokenizer.file(),
     )
     spec = specify(decode(individual.genome), plan.trained.dims)
     export_model(spec, weights, header, out)

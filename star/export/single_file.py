@@ -8,14 +8,17 @@ import numpy as np
 from safetensors.numpy import save
 
 import star
+from star.architecture.description import KEY, ModelDescription
 from star.architecture.genome import genome_hash, to_text
 from star.architecture.spec import ModelSpec
 from star.cost.cost import itemise, price
+from star.data.tokenizer import TOKENIZER_FILES
 from star.errors import disk_errors_reported
 from star.export.literal import codes_in, drop_checks, drop_fields, format_spec, keep_rows, plain_shape
 from star.export.source import Definition, Reference, collect
 from star.records import Genome
 from star.storage.files import write_atomic
+from star.storage.places import WEIGHTS_FILE
 
 RECORDS = ("Dimensions", "FeatureGroup", "LivSpec", "ModelSpec", "Slot")  # what a written SPEC mentions
 ENTRY = '\n\nif __name__ == "__main__":\n    main()\n'
@@ -27,29 +30,39 @@ class ExportHeader:
     """The facts in the header of an exported file besides its costs.
 
     `facts` are lines of a label and a text: lineage, measured objectives, corpus, recipe. The cache is priced
-    at `context` tokens of `dtype_bytes` bytes an element.
+    at `context` tokens of `dtype_bytes` bytes an element. `description` goes into the file of weights, and `tokenizer`,
+    the name and the content of a file, beside it; without them, nothing but the genome is told.
     """
 
     genome: Genome
     facts: tuple[tuple[str, str], ...]
     context: int
     dtype_bytes: float
+    description: ModelDescription | None = None
+    tokenizer: tuple[str, bytes] | None = None
 
 
 def export_model(spec: ModelSpec, weights: dict[str, np.ndarray], header: ExportHeader, out: Path) -> None:
-    """Write folder `out` with `model.py`, and `model.safetensors` unless `weights` is empty.
+    """Write folder `out` with `model.py`, the file of the tokenizer if there is one, and `model.safetensors` unless
+    `weights` is empty.
 
     Each file appears whole or not at all. UserError if one cannot be written.
     """
     write_atomic(out / "model.py", model_source(spec, header).encode(errors="backslashreplace"))
-    stored = out / "model.safetensors"
+    kept = [WEIGHTS_FILE] if weights else []
+    if header.tokenizer:
+        name, data = header.tokenizer
+        write_atomic(out / name, data)
+        kept.append(name)
+    for name in (WEIGHTS_FILE, *TOKENIZER_FILES):
+        if name not in kept:
+            with disk_errors_reported(f"remove {out / name}"):
+                (out / name).unlink(missing_ok=True)  # of an earlier export
     if weights:
         made_from = {"genome": to_text(header.genome), "hash": genome_hash(header.genome)}
+        text = header.description.to_json() if header.description else json.dumps(made_from)
         # One key, because the library writes several in no certain order.
-        write_atomic(stored, save(weights, {"star": json.dumps(made_from)}))
-    else:
-        with disk_errors_reported(f"remove {stored}"):
-            stored.unlink(missing_ok=True)  # of an earlier export
+        write_atomic(out / WEIGHTS_FILE, save(weights, {KEY: text}))
 
 
 def model_source(spec: ModelSpec, header: ExportHeader) -> str:

@@ -8,8 +8,9 @@ from types import MappingProxyType
 import numpy as np
 
 from star.architecture.genome import parse
-from star.evaluation.objectives import QUALITY
-from star.records import RANKED, STORE, UNTRAINED, Evaluation, Generation, Individual, Recorded, Status, Task
+from star.cost.latency import LatencyTable
+from star.evaluation.objectives import QUALITY, Outcome
+from star.records import RANKED, STORE, UNTRAINED, Evaluation, Generation, Genome, Individual, Recorded, Status, Task
 from star.run.estimates import Longer
 from star.run.plan import RunPlan
 from star.run.scores import Scores
@@ -45,6 +46,7 @@ class Core:
         rows: what is recorded, by hash. More may be known than the search has been told.
         latest: the generation to go on from; NONE_YET begins a search.
         longer: the longer trainings that are recorded, from which qualities are estimated.
+        latencies: of the operators of its genomes; more may be added.
     """
 
     def __init__(
@@ -53,9 +55,11 @@ class Core:
         rows: Mapping[str, Recorded],
         latest: Generation,
         longer: Longer = MappingProxyType({}),
+        latencies: LatencyTable | None = None,
     ) -> None:
         self.plan = plan
         self.screen = plan.screen()
+        self.latencies = latencies or plan.latency_table()
         self.known = dict(rows)
         self.longer = dict(longer)
         self.scores = Scores(plan, self.known, self.longer, latest.number)
@@ -129,19 +133,29 @@ class Core:
         open_to = [task for task in tasks if task.hash not in self._seeds]
         if not self.scores.can_guess or not open_to:
             return []
-        costs = [self._costs(task) for task in open_to]
-        own = [self.scores.guess(task.genome, cost) for task, cost in zip(open_to, costs, strict=True)]
+        prices = [self.prices(task.genome) for task in open_to]
+        own = [self.scores.guess(task.genome, price) for task, price in zip(open_to, prices, strict=True)]
         others = [self.scores.values(one) for one in self.latest.front]
         stays = best_share(np.array(own), np.array(others), self.plan.settings.screening, LEAST_TRAINED)
         return [
-            (task, Evaluation(hash=task.hash, status=Status.SCREENED, objectives=cost))
-            for task, cost, is_trained in zip(open_to, costs, stays, strict=True)
+            (task, Evaluation(hash=task.hash, status=Status.SCREENED, objectives=price))
+            for task, price, is_trained in zip(open_to, prices, stays, strict=True)
             if not is_trained
         ]
 
-    def join(self, part: Evaluation) -> Evaluation:
-        """Return a result with what is known of the parts of the training before it. One that failed has the rungs that
-        it passed, at which others were judged beside it."""
+    def prices(self, genome: Genome) -> dict[str, float]:
+        """Return what is known of a feasible genome without training: its costs, and its latencies if the run minimises
+        such, all parts of which were measured."""
+        cost = self.screen.cost(genome)
+        assert cost, "a feasible genome"
+        latency = self.latencies.total(genome) if self.plan.minimises_latency else None
+        return Outcome(cost=cost, latency=latency).columns()
+
+    def join(self, task: Task, part: Evaluation) -> Evaluation:
+        """Return a result with its latencies and what is known of the parts of the training before it. One that failed
+        has the rungs that it passed, at which others were judged beside it."""
+        if self.plan.minimises_latency and part.status in RANKED:
+            part = replace(part, objectives=self.prices(task.genome) | part.objectives)
         if part.hash not in self.known:
             return part
         before = self.known[part.hash].evaluation
@@ -255,11 +269,6 @@ class Core:
             return []
         mask = front_mask(objective_matrix(rivals))
         return sorted((one for one, is_best in zip(rivals, mask, strict=True) if is_best), key=lambda one: one.id)
-
-    def _costs(self, task: Task) -> dict[str, float]:
-        cost = self.screen.cost(task.genome)
-        assert cost, "what is infeasible is not screened"
-        return cost.columns()
 
     def _individual(self, proposal: Proposal, task: Task) -> Individual:
         evaluation = self.known[task.hash].evaluation

@@ -6,9 +6,10 @@ from typing import Protocol
 
 from star.records import UNTRAINED, Arrays, Evaluation, Generation, Job, Order, Recorded, Result, Status, Task
 from star.run.inheritance import WeightsLost, inherit_trained
+from star.run.measurer import Measurer
 from star.run.progress import Progress
 from star.run.reuse import Reuse
-from star.run.steps import Begun, Known, Schedule, Step, Stopped, Train, Wait
+from star.run.steps import Begun, Known, Measure, Schedule, Step, Stopped, Train, Wait
 from star.run.summary import Clock, Summary
 from star.workers.pool import Pool
 
@@ -41,14 +42,24 @@ class Driver:
         clock: is told of each training.
         progress: is told what happens.
         digest: of the corpus; without one no result is taken from the store or given to it.
+        measurer: completes the latencies of the schedule, if it minimises such.
     """
 
-    def __init__(self, schedule: Schedule, record: Record, clock: Clock, progress: Progress, digest: str = "") -> None:
+    def __init__(
+        self,
+        schedule: Schedule,
+        record: Record,
+        clock: Clock,
+        progress: Progress,
+        digest: str = "",
+        measurer: Measurer | None = None,
+    ) -> None:
         self.core = schedule.core
         self._schedule = schedule
         self._record = record
         self._clock = clock
         self._progress = progress
+        self._measurer = measurer
         self._is_warm = self.core.plan.settings.warm_weights
         self._reuse = Reuse(self.core.plan, digest, self.core.screen, progress.noted)
         self._estimated_from = ""  # as people were told
@@ -115,6 +126,9 @@ class Driver:
                     pool.submit(self._job(step))
             case Known(task, evaluation):
                 self._append(task, evaluation)
+            case Measure(genomes):
+                assert self._measurer, "a run that minimises latency"
+                self._measurer.complete(genomes)
             case Wait():
                 self._land(pool.take())
             case Begun():
@@ -155,7 +169,7 @@ class Driver:
             self._land_longer(result.task, result.evaluation, step.tokens)
             return
         before = self.core.known.get(hash)
-        evaluation = self.core.join(result.evaluation)
+        evaluation = self.core.join(result.task, result.evaluation)
         if evaluation.status is Status.OK and self.core.is_wanted(evaluation):
             self._save_weights(result)
         # Recorded before it is stored: what a run finds in the store has come in another order than what it trained.
@@ -175,7 +189,7 @@ class Driver:
 
     def _land_stored(self, task: Task, found: Evaluation) -> None:
         """Take what the store gave. Weights that it does not have are trained at the end, if they are wanted then."""
-        evaluation = self.core.join(found)
+        evaluation = self.core.join(task, found)
         if evaluation.status is Status.OK and self.core.is_wanted(evaluation):
             self._reuse.take_weights(task, self._record.weights_path(task.hash))
         self._append(task, evaluation)

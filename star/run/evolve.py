@@ -27,6 +27,7 @@ from star.run.budget import spend
 from star.run.damage import summarise_finished
 from star.run.driver import Driver
 from star.run.made_with import describe
+from star.run.measurer import open_measurer
 from star.run.opening import open_search
 from star.run.plan import RunPlan, plan_run, read_plan
 from star.run.progress import Progress
@@ -39,6 +40,7 @@ from star.run.verifier import Verifier, is_verified
 from star.storage.files import write_atomic
 from star.storage.places import CONFIG, MADE_WITH, refuse_occupied
 from star.storage.run_directory import RunDirectory
+from star.training.latency import find_machine
 from star.training.loss import check_corpus
 from star.workers.pool import Evaluate, Pool, SerialPool
 from star.workers.ray_pool import RayPool
@@ -91,6 +93,8 @@ def _evolve(
 ) -> Summary:
     plan = plan_run(settings)
     plan.check()
+    if plan.minimises_latency:
+        find_machine(plan.settings.device, plan.target.dtype_bytes)  # or nothing could be measured
     refuse_occupied(run.path)  # before a corpus is read that may be large
     # As texts: what a name or a run stands for may change later.
     seeds = choose_seeds(plan, progress.noted)
@@ -174,7 +178,7 @@ def _finish(search: Driver, plan: RunPlan, run: RunDirectory, pool: Pool, progre
     """Go on to the last generation, verify its front if the run is to, and record where the time went."""
     search.finish(pool)
     if plan.settings.verify_tokens and search.core.latest.front:
-        Verifier(run, plan, progress).finish(pool)
+        Verifier(run, plan, progress).finish(pool, open_measurer(plan, run, progress.noted))
     summary = search.summarise(str(run.path))
     run.write_timing(summary)
     return summary
@@ -187,7 +191,6 @@ def evaluation_settings(plan: RunPlan) -> EvaluationSettings:
         target=plan.target,
         rungs=plan.race.steps,
         trains_on_text=any(one.needs_text for one in plan.objectives),
-        measures_latency=any(one.needs_latency for one in plan.objectives),
         device="cuda" if plan.placement.gpus_per_worker else "cpu",
         tasks=tasks_of(plan.objectives),
     )

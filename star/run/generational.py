@@ -7,12 +7,13 @@ import numpy as np
 
 from star.architecture.genome import decode
 from star.architecture.structures import rules_of
+from star.cost.latency import LatencyTable
 from star.evaluation.objectives import QUALITY
 from star.records import RANKED, Evaluation, Generation, Order, Recorded, Status, Task
 from star.run.core import NONE_YET, Core
 from star.run.estimates import Longer
 from star.run.plan import RunPlan
-from star.run.steps import Begun, Known, Step, Stopped, Train, Wait
+from star.run.steps import Begun, Known, Measure, Step, Stopped, Train, Wait
 from star.search.racing import best_share, promoted
 
 
@@ -30,8 +31,9 @@ class Generational:
         rows: Mapping[str, Recorded],
         latest: Generation = NONE_YET,
         longer: Longer = MappingProxyType({}),
+        latencies: LatencyTable | None = None,
     ) -> None:
-        self.core = Core(plan, rows, latest, longer)
+        self.core = Core(plan, rows, latest, longer, latencies)
         self._under_way: set[str] = set()
         self._steps = self._run()
 
@@ -70,6 +72,8 @@ class Generational:
                 if task.hash not in core.known and (infeasible := core.reject(task)):
                     yield Known(task, infeasible)
             runners = [task for task in tasks if not core.was_told(task.hash) and self._can_run(task.hash)]
+            if core.plan.minimises_latency:  # while nothing is trained
+                yield Measure([task.genome for task in runners])
             for task, screened in core.screen_out(runners):
                 if task.hash not in core.known:
                     yield Known(task, screened)

@@ -9,6 +9,8 @@ from star.run.core import NONE_YET
 from star.run.driver import Driver
 from star.run.estimates import read_longer
 from star.run.generational import Generational
+from star.run.latencies import refuse_latencies_of_proxies
+from star.run.measurer import open_measurer
 from star.run.plan import RunPlan
 from star.run.progress import Progress
 from star.run.settings import STEADY
@@ -22,13 +24,17 @@ def open_search(plan: RunPlan, run: RunDirectory, clock: Clock, progress: Progre
     """Return the driver of a new or recorded run, which goes on where its record ends."""
     recorded, rows = run.generations(), run.history()  # all generations, so that a damaged one is told of
     _refuse_other_objectives(set(plan.columns), recorded)
+    refuse_latencies_of_proxies(plan, run)
+    measurer = open_measurer(plan, run, progress.noted)
+    latencies = measurer.table if measurer else None
     is_steady = plan.settings.mode == STEADY
     schedule: Schedule
     if is_steady:
-        schedule = Steady(plan, rows)
+        schedule = Steady(plan, rows, latencies)
     else:
-        schedule = Generational(plan, rows, recorded[-1] if recorded else NONE_YET, read_longer(plan, run))
-    driver = Driver(schedule, run, clock, progress, corpus_digest(run))
+        latest = recorded[-1] if recorded else NONE_YET
+        schedule = Generational(plan, rows, latest, read_longer(plan, run), latencies)
+    driver = Driver(schedule, run, clock, progress, corpus_digest(run), measurer)
     if isinstance(schedule, Steady):
         _follow_rows(schedule, recorded, run, driver, progress)
     core = schedule.core

@@ -10,11 +10,12 @@ from star.architecture.genome import Rates, Space, canonical, genome_hash
 from star.architecture.scales import SCALES, Recipe, Scale
 from star.architecture.toml_table import parse_table
 from star.cost.cost import DTYPE_BYTES
+from star.cost.latency import LatencyTable
 from star.cost.limits import LIMITS
 from star.cost.target import Screen, Target, check_limits
 from star.errors import SettingError, UserError
 from star.evaluation.objectives import Objective, find_objectives
-from star.records import Genome, Task, derive_seed
+from star.records import Genome, Measured, Task, derive_seed
 from star.run.made_with import fixed_settings, refuse_changed
 from star.run.ranking import LONGER, default_ranking, marks, rung_steps, why_no_prior, why_not_estimated
 from star.run.settings import ESTIMATE, LOSS, Settings, from_toml
@@ -83,6 +84,15 @@ class RunPlan:
         """Whether costs are those at another scale than the trained one."""
         return self.settings.target != self.settings.scale
 
+    @property
+    def minimises_latency(self) -> bool:
+        """Whether latencies have to be measured."""
+        return any(one.needs_latency for one in self.objectives)
+
+    def latency_table(self, rows: dict[str, Measured] | None = None) -> LatencyTable:
+        """Return the table of latencies at the target, with these that are measured."""
+        return LatencyTable(self.target, self.target_scale.num_slots, {} if rows is None else rows)
+
     def screen(self) -> Screen:
         """Return a new screen, which tells infeasible genomes from others."""
         return Screen(self.trained.dims, self.target, dict(self.limits))
@@ -123,7 +133,7 @@ class RunPlan:
 
     def check(self) -> None:
         """Raise UserError if nothing would be trained, or if no genome can meet the limits."""
-        if not any(one.needs_text or one.tasks for one in self.objectives):
+        if not any(one.needs_training for one in self.objectives):
             raise UserError(
                 "objectives must name quality or a synthetic task: all others are known without any training"
             )
@@ -180,6 +190,7 @@ def plan_run(settings: Settings) -> RunPlan:
         timeout=_default_timeout(recipe) if settings.timeout is None else settings.timeout,
     )
     _check_sizes(settings, scale, target)
+    _check_device(settings, objectives)
     _check_race(settings, objectives, recipe)
     _check_ranking(settings, objectives)
     _check_verification(settings, objectives)
@@ -279,6 +290,15 @@ def _check_sizes(settings: Settings, scale: Scale, target: Scale) -> None:
     if settings.tokens < step:
         raise SettingError(
             "tokens", f"{settings.tokens} is less than one training step of scale {settings.scale}, {step}"
+        )
+
+
+def _check_device(settings: Settings, objectives: tuple[Objective, ...]) -> None:
+    if settings.device != "cpu" and not any(one.needs_latency for one in objectives):
+        raise SettingError(
+            "device",
+            f"{settings.device} is where latency and prefill are measured, which are no objectives here; "
+            "gpus_per_worker trains on GPUs",
         )
 
 

@@ -1,7 +1,6 @@
 """The default ranking of a run, by loss or by estimate, and the reasons why estimates or their prior do not fit it."""
 
 from star.architecture.scales import SCALES
-from star.cost.target import TargetCost
 from star.data.vocabulary import BYTES
 from star.evaluation.objectives import Objective
 from star.evaluation.prior import read_prior
@@ -14,7 +13,7 @@ LONGEST = 30  # times the tokens of a proxy, after which the prior of the estima
 def default_ranking(settings: Settings, objectives: tuple[Objective, ...]) -> str:
     """Return "estimate" where a prior fits the run and all objectives but the quality are known without training, else
     "loss"."""
-    is_known = all(one.needs_text or one.column in TargetCost._fields for one in objectives)
+    is_known = not any(one.tasks for one in objectives)
     return ESTIMATE if is_known and not (why_not_estimated(settings, objectives) or why_no_prior(settings)) else LOSS
 
 

@@ -13,6 +13,7 @@ from star.run.damage import lost_evaluations, lost_generations
 from star.run.driver import Driver
 from star.run.estimates import read_longer
 from star.run.generational import Generational
+from star.run.measurer import open_measurer
 from star.run.opening import corpus_digest
 from star.run.plan import RunPlan
 from star.run.progress import Progress
@@ -30,10 +31,10 @@ def find_loss(plan: RunPlan, run: RunDirectory, note: Callable[[str], None]) -> 
     evaluations, generations = lost_evaluations(run, plan), lost_generations(run)
     if plan.settings.mode == STEADY or not (evaluations or generations):
         return None
-    if evaluations and (reason := _irreproducible(plan)):
+    if evaluations and plan.settings.warm_weights:
         note(
-            f"evaluations of generation {evaluations[0]} are lost and cannot be made again, because {reason}: "
-            "what follows may differ from what would have followed without the damage"
+            f"evaluations of generation {evaluations[0]} are lost and cannot be made again, because children began with"
+            " weights of their parents: what follows may differ from what would have followed without the damage"
         )
         return None
     first = min(evaluations + generations)
@@ -46,9 +47,12 @@ def repair(first: int, plan: RunPlan, run: RunDirectory, clock: Clock, progress:
     there are compared; those that are missing are written once a later one confirms them."""
     recorded = {one.number: one for one in run.generations()}
     plan = replace(plan, settings=replace(plan.settings, generations=max(recorded)))
-    schedule = Generational(plan, run.history(), recorded.get(first - 1, NONE_YET), read_longer(plan, run))
+    measurer = open_measurer(plan, run, progress.noted)
+    latencies = measurer.table if measurer else None
+    before = recorded.get(first - 1, NONE_YET)
+    schedule = Generational(plan, run.history(), before, read_longer(plan, run), latencies)
     unconfirmed: list[Generation] = []
-    driver = Driver(schedule, run, clock, progress, corpus_digest(run))
+    driver = Driver(schedule, run, clock, progress, corpus_digest(run), measurer)
     driver.tell_warnings()
     for generation in driver.generations(pool):
         run.prune_states(set())
@@ -67,12 +71,3 @@ def repair(first: int, plan: RunPlan, run: RunDirectory, clock: Clock, progress:
             for one in unconfirmed:
                 run.write_generation(one, others)
             unconfirmed.clear()
-
-
-def _irreproducible(plan: RunPlan) -> str:
-    """Return why training a proxy again would not give what it gave; empty if it would."""
-    if plan.settings.warm_weights:
-        return "children began with the weights of their parents"
-    if any(one.needs_latency for one in plan.objectives):
-        return "what is measured again differs"
-    return ""

@@ -7,10 +7,11 @@ from star.errors import UserError
 from star.records import Generation, Individual, Recorded
 from star.run.estimates import read_longer
 from star.run.generational import Generational
+from star.run.latencies import read_latencies
 from star.run.plan import read_plan
 from star.run.settings import STEADY
 from star.run.steady import Steady
-from star.run.steps import Known, Schedule, Train
+from star.run.steps import Known, Measure, Schedule, Train
 from star.storage import tables
 from star.storage.run_directory import RunDirectory
 
@@ -77,7 +78,7 @@ def _schedule_again(
     plan = replace(plan, settings=replace(plan.settings, generations=max(recorded)))
     if plan.settings.mode == STEADY:
         return Steady(plan, rows)
-    return Generational(plan, rows, longer=read_longer(plan, run))
+    return Generational(plan, rows, longer=read_longer(plan, run), latencies=read_latencies(plan, run))
 
 
 def _walk(schedule: Schedule) -> Iterator[Generation]:
@@ -86,6 +87,8 @@ def _walk(schedule: Schedule) -> Iterator[Generation]:
         match step:
             case Generation():
                 yield step
+            case Measure(genomes) if schedule.core.scores.can_guess and schedule.core.latencies.missing(genomes):
+                raise Differs("the search asks for latencies of operators that are not recorded")
             case Train(task):
                 raise Differs(f"the search asks for {task.hash}, which is not recorded")
             case Known(task):

@@ -6,7 +6,6 @@ from typing import Any
 
 from star.errors import UserError
 from star.evaluation.evaluate import evaluate
-from star.evaluation.objectives import OBJECTIVES
 from star.options import read_record
 from star.records import Arrays, Evaluation, Individual, Job, Status
 from star.run.evolve import Trainer, evaluation_settings, load_same_corpus
@@ -28,13 +27,13 @@ class Retrained:
 
     def differences(self) -> dict[str, tuple[Any, Any]]:
         """Return the recorded and the repeated value of everything that differs, by name. Times are not compared, nor
-        costs that were not recorded.
+        what only one of the two has.
         """
         then, now = self.recorded, self.again
         if then.status is now.status is Status.DIVERGED:
             return {}  # what is recorded besides is of the rungs before, at which this training did not stop
-        known = [one.column for one in OBJECTIVES.values() if not one.needs_latency and one.column in then.objectives]
-        pairs = {name: (then.objectives[name], now.objectives.get(name)) for name in known}
+        common = [name for name in then.objectives if name in now.objectives]
+        pairs = {name: (then.objectives[name], now.objectives[name]) for name in common}
         pairs |= {name: (getattr(then, name), getattr(now, name)) for name in COMPARED}
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from star.cost.target import Screen, TargetCost
+from star.cost.target import Screen
 from star.evaluation.fingerprint import provenance
-from star.evaluation.objectives import QUALITY, tasks_of
+from star.evaluation.objectives import PRICES, QUALITY, tasks_of
 from star.records import STORE, Evaluation, Result, Status, Task
 from star.run.plan import RunPlan
 from star.storage.store import Store, canonical_text
@@ -17,10 +17,9 @@ from star.training.schedule import curve_marks
 class Reuse:
     """The store as one run sees it, or nothing at all if the run has none.
 
-    A run that measures latency has none, because what is measured again differs, and neither has one whose children
-    begin with their parents' weights, because what they come to follows from more than their genome. What another
-    kind of device, other libraries or other code trained than are here, or trained in part, is not stored, and a run on
-    GPUs without one here has no store.
+    A run whose children begin with their parents' weights has none, because what they come to follows from more than
+    their genome. What another kind of device, other libraries or other code trained than are here, or trained in part,
+    is not stored, and a run on GPUs without one here has no store.
     """
 
     def __init__(self, plan: RunPlan, digest: str, screen: Screen, note: Callable[[str], None]) -> None:
@@ -29,9 +28,8 @@ class Reuse:
         self._steps = recipe.steps
         self._step_tokens = recipe.batch_size * recipe.seq_len
         self._stops = plan.race.steps
-        measures = any(objective.needs_latency for objective in plan.objectives)
         self.origin = provenance("cuda" if plan.placement.gpus_per_worker else "cpu")
-        has_store = settings.store and digest and self.origin and not settings.warm_weights and not measures
+        has_store = settings.store and digest and self.origin and not settings.warm_weights
         context = describe_training(plan, digest, self.origin)
         self._store = Store(settings.store, context, note) if has_store else None
 
@@ -61,8 +59,7 @@ class Reuse:
         task = result.task
         own = {"retries": {}}
         if evaluation.status in (Status.OK, Status.STOPPED):
-            costs = TargetCost._fields
-            measured = {name: value for name, value in evaluation.objectives.items() if name not in costs}
+            measured = {name: value for name, value in evaluation.objectives.items() if name not in PRICES}
             self._store.keep(task, replace(evaluation, objectives=measured, **own))
         elif evaluation.status is Status.DIVERGED:
             passed = len(before.rungs) if before else 0

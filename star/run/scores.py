@@ -5,9 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from star.cost.target import TargetCost
 from star.evaluation.estimate import Estimate
-from star.evaluation.objectives import QUALITY
+from star.evaluation.objectives import PRICES, QUALITY
 from star.records import RANKED, Evaluation, Genome, Individual, Recorded, Status, Task
 from star.run.estimates import Candidate, Estimates, Longer, choose_longer, tokens_of
 from star.run.plan import RunPlan
@@ -84,12 +83,12 @@ class Scores:
     @property
     def can_guess(self) -> bool:
         """Return whether all objectives of an architecture can be estimated without any training of it."""
-        return self.are_estimates and {QUALITY, *TargetCost._fields} >= set(self._plan.columns)
+        return self.are_estimates and {QUALITY, *PRICES} >= set(self._plan.columns)
 
-    def guess(self, genome: Genome, costs: Mapping[str, float]) -> list[float]:
-        """Return the objectives that costs and operators alone give."""
+    def guess(self, genome: Genome, prices: Mapping[str, float]) -> list[float]:
+        """Return the objectives that costs, latencies and operators alone give."""
         assert self._estimates, "qualities are estimated"
-        known = {**costs, QUALITY: self._estimates.guess(genome).mean}
+        known = {**prices, QUALITY: self._estimates.guess(genome).mean}
         return [known[name] for name in self._plan.columns]
 
     def shortfall(self, evaluation: Evaluation) -> float:

@@ -7,6 +7,7 @@ from star.architecture.genome import DECKS, LEVELS
 from star.architecture.scales import BALANCES
 from star.architecture.toml_table import parse_table
 from star.cost.cost import DTYPE_BYTES
+from star.cost.latency import DEVICES
 from star.errors import SettingError, UserError
 from star.options import (
     COSTS,
@@ -100,7 +101,7 @@ class Settings:
     target_toml: str = option("", "Text of the target's file.", COSTS, in_file_only=True)
     context: int | None = option(
         None,
-        "Context length in tokens at which cache and memory are priced.",
+        "Context length in tokens at which cache, memory and latency are priced.",
         COSTS,
         low=1,
         high=10**9,
@@ -108,6 +109,9 @@ class Settings:
     )
     dtype: str = option("bf16", "Number format of the priced weights and cache.", COSTS, choices=tuple(DTYPE_BYTES))
     batch: int = option(1, "Sequences decoded at once, each with its own cache.", COSTS, low=1, high=10**6)
+    device: str = option(
+        "cpu", "Device of this machine on which latency and prefill are measured.", COSTS, choices=DEVICES
+    )
     max_params: float = option(
         0.0, "Reject candidates with more parameters at the target: 1e9, 8B, 350M.", COSTS, read=read_number, **COST
     )

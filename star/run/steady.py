@@ -9,11 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from star.architecture.genome import DECKS, GENES
+from star.cost.latency import LatencyTable
 from star.evaluation.objectives import QUALITY
 from star.records import Evaluation, Generation, Order, Recorded, Status, Task
 from star.run.core import NONE_YET, Core
 from star.run.plan import RunPlan
-from star.run.steps import Begun, Known, Step, Stopped, Train, Wait
+from star.run.steps import Begun, Known, Measure, Step, Stopped, Train, Wait
 from star.search.plan import Proposal
 from star.search.racing import promoted
 from star.storage.tables import clear_arrivals
@@ -39,8 +41,8 @@ class Steady:
     training, and then training what was under way.
     """
 
-    def __init__(self, plan: RunPlan, rows: Mapping[str, Recorded]) -> None:
-        self.core = Core(plan, rows, NONE_YET)
+    def __init__(self, plan: RunPlan, rows: Mapping[str, Recorded], latencies: LatencyTable | None = None) -> None:
+        self.core = Core(plan, rows, NONE_YET, latencies=latencies)
         self.arrivals = 0  # results that the search was told
         self._entries = max((one.order.entry for one in rows.values()), default=0)  # results and parts recorded
         self._asks = 0  # proposals that the search was asked for, those included that it could not give
@@ -48,6 +50,7 @@ class Steady:
         self._open: dict[str, OpenAsk] = {}  # by hash
         self._rungs: list[list[tuple[int, list[float]]]] = [[] for _ in plan.race.steps]  # see _reach
         self._steps: deque[Step] = deque()  # that follow from what was reported
+        self._is_deck_measured = not plan.minimises_latency
         self._announced = -1  # number of the generation that people were told of last
         self.unreached = self._replay(sorted(rows.values(), key=lambda one: one.order.arrival))
         self.views = [one for one in self._steps if isinstance(one, Generation)]  # that follow from what is recorded
@@ -60,6 +63,9 @@ class Steady:
             return self._steps.popleft()
         if self.core.is_finished:
             return None
+        if not self._is_deck_measured:  # while nothing is trained
+            self._is_deck_measured = True
+            return self._measure_deck()
         if self._announced < self.core.number:
             self._announced = self.core.number
             return Begun(self.core.number, self.core.size, self._asks_until(self.core.number) - self._closed_asks)
@@ -140,8 +146,17 @@ class Steady:
                 return Known(task, infeasible)
         elif known.evaluation.status is not Status.STOPPED:  # at hand since the order broke off
             return Known(task, known.evaluation)
+        if self.core.plan.minimises_latency and self.core.latencies.missing([task.genome]):
+            self._waiting.appendleft(task)  # an operator of no deck
+            return Measure([task.genome])
         passed = len(known.evaluation.rungs) if known else 0
         return Train(task, passed if passed < len(self._rungs) else None, self.core.parents[task.hash])
+
+    def _measure_deck(self) -> Step:
+        """Return the step that measures the operators of the deck, in every way in which slots share their features."""
+        classes, sharing = DECKS[self.core.plan.settings.deck], range(1, GENES[-1].high + 1)
+        pairs = [(number, 1, 1, 1, strategy) * 2 for number in classes for strategy in sharing]
+        return Measure([pair for pair in pairs if self.core.screen.cost(pair)])
 
     def _propose(self) -> Task | None:
         """Ask for one genome. Return None if there is none any more, or if it was told before and now is again."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from star.records import Evaluation, Generation, Individual, Recorded, Task
+from star.records import Evaluation, Generation, Genome, Individual, Recorded, Task
 from star.run.core import Core
 
 
@@ -21,6 +21,12 @@ class Known(NamedTuple):
 
     task: Task
     evaluation: Evaluation
+
+
+class Measure(NamedTuple):
+    """Complete the table of latencies for these genomes."""
+
+    genomes: Sequence[Genome]
 
 
 class Wait(NamedTuple):
@@ -41,7 +47,7 @@ class Stopped(NamedTuple):
     evaluation: Evaluation
 
 
-Step = Train | Known | Wait | Begun | Stopped | Generation  # a generation is closed, and to be written
+Step = Train | Known | Measure | Wait | Begun | Stopped | Generation  # a generation is closed, and to be written
 
 
 class Schedule(Protocol):

@@ -5,7 +5,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from star.data.corpus import Corpus, load_corpus
-from star.data.prepare import build, prepare
+from star.data.prepare import build, prepare, stored_tokenizer
+from star.data.tokenizer import Bytes, Tokenizer
 from star.run.settings import Settings
 from star.run.vocabulary import text_source
 from star.storage.files import remove
@@ -37,3 +38,13 @@ def text_removed_unless_begun(run: Path) -> Iterator[None]:
             remove(run / TEXT)
             with suppress(OSError):  # not empty
                 run.rmdir()
+
+
+def read_tokenizer(settings: Settings, run: Path) -> Tokenizer:
+    """Return the tokenizer of a recorded run.
+
+    Raises:
+        UserError: its file is gone, or another one.
+    """
+    source = text_source(settings)
+    return Bytes() if source.is_plain_text else stored_tokenizer(source, run / TEXT)

@@ -2,19 +2,24 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from star.architecture import catalogue
 from star.architecture.genome import canonical, genome_hash
 from star.errors import UserError
 from star.evaluation.estimate import Estimate
-from star.evaluation.objectives import QUALITY
+from star.evaluation.objectives import QUALITY, Outcome
 from star.records import RANKED, Evaluation, Genome, Individual, Job, Recorded, Result, Status, Task
 from star.run.estimates import Estimates, noise_between_seeds, read_longer
+from star.run.latencies import read_latencies
 from star.run.plan import RunPlan
 from star.run.progress import Progress
 from star.run.verification import Verification, Verified, closest_calls
 from star.storage.run_directory import RunDirectory
 from star.workers.pool import Pool
+
+if TYPE_CHECKING:
+    from star.run.measurer import Measurer  # loads torch
 
 BASELINES = ("transformer-pp", "gqa-transformer", "striped-mamba", "lfm2-like")  # to compare with, where they fit
 
@@ -62,6 +67,7 @@ class Verifier:
         self._tokens, self._seeds = plan.settings.verify_tokens, plan.settings.verify_seeds
         self._front = sorted(front, key=lambda one: (one.objectives[QUALITY], one.id))
         self._baselines = dict(self._find_baselines())
+        self._latencies = read_latencies(plan, run)
 
     def missing(self) -> list[tuple[Task, int]]:
         """Return the trainings to do next, each with its tokens: the proxies of the baselines where qualities are
@@ -81,8 +87,13 @@ class Verifier:
         more = [self._plan.task(genome, repeat) for genome in everyone for repeat in range(1, self._seeds)]
         return [(task, self._tokens) for task in more if task.hash in close and (task.hash, task.seed) not in known]
 
-    def finish(self, pool: Pool) -> None:
-        """Train what is missing, and record each training as it ends."""
+    def finish(self, pool: Pool, measurer: "Measurer | None" = None) -> None:
+        """Train what is missing, and record each training as it ends; before, measure the latencies of the baselines
+        if the run minimises such.
+        """
+        if measurer:
+            measurer.complete(self._baselines)
+            self._latencies = measurer.table
         while trainings := self.missing():
             self._progress.verification_started(len(trainings))
             for task, tokens in trainings:
@@ -169,9 +180,7 @@ class Verifier:
     ) -> Verified:
         hash = genome_hash(genome)
         ended = found.get(hash, [])
-        costs = self._plan.target.count(genome).columns()
-        if member or ended:  # latency is measured, not counted
-            costs = (member.objectives if member else ended[0].objectives) | costs
+        costs = (member.objectives if member else {}) | self._prices(genome)
         return Verified(
             hash=hash,
             name=name,
@@ -182,6 +191,12 @@ class Verifier:
             error=next((one.error for one in ended if one.error), ""),
             expected=expected.get(hash),
         )
+
+    def _prices(self, genome: Genome) -> dict[str, float]:
+        """Return the costs of an architecture, and its latencies if the run has measured all of its operators."""
+        is_measured = self._plan.minimises_latency and not self._latencies.missing([genome])
+        latency = self._latencies.total(genome) if is_measured else None
+        return Outcome(cost=self._plan.target.count(genome), latency=latency).columns()
 
     def _find_baselines(self) -> Iterator[tuple[Genome, str]]:
         """Yield the named baselines that the run could have found within its limits, without those on its front."""

@@ -17,6 +17,8 @@ from star.run.evolve import (
     make_pool,
     terminable,
 )
+from star.run.latencies import refuse_latencies_of_proxies
+from star.run.measurer import open_measurer
 from star.run.plan import plan_run, read_plan
 from star.run.progress import Progress
 from star.run.summary import Clock
@@ -53,11 +55,12 @@ def verify(
         settings = replace(read_plan(run).settings, **changes)
         tokens = settings.verify_tokens or TIMES * settings.tokens
         plan = plan_run(replace(settings, verify_tokens=tokens))
+        refuse_latencies_of_proxies(plan, run)
         verifier, clock = Verifier(run, plan, progress), Clock()
         if verifier.missing():
             corpus = load_same_corpus(plan, run, read_record(run.config_toml), progress.noted)
             bound = partial(evaluate, settings=evaluation_settings(plan), corpus=corpus)
             with interruptible(run, "star verify"), make_pool(plan, bound, corpus) as pool, terminable():
                 progress.workers_ready(pool.num_workers, clock.ready(pool))
-                verifier.finish(pool)
+                verifier.finish(pool, open_measurer(plan, run, progress.noted))
         return verifier.result()

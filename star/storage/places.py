@@ -12,6 +12,8 @@ CONFIG, MADE_WITH = "run.toml", "made_with.json"
 TRAIN_CONFIG = "train.toml"  # of a training
 LOCK = ".lock"
 TEXT = "text"  # the folder of tokens in that of a run or a training
+MODEL = "model"  # the folder of the exported model in that of a training
+WEIGHTS_FILE = "model.safetensors"  # of an exported model, or a checkpoint
 # All that a killed process can leave of a run that has not begun.
 UNFINISHED = {LOCK, MADE_WITH, f".{CONFIG}.tmp", f".{MADE_WITH}.tmp", TEXT, f".{TEXT}.tmp"}
 

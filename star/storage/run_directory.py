@@ -9,6 +9,7 @@
     paused/HASH.safetensors           the state of a training that paused at a rung of a race
     longer/TOKENS/HASH-SEED.parquet   one longer training, from which qualities are estimated
     verified/TOKENS/HASH-SEED.parquet one longer training of a member of the front, or of a named baseline
+    latencies.parquet                 latencies of operators, if the run minimises latency
     summary.json                      where the time of the last process that reached the end went
     .lock                             held by the process that drives the run
 
@@ -20,16 +21,18 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from star.cost.target import Target
 from star.errors import UserError, disk_errors_reported
-from star.records import Arrays, Evaluation, Generation, Individual, Order, Recorded, Task, Timing
+from star.records import Arrays, Evaluation, Generation, Individual, Measured, Order, Recorded, Task, Timing
 from star.storage import files, tables
 from star.storage.arrays import pack_arrays, unpack_arrays
 from star.storage.documents import pack_document, pack_timing, unpack_document, unpack_timing
 from star.storage.files import Torn
+from star.storage.latencies import pack_latencies, unpack_latencies
 from star.storage.places import CONFIG, MADE_WITH, refuse_foreign, refuse_occupied
 from star.storage.sealed_directory import SealedDirectory
 
-SUMMARY = "summary.json"
+SUMMARY, LATENCIES = "summary.json", "latencies.parquet"
 GENERATIONS, EVALUATIONS, WEIGHTS, PAUSED = "generations", "evaluations", "weights", "paused"
 LONGER, VERIFIED = "longer", "verified"
 GATHERED = "generation-"
@@ -224,6 +227,18 @@ class RunDirectory(SealedDirectory):
         """Return the numbers of tokens for which longer trainings are recorded, the largest last."""
         names = (path.name for path in (self.path / VERIFIED).glob("*") if any(path.glob("[!.]*.parquet")))
         return sorted(int(name) for name in names if name.isdecimal())
+
+    def write_latencies(self, rows: Mapping[str, Measured], setting: Target) -> None:
+        """Record the latencies of operators that were measured for a target, by the key of the part."""
+        self._write(self.path / LATENCIES, pack_latencies(rows, setting))
+
+    def latencies(self, setting: Target) -> dict[str, Measured] | None:
+        """Return the latencies that were measured for a target; None if none are recorded, or they are damaged."""
+        return self._read(self.path / LATENCIES, lambda data: unpack_latencies(data, setting))
+
+    def has_lost_latencies(self) -> bool:
+        """Return whether latencies were recorded, but the file was damaged and set aside."""
+        return (self.path / f"{LATENCIES}.torn").exists() and not (self.path / LATENCIES).exists()
 
     def write_timing(self, timing: Timing) -> None:
         """Record where the time of this process went."""

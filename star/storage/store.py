@@ -14,11 +14,7 @@ damaged, or not what its name says, is reported once and trained again.
 
 import json
 import os
-import re
-import secrets
-import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -30,12 +26,10 @@ from star.records import Evaluation, Recorded, Status, Task
 from star.storage import tables
 from star.storage.arrays import unpack_arrays
 from star.storage.files import Torn, write_atomic
+from star.storage.shared_directory import SharedDirectory
 
-EVALUATIONS, WEIGHTS, NEW = "evaluations", "weights", "new"
-IGNORED = ".gitignore"
+EVALUATIONS, WEIGHTS = "evaluations", "weights"
 FINAL = (Status.OK, Status.DIVERGED)  # nobody gets further than this
-UNFINISHED = re.compile(r"[0-9a-f]{64}\.\d+\.[0-9a-f]{8}")
-STALE_SECONDS = 3600.0  # after which a file that is still being written belongs to a process that was killed
 
 
 def canonical_text(value: Any) -> str:
@@ -46,23 +40,14 @@ def canonical_text(value: Any) -> str:
     return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"))
 
 
-class Store:
-    """The store at `path`, which need not exist, for one kind of training.
-
-    Args:
-        path: the directory.
-        context: everything that a training depends on besides the genome and its seed, as `canonical_text`.
-        note: receives one sentence for each file that cannot be used, and one if the store cannot be written; it is
-            still read then.
+class Store(SharedDirectory):
+    """The store at `path`, for one kind of training; `context` is everything that this depends on besides the genome
+    and its seed, as `canonical_text`.
     """
 
     def __init__(self, path: str | os.PathLike[str], context: str, note: Callable[[str], None]) -> None:
-        self.path = Path(path)
+        super().__init__(path, note)
         self._context = context
-        self._note = note
-        self._told: set[Path] = set()
-        self._is_writable = True
-        self._sweep()
 
     def find(self, task: Task) -> Evaluation | None:
         """Return what was stored for that genome and seed; None if nothing was, or nothing that can be used."""
@@ -124,54 +109,6 @@ class Store:
     def _path(self, folder: str, task: Task, suffix: str) -> Path:
         key = sha256(f"{self._context}\n{to_text(task.genome)}\n{task.seed}".encode()).hexdigest()
         return self.path / folder / key[:2] / f"{key}.{suffix}"
-
-    def _read(self, path: Path) -> bytes | None:
-        try:
-            return path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            self._tell(path, error.strerror or str(error))
-            return None
-
-    def _write(self, path: Path, data: bytes) -> None:
-        if not self._is_writable:
-            return
-        # Under a name that no other process takes, and not synced: the seal tells what a power failure tore.
-        temporary = self.path / NEW / f"{path.stem}.{os.getpid()}.{secrets.token_hex(4)}"
-        try:
-            self._make(temporary.parent)
-            self._make(path.parent)
-            temporary.write_bytes(data)
-            os.replace(temporary, path)
-        except OSError as error:
-            self._remove(temporary)
-            self._is_writable = False
-            self._note(f"cannot write the store {self.path}: {error.strerror or error}; this run adds nothing to it")
-
-    def _make(self, folder: Path) -> None:
-        if folder.is_dir():
-            return
-        is_new = not self.path.is_dir()
-        folder.mkdir(parents=True, exist_ok=True)
-        if is_new:  # a directory that was there may be somebody's repository
-            (self.path / IGNORED).write_text("*\n")
-
-    def _remove(self, path: Path) -> None:
-        with suppress(OSError):  # it was not there, or is not ours to remove: it will be met again, and nothing else
-            path.unlink()
-
-    def _sweep(self) -> None:
-        """Delete what killed processes left half written."""
-        with suppress(OSError):  # there is no store yet, it cannot be written, or another process sweeps too
-            for path in (self.path / NEW).iterdir():
-                if UNFINISHED.fullmatch(path.name) and time.time() - path.stat().st_mtime > STALE_SECONDS:
-                    path.unlink()
-
-    def _tell(self, path: Path, reason: str) -> None:
-        if path not in self._told:
-            self._told.add(path)
-            self._note(f"{path} cannot be used: {reason}; it is made again")
 
 
 def _reach(evaluation: Evaluation) -> tuple[bool, int]:

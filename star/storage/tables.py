@@ -9,16 +9,15 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from io import BytesIO
 from typing import Any, TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from star.architecture.genome import check
 from star.errors import UserError
 from star.records import Evaluation, Generation, Genome, Individual, Order, Recorded, ReferenceBox, Status, Task
-from star.storage.files import BLANK_SEAL, Torn, check_seal, seal
+from star.storage.files import Torn
+from star.storage.sealed_table import UNREADABLE, SealedTable, pack_table
 
 SCHEMA_VERSION = 5
 ESTIMATED_VERSION = 6  # of generations whose qualities are estimated; the others keep their bytes
@@ -137,40 +136,29 @@ def _pack(
     assert not objectives & set(columns.names), names
     schema = pa.schema([*columns, *((name, pa.float64()) for name in names)])
     metadata = {"schema_version": version, "objectives": names} | facts
-    buffer = BytesIO()
-    with pq.ParquetWriter(buffer, schema, compression="zstd", write_statistics=False, store_schema=False) as writer:
-        writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-        texts = {key: json.dumps(value, sort_keys=True) for key, value in metadata.items()}
-        writer.add_key_value_metadata(texts | {"seal": BLANK_SEAL})
-    return seal(buffer.getvalue())
+    return pack_table(rows, schema, metadata)
 
 
 def _unpack(data: bytes, columns: pa.Schema, build: Callable[[list[Row], Row], Record]) -> Record:
-    check_seal(data)
-    try:
-        file = pq.ParquetFile(pa.BufferReader(data))
-        texts = {key.decode(): value for key, value in file.metadata.metadata.items()}
-        facts = {key: json.loads(texts[key]) for key in texts.keys() - {"seal"}}
-        version = facts["schema_version"]
-    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
-        raise Torn(f"it cannot be read: {error!r}") from error
+    table = SealedTable(data)
+    facts = table.facts
+    if "schema_version" not in facts:
+        raise Torn("it has no schema version")
+    version = facts["schema_version"]
     if version not in LACKING:
         raise UserError(f"it has schema version {version}, but this star reads versions up to {ESTIMATED_VERSION}")
     try:
         since = LACKING[version]
         written = pa.schema([column for column in columns if column.name not in since])
-        rows = _rows(file.read(use_threads=False), written, facts["objectives"])
+        rows = _rows(table, written, facts["objectives"])
         own = {name: value for name, value in since.items() if name in columns.names}
         return build([own | row for row in rows], since | facts)
-    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except UNREADABLE as error:
         raise Torn(f"it holds what no run writes: {error!r}") from error
 
 
-def _rows(table: pa.Table, columns: pa.Schema, objectives: list[str]) -> list[Row]:
-    expected = pa.schema([*columns, *((name, pa.float64()) for name in objectives)])
-    if not table.schema.equals(expected):
-        raise ValueError(f"columns {table.schema.names}")
-    rows = table.to_pylist()
+def _rows(table: SealedTable, columns: pa.Schema, objectives: list[str]) -> list[Row]:
+    rows = table.rows(pa.schema([*columns, *((name, pa.float64()) for name in objectives)]))
     for row in rows:
         values = {name: row.pop(name) for name in objectives}
         if None in row.values():

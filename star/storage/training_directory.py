@@ -32,11 +32,11 @@ from star.records import Arrays
 from star.storage import files
 from star.storage.documents import pack_document, unpack_document
 from star.storage.files import BLANK_SEAL, Torn, check_seal, seal
-from star.storage.places import TEXT, TRAIN_CONFIG
+from star.storage.places import TEXT, TRAIN_CONFIG, WEIGHTS_FILE
 from star.storage.sealed_directory import SealedDirectory
 
 CHECKPOINTS, CURVE, CHECKPOINT = "checkpoints", "curve.parquet", "checkpoint.json"
-MODEL, STATE = "model.safetensors", "state.safetensors"
+STATE = "state.safetensors"
 WEIGHT = "weight."  # how the names of weights begin in the state of a training
 CURVE_COLUMNS = pa.schema(
     [
@@ -119,7 +119,9 @@ class TrainingDirectory(SealedDirectory):
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir()
             try:
-                digests = {name: _save(arrays, temporary / name) for name, arrays in ((MODEL, weights), (STATE, rest))}
+                digests = {
+                    name: _save(arrays, temporary / name) for name, arrays in ((WEIGHTS_FILE, weights), (STATE, rest))
+                }
                 files.write_atomic(temporary / CHECKPOINT, pack_document({**facts, "step": step, "digests": digests}))
                 files.sync_directory(temporary)
                 if final.exists():  # of steps that were trained again
@@ -137,11 +139,23 @@ class TrainingDirectory(SealedDirectory):
         path = self.checkpoint_path(step)
         try:
             facts = _read_facts(path / CHECKPOINT)
-            model, rest = (_load(path / name, facts["digests"].get(name)) for name in (MODEL, STATE))
+            model, rest = (_load(path / name, facts["digests"].get(name)) for name in (WEIGHTS_FILE, STATE))
         except Torn as torn:
             self._set_aside(path, torn)
             return None
         return {f"{WEIGHT}{name}": one for name, one in model.items()} | rest, facts
+
+    def find_weights(self) -> tuple[int, Path] | None:
+        """Return the step and the file of the weights of the latest checkpoint that is sound; None if there is none."""
+        for step in reversed(self.steps()):
+            path = self.checkpoint_path(step)
+            try:
+                _check(path / WEIGHTS_FILE, _read_facts(path / CHECKPOINT)["digests"].get(WEIGHTS_FILE))
+            except Torn as torn:
+                self._set_aside(path, torn)
+            else:
+                return step, path / WEIGHTS_FILE
+        return None
 
     def drop_checkpoints(self, keep: int, needed: int) -> None:
         """Delete all but the latest checkpoints, and that after `needed` steps."""
@@ -176,11 +190,18 @@ def _save(arrays: Arrays, path: Path) -> str:
 
 
 def _load(path: Path, digest: str | None) -> Arrays:
+    _check(path, digest)
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise Torn(f"{path.name} cannot be read: {error}") from error
+
+
+def _check(path: Path, digest: str | None) -> None:
     try:
         if _digest(path) != digest:
             raise Torn(f"the checksum of {path.name} does not match")
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise Torn(f"{path.name} cannot be read: {error}") from error
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from star.architecture.catalogue import read_scale, scale_text
 from star.architecture.genome import parse
-from star.architecture.scales import SCALES, Recipe, Scale
+from star.architecture.scales import SCALES, Recipe, nearest_recipe
 from star.architecture.spec import Dimensions
 from star.errors import SettingError
 from star.records import Genome
@@ -56,7 +56,9 @@ def plan_training(settings: TrainSettings, device: str = "cpu") -> TrainPlan:
     """
     scale_toml = settings.scale_toml or ("" if settings.scale in SCALES else scale_text(settings.scale))
     scale = read_scale(scale_toml, settings.scale) if scale_toml else SCALES[settings.scale]
-    recipe = (scale.recipe or _recipe_for(scale, settings)).on(device)
+    if scale.recipe is None and settings.tokens is None:
+        raise SettingError("tokens", f"must be given: scale {scale.name} has no recipe")
+    recipe = nearest_recipe(scale).on(device)
     own = ("batch_size", "seq_len", "optimizer", "learning_rate", "matrix_learning_rate", "weight_decay", "dtype")
     given = {name: value for name in own if (value := getattr(settings, name)) is not None}
     recipe = replace(recipe, **given, tokens=int(settings.tokens or recipe.tokens), balance=settings.balance)
@@ -89,13 +91,3 @@ def plan_training(settings: TrainSettings, device: str = "cpu") -> TrainPlan:
     )
     dims = replace(scale.dims, window=settings.window or scale.dims.window)
     return TrainPlan(settings=settings, genome=parse(settings.genome), dims=dims, recipe=recipe, every=every)
-
-
-def _recipe_for(scale: Scale, settings: TrainSettings) -> Recipe:
-    """Return the recipe of the named scale whose width is nearest, for as many tokens as are asked for."""
-    if settings.tokens is None:
-        raise SettingError("tokens", f"must be given: scale {scale.name} has no recipe")
-    named = [one for one in SCALES.values() if one.recipe]
-    near = min(named, key=lambda one: max(one.dims.d_model / scale.dims.d_model, scale.dims.d_model / one.dims.d_model))
-    assert near.recipe
-    return replace(near.recipe, seq_len=min(near.recipe.seq_len, scale.dims.seq_len))

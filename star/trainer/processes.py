@@ -63,6 +63,18 @@ class Processes:
             dist.barrier()
 
 
+def find_device(device: str) -> str:
+    """Return "cpu" or "cuda" for "auto", "cpu" or "cuda".
+
+    Raises:
+        UserError: there is no such device.
+    """
+    has_gpu = torch.cuda.is_available()
+    if device == "cuda" and not has_gpu:
+        raise UserError("device cuda: torch finds no GPU here; use --device cpu")
+    return "cuda" if has_gpu and device != "cpu" else "cpu"
+
+
 @contextmanager
 def joined(device: str) -> Iterator[Processes]:
     """Join the other processes of this training, if torchrun started several, for as long as the context lasts.
@@ -73,10 +85,7 @@ def joined(device: str) -> Iterator[Processes]:
     Raises:
         UserError: there is no such device.
     """
-    has_gpu = torch.cuda.is_available()
-    if device == "cuda" and not has_gpu:
-        raise UserError("device cuda: torch finds no GPU here; use --device cpu")
-    kind = "cuda" if has_gpu and device != "cpu" else "cpu"
+    kind = find_device(device)
     world = count_processes()
     if kind == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))

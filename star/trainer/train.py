@@ -65,7 +65,7 @@ def train(
         plan = plan_training(settings, processes.device)
         try:
             step = int(processes.first("begin", lambda: _begin(plan, directory, watcher)))
-            corpus = prepare(_source(plan), directory.path / TEXT)
+            corpus = prepare(text_source(plan), directory.path / TEXT)
             plan = replace(plan, dims=replace(plan.dims, vocab_size=_vocabulary(plan, corpus)))
             weights = {} if step else initial()
             origin = processes.first("record", lambda: _record(directory, plan, corpus, weights, watcher))
@@ -101,7 +101,7 @@ def _begin(plan: TrainPlan, directory: TrainingDirectory, watcher: Watcher) -> s
     """Lock the directory and make the tokens that are not there yet. Return the step of the latest checkpoint that is
     sound, 0 if there is none."""
     directory.write()
-    source, folder = _source(plan), directory.path / TEXT
+    source, folder = text_source(plan), directory.path / TEXT
     if directory.is_begun:
         _refuse_other(directory, plan.settings, {"corpus"} if source.folder else set())
     elif not source.folder:
@@ -115,7 +115,12 @@ def _begin(plan: TrainPlan, directory: TrainingDirectory, watcher: Watcher) -> s
     return str(found)
 
 
-def _source(plan: TrainPlan) -> TextSource:
+def text_source(plan: TrainPlan) -> TextSource:
+    """Return where the tokens of a training come from.
+
+    Raises:
+        UserError: the scale needs a tokenizer, and none is given.
+    """
     settings = plan.settings
     source = TextSource(
         sources=settings.corpus,

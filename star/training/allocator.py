@@ -1,4 +1,4 @@
-"""Keep the memory that a training frees for its next allocations."""
+"""The allocator: errors that say that memory is short, and freed memory that is kept for the next allocations."""
 
 import ctypes
 from collections.abc import Iterator
@@ -7,6 +7,14 @@ from contextlib import contextmanager
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt
 _LARGEST = 32 << 20  # bytes of an allocation that glibc takes from its heap at most
 _KEPT = 1 << 30  # bytes at the top of the heap that are not returned to the system
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error says that memory is short. The allocator of torch raises a plain RuntimeError on the
+    CPU.
+    """
+    return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in _NO_MEMORY)
 
 
 @contextmanager

@@ -80,7 +80,7 @@ def probe(model: LanguageModel, task: SyntheticTask, recipe: Recipe, seed: int) 
     started = time.perf_counter()
     vocab_size = model.embedding.num_embeddings
     questions = Questions(task, recipe, vocab_size)
-    asked = Pooled(model, questions.setting.seq_len) if task.pools else model
+    asked = Pooled(model, questions.setting.seq_len).to(model.embedding.weight.device) if task.pools else model
     training = Training(asked, questions, recipe, seed)
     training.advance(recipe.steps)
     error = 1 - _accuracy(asked, task, questions, recipe.valid_tokens, vocab_size)

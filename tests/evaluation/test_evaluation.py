@@ -17,11 +17,10 @@ from star.cost.target import Target, TargetCost
 from star.errors import UserError
 from star.evaluation import evaluate as room
 from star.evaluation.evaluate import EvaluationSettings, classify, describe, evaluate
-from star.evaluation.objectives import OBJECTIVES, Outcome, find_objectives
+from star.evaluation.objectives import OBJECTIVES, PRICES, Outcome, find_objectives
 from star.model.language_model import LanguageModel
-from star.records import Arrays, Fit, Job, Result, Status, Task, derive_seed
+from star.records import Arrays, Fit, Job, Latency, Result, Status, Task, derive_seed
 from star.storage.arrays import pack_arrays, unpack_arrays
-from star.training.latency import Latency
 from star.training.loss import Diverged
 
 SHARED = parse("11211-31111-11211")  # two attentions with one featurizer
@@ -151,15 +150,6 @@ def test_an_architecture_without_operators_trains_too(corpus):
     assert result.evaluation.status is Status.OK and set(result.weights) == {"embedding.weight", "final_norm.weight"}
 
 
-def test_latency_is_measured_where_it_is_asked_for(corpus):
-    task = make_task(SHARED)
-    plain = train(task, corpus).evaluation
-    timed = train(task, corpus, replace(SETTINGS, measures_latency=True)).evaluation
-    assert set(timed.objectives) - set(plain.objectives) == {"decode_ms", "prefill_ms"}
-    assert timed.objectives["decode_ms"] > 0 and timed.objectives["prefill_ms"] > 0
-    assert timed.objectives["quality_bpb"] == plain.objectives["quality_bpb"]
-
-
 def test_objectives_by_name():
     fitted = Fit(quality_bpb=2.5, loss_curve=(), tokens=1, seconds=1.0)
     cost = TargetCost(params=7, cache_bytes=11, flops_per_token=1.5, memory_bytes=25)
@@ -171,6 +161,9 @@ def test_objectives_by_name():
     assert list(values.items()) == list(expected.items()), "in the order asked for"
     assert all(isinstance(value, float) for value in values.values())
     assert all(name == objective.name for name, objective in OBJECTIVES.items())
+    assert outcome.columns() == values
+    assert set(replace(outcome, fit=None, latency=None).columns()) == set(TargetCost._fields)
+    assert {*TargetCost._fields, "decode_ms", "prefill_ms"} == PRICES, "what needs no training"
     with pytest.raises(UserError, match="unknown objective 'qualty'; did you mean 'quality'?"):
         find_objectives(("params", "qualty"))
 

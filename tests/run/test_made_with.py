@@ -43,6 +43,7 @@ OTHERS = {
     "context": "17",
     "dtype": '"fp32"',
     "batch": "2",
+    "device": '"cuda"',
     "max_params": "1e9",
     "max_cache": "1e9",
     "max_memory": "1e9",

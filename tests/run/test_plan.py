@@ -38,7 +38,8 @@ def test_an_estimate_is_the_default_where_a_prior_fits_and_costs_are_known():
     found = plan.settings
     assert (found.ranking, found.rungs, found.verify_tokens, found.verify_seeds) == ("estimate", 1, 479_232, 1)
     assert (found.offspring, found.screening) == (256, 64) and not plan.why_no_prior
-    fits = ({"target": "1b"}, {"objectives": ("quality", "memory")}, {"rungs": 3}, {"deck": "extended"})
+    fits = [{"objectives": ("quality", one)} for one in ("memory", "latency", "prefill")]
+    fits += [{"target": "1b"}, {"rungs": 3}, {"deck": "extended"}]
     unfit = (
         {"scale": "micro"},
         {"slots": 6},
@@ -46,7 +47,7 @@ def test_an_estimate_is_the_default_where_a_prior_fits_and_costs_are_known():
         {"budget": 600.0},
         {"proxy_seconds": 5.0},
         {"rungs": 2, "eta": 2},
-        {"objectives": ("quality", "latency")},
+        {"objectives": ("quality", "mqar")},
         {"objectives": ("params", "cache")},
         {"mode": "steady"},
         {"warm_weights": True},
@@ -130,6 +131,7 @@ def test_the_vocabulary_is_that_of_the_tokenizer():
             "scale = '1b'\ntokenizer = 'bytes'\ntarget = 'micro'\nwindow = 257",
             "window must be at most 256, the length of scale micro, not 257",
         ),
+        ("device = 'cuda'", "device cuda is where latency and prefill are measured, which are no objectives here"),
         ("objectives = ['qualty']", "unknown objective 'qualty'; did you mean 'quality'?"),
         ("scale = '125m'", "scale 125m has a vocabulary of 50,304: give a tokenizer, such as bpe:32768"),
         ("scale = '125m'\ntokenizer = 'bpe:60000'", "tokenizer bpe:60000 has 60,000 tokens, and scale 125m a vocab"),

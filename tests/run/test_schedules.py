@@ -62,7 +62,7 @@ def walk(plan, seed, is_restored=False):
             case Wait():
                 task, until, _, tokens = flight.pop(rng.randrange(len(flight)))
                 part = invent(Job(task=task, until=until, tokens=tokens), settings, None).evaluation
-                row = schedule.report(task, part if tokens else schedule.core.join(part), tokens)
+                row = schedule.report(task, part if tokens else schedule.core.join(task, part), tokens)
                 assert row == (schedule.core.longer[task.hash, tokens] if tokens else schedule.core.known[task.hash])
             case Generation():
                 generations.append(step)

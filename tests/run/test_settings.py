@@ -41,6 +41,7 @@ def test_choices_are_the_rows_of_the_tables_they_name():
         "levels": set(LEVELS),
         "balance": set(BALANCES),
         "dtype": set(DTYPE_BYTES),
+        "device": {"cpu", "cuda"},
         "ranking": {"estimate", "loss"},
     }
     assert {one.name: getattr(Settings(), one.name) for one in fields(Rates)} == {

@@ -35,7 +35,8 @@ from star.run.replay import replay
 from star.run.reuse import Reuse, curve_length, describe_training
 from star.storage.arrays import pack_arrays
 from star.storage.run_directory import RunDirectory
-from star.storage.store import STALE_SECONDS, UNFINISHED, Store, canonical_text
+from star.storage.shared_directory import STALE_SECONDS, UNFINISHED
+from star.storage.store import Store, canonical_text
 from star.storage.tables import unpack_evaluations
 from star.training.batches import Windows
 from star.training.loop import Training
@@ -587,12 +588,9 @@ def test_without_generations_each_result_is_the_same_and_the_record_leads_to_the
     assert replay(RunDirectory(second.path)).generations == config.generations + 1
 
 
-@pytest.mark.parametrize("settings", [{"objectives": ("quality", "latency")}, {"warm_weights": True}, {"store": ""}])
+@pytest.mark.parametrize("settings", [{"warm_weights": True}, {"store": ""}])
 def test_runs_without_a_store(tmp_path, config, driver, settings, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    if "objectives" in settings:
-        driver = Driver(evaluate)
-        settings |= {"population": 2, "generations": 0, "rungs": 1, "tokens": None}
     driver.evolve(replace(config, **({"store": "here"} | settings)), RunDirectory(tmp_path / "run"))
     assert not (tmp_path / "here").exists() and not (tmp_path / ".star").exists()
 

@@ -1,6 +1,5 @@
 """Tables and pages of measurements in Markdown."""
 
-import platform
 import shlex
 import sys
 from dataclasses import dataclass
@@ -9,6 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+
+from star.cost.process import processor_name
 
 ROOT = Path(__file__).parents[3]
 
@@ -65,13 +66,5 @@ class Page:
 def describe(device: torch.device) -> str:
     """Return the name of the processor or GPU in use."""
     threads = torch.get_num_threads()
-    cpu = f"{cpu_model()}, {threads} thread{'s' if threads > 1 else ''}"
+    cpu = f"{processor_name()}, {threads} thread{'s' if threads > 1 else ''}"
     return f"{torch.cuda.get_device_name(device)}, driven by {cpu}" if device.type == "cuda" else cpu
-
-
-def cpu_model() -> str:
-    """Return the name of the processor as the system reports it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
