@@ -74,7 +74,7 @@ class Fit:
 class Latency:
     """Milliseconds of a whole model at the target, or of a part of it: `prefill_ms` to read prompts of the whole
     context into the cache, `decode_ms` for the last token of the context. Both are those of all sequences of a batch.
-    One that is disturbed was measured while other processes took cores away, and may be too large.
+    One that is disturbed was measured while other processes used the same cores, and may be too large.
     """
 
     prefill_ms: float

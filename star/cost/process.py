@@ -2,11 +2,13 @@
 
 import os
 import platform
-import resource
+import time
 from functools import cache
 from pathlib import Path
 
-_STATUS, _MEMORY, _PROCESSOR = (Path("/proc") / name for name in ("self/status", "meminfo", "cpuinfo"))
+_STATUS, _MEMORY, _PROCESSOR, _USE = (Path("/proc") / name for name in ("self/status", "meminfo", "cpuinfo", "stat"))
+_TICK = 1 / os.sysconf("SC_CLK_TCK")  # seconds
+_BUSY = (0, 1, 2, 5, 6, 7)  # user, nice, system, interrupts, and what a host took away: of the columns of /proc/stat
 _BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # instructions of x86 and ARM
 
 
@@ -15,9 +17,29 @@ def count_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def count_preemptions() -> int:
-    """Return how often the system has taken a core away from this process for another one."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+class OtherUse:
+    """The use of this process's cores by all others, from the making on."""
+
+    def __init__(self) -> None:
+        self._started, self._own, self._all = time.perf_counter(), time.process_time(), _read_busy_seconds()
+
+    def share(self) -> float:
+        """Return the share of the time of these cores that others took; 0 if the system does not tell. It counts in
+        ticks, and a tick of each core is left out, so that one alone says nothing about a short time.
+        """
+        own, cores = time.process_time() - self._own, count_cores()
+        others = _read_busy_seconds() - self._all - own - cores * _TICK
+        return max(0.0, others / (cores * (time.perf_counter() - self._started)))
+
+
+def _read_busy_seconds() -> float:
+    """Return for how long the cores of this process have been busy, added up."""
+    if not _USE.exists():
+        return 0.0
+    rows = [line.split() for line in _USE.read_text().splitlines()]
+    own = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+    ticks = sum(int(row[1 + column]) for row in rows if row[0] in own for column in _BUSY)
+    return ticks * _TICK
 
 
 def read_memory(*names: str) -> list[int]:

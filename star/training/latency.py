@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import torch
 
@@ -19,7 +18,7 @@ from star.architecture.spec import Dimensions, Slot
 from star.architecture.structures import specify
 from star.cost.cost import itemise, price
 from star.cost.latency import Part
-from star.cost.process import count_cores, count_preemptions, multiplies_bfloat16, read_free_memory
+from star.cost.process import OtherUse, count_cores, multiplies_bfloat16, read_free_memory
 from star.cost.target import Target
 from star.errors import UserError
 from star.model.language_model import LanguageModel
@@ -31,8 +30,7 @@ WORKING_SET = 256 << 20  # bytes of weights and cached tokens over which decodin
 VOCABULARY = 256  # of a model in which an operator is timed
 PROMPTS, TOKENS = (3, 7), (10, 50)  # passes that are timed: at least, and at most
 SECONDS = 1.0  # after which no more than the least are timed
-BUSY = 100.0  # preemptions a second in the passes that count, beyond which these are disturbed
-PATIENCE = 3.0  # seconds to wait for the least of passes in which no other process took a core away
+BUSY = 0.1  # share of the cores' time that other processes take, beyond which a measurement is disturbed
 WARM_UP = 2  # passes that are not timed
 STREAM = 4  # copies of the residual stream that a slot keeps, besides the columns of its maps
 
@@ -70,8 +68,10 @@ def measure_part(part: Part, setting: Target, machine: Machine) -> Latency:
     dims = replace(setting.dims, vocab_size=min(VOCABULARY, setting.dims.vocab_size))
     copies = _count_copies(part, dims, setting, machine.dtype.itemsize)
     with _prepared(part.name, machine):
+        others = OtherUse()
         prefill = _Bench(_repeat(part, 1), dims, setting, machine, timed=1).prefill()
-        return prefill.and_decode(_Bench(_repeat(part, copies), dims, setting, machine, timed=copies).decode())
+        decode = _Bench(_repeat(part, copies), dims, setting, machine, timed=copies).decode()
+        return Latency(prefill_ms=prefill, decode_ms=decode, is_disturbed=others.share() > BUSY)
 
 
 def measure_model(slots: tuple[Slot, ...], setting: Target, machine: Machine) -> Latency:
@@ -81,8 +81,9 @@ def measure_model(slots: tuple[Slot, ...], setting: Target, machine: Machine) ->
         UserError: there is too little memory.
     """
     with _prepared(f"a model of {len(slots)} slots", machine):
+        others = OtherUse()
         bench = _Bench(slots, setting.dims, setting, machine)
-        return bench.prefill().and_decode(bench.decode())
+        return Latency(prefill_ms=bench.prefill(), decode_ms=bench.decode(), is_disturbed=others.share() > BUSY)
 
 
 def _count_copies(part: Part, dims: Dimensions, setting: Target, width: int) -> int:
@@ -113,28 +114,6 @@ class _Served(LanguageModel):
     def _logits(self, x: torch.Tensor) -> torch.Tensor:
         """Return these logits in the place of all others, without a copy."""
         return super()._logits(x[:, -1:]).expand(-1, x.shape[1], -1)
-
-
-class _Pass(NamedTuple):
-    """A pass of a model: how often another process took a core away meanwhile, and its time."""
-
-    preemptions: int
-    milliseconds: float
-
-
-class _Duration(NamedTuple):
-    """A time, and whether other processes disturbed all that is known of it."""
-
-    milliseconds: float
-    is_disturbed: bool
-
-    def and_decode(self, decode: "_Duration") -> Latency:
-        """Return the latency of a prompt that takes this time, and of a token."""
-        return Latency(
-            prefill_ms=self.milliseconds,
-            decode_ms=decode.milliseconds,
-            is_disturbed=self.is_disturbed or decode.is_disturbed,
-        )
 
 
 class _Clock:
@@ -194,32 +173,22 @@ class _Bench:
         for tensor in self._cache.tensors():
             tensor.normal_()  # the system maps pages that were never written to a single one, which stays in the caches
 
-    def prefill(self) -> _Duration:
-        """Return the time of prompts as long as the context, for one of the timed slots."""
-        return self._repeat(0, self._context, *PROMPTS)
+    def prefill(self) -> float:
+        """Return the milliseconds of prompts as long as the context, for one of the timed slots."""
+        return self._median(0, self._context, *PROMPTS)
 
-    def decode(self) -> _Duration:
-        """Return the time of the last token of the context, for one of the timed slots."""
-        return self._repeat(self._context - 1, 1, *TOKENS)
+    def decode(self) -> float:
+        """Return the milliseconds of the last token of the context, for one of the timed slots."""
+        return self._median(self._context - 1, 1, *TOKENS)
 
-    def _repeat(self, position: int, num_tokens: int, least: int, most: int) -> _Duration:
-        """Return the median over passes in which no other process took a core away, or over the least disturbed ones
-        if these are too few."""
+    def _median(self, position: int, num_tokens: int, least: int, most: int) -> float:
         for _ in range(WARM_UP):
             self._time(position, num_tokens)
-        passes: list[_Pass] = []
-        quiet, started = 0, time.perf_counter()
-        while len(passes) < least or quiet < most:
-            if len(passes) >= least and time.perf_counter() - started > (SECONDS if quiet >= least else PATIENCE):
-                break
-            before = count_preemptions()
-            milliseconds = self._time(position, num_tokens)
-            passes.append(_Pass(count_preemptions() - before, milliseconds))
-            quiet += not passes[-1].preemptions
-        used = sorted(passes, key=lambda one: one.preemptions)[: max(least, quiet)]
-        rate = 1000 * sum(one.preemptions for one in used) / sum(one.milliseconds for one in used)
-        milliseconds = statistics.median(one.milliseconds for one in used)
-        return _Duration(milliseconds / max(1, self._timed), rate > BUSY)
+        times: list[float] = []
+        started = time.perf_counter()
+        while len(times) < least or len(times) < most and time.perf_counter() - started < SECONDS:
+            times.append(self._time(position, num_tokens))
+        return statistics.median(times) / max(1, self._timed)
 
     def _time(self, position: int, num_tokens: int) -> float:
         # Other tokens each time: they are routed to other experts.

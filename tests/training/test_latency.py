@@ -29,7 +29,7 @@ BORROWED = Part(ATTENTION.liv, "BV")
 @pytest.fixture
 def once(monkeypatch):
     """One pass of each kind, without a warm-up."""
-    for name, value in {"WARM_UP": 0, "PROMPTS": (1, 1), "TOKENS": (1, 1), "SECONDS": 0.0, "PATIENCE": 0.0}.items():
+    for name, value in {"WARM_UP": 0, "PROMPTS": (1, 1), "TOKENS": (1, 1), "SECONDS": 0.0}.items():
         monkeypatch.setattr(latency, name, value)
 
 
@@ -64,7 +64,7 @@ def virtual(monkeypatch):
     Virtual.passes, Virtual.models, Virtual.modes = [], [], set()
     monkeypatch.setattr(latency, "_Served", Watched)
     monkeypatch.setattr(latency.time, "perf_counter", lambda: Virtual.now)
-    monkeypatch.setattr(latency, "count_preemptions", lambda: 0)
+    monkeypatch.setattr(latency.OtherUse, "share", lambda self: 0.0)  # which reads the clock
     return Virtual
 
 
@@ -116,26 +116,31 @@ def test_slots_that_features_are_taken_from_count_as_well(virtual, once, monkeyp
     assert (len(prompt.layers), len(token.layers)) == (2, 2 * slots)
 
 
-def test_passes_that_were_disturbed_do_not_count(virtual, monkeypatch):
-    """Every other pass loses a core and takes ten times as long."""
-    count = itertools.count()
-    passes = itertools.cycle((1.0, 10.0))
+def test_repeats_have_a_median_and_an_end(virtual, monkeypatch):
+    """One pass in three takes ten times as long; slow passes are repeated no more than the least often."""
+    passes = itertools.cycle((10.0, 1.0, 1.0))
     monkeypatch.setattr(latency._Bench, "_time", lambda *_: next(passes))
-    order = itertools.cycle((0, 0, 0, 1))  # before and after a quiet pass, before and after another
-    monkeypatch.setattr(latency, "WARM_UP", 0)
-    total = 0
-
-    def preemptions():
-        nonlocal total
-        total += next(order)
-        return total
-
-    monkeypatch.setattr(latency, "count_preemptions", preemptions)
     found = measure_model(decode(parse("11111")), SETTING, MACHINE)
-    assert (found.prefill_ms, found.decode_ms, found.is_disturbed) == (1.0, 1.0, False)
-    monkeypatch.setattr(latency, "count_preemptions", lambda: next(count))
-    monkeypatch.setattr(latency.time, "perf_counter", lambda: next(count))
-    assert measure_model(decode(parse("11111")), SETTING, MACHINE).is_disturbed
+    assert (found.prefill_ms, found.decode_ms) == (1.0, 1.0)
+    least, most = ([one[place] for one in (latency.PROMPTS, latency.TOKENS)] for place in (0, 1))
+    for seconds, counts in ((0.01, most), (60, least)):
+        timed = []
+
+        def watch(self, position, num_tokens, seconds=seconds, timed=timed):
+            timed.append(num_tokens)
+            virtual.now += seconds
+            return 1.0
+
+        monkeypatch.setattr(latency._Bench, "_time", watch)
+        measure_model(decode(parse("11111")), SETTING, MACHINE)
+        assert [timed.count(40), timed.count(1)] == [latency.WARM_UP + count for count in counts]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.09, 0.11])
+def test_what_other_processes_use_disturbs(once, monkeypatch, share):
+    monkeypatch.setattr(latency.OtherUse, "share", lambda self: share)
+    for found in (measure_part(ATTENTION, SETTING, MACHINE), measure_model((), SETTING, MACHINE)):
+        assert found.is_disturbed == (share > latency.BUSY)
 
 
 def test_what_measuring_changes_is_as_before(once):
