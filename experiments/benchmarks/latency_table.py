@@ -34,12 +34,13 @@ from star.training.latency import Machine, find_machine, measure_model, measure_
 RECORD = Path(__file__).parent / "tables" / "latency.parquet"
 PAGE = ROOT / "docs" / "latency.md"
 LIMIT = 0.15  # of the error of a sum
+FIRST, SECOND = 1, 2  # measurements of a whole model, before and after those of its parts
 KINDS = {"prefill": "prefill_ms", "decode": "decode_ms"}
 SCHEMA = pa.schema(
     [
         ("machine", pa.string()),
         ("setting", pa.string()),
-        ("key", pa.string()),  # of a part, or the text of a genome
+        ("key", pa.string()),  # of a part, or the text of a genome with the number of the measurement
         ("prefill_ms", pa.float64()),
         ("decode_ms", pa.float64()),
         ("is_disturbed", pa.bool_()),
@@ -49,7 +50,8 @@ FIELDS = SCHEMA.names[3:]
 READING = """\
 Random genomes at scale {scale}, {slots} slots, {context:,} tokens, one sequence: each was measured as a whole model,
 and as the sum over its slots of what their operators take alone, plus embedding and head. Prefill is one pass over a
-prompt of the whole context, decode one token at its end. An error is that of the sum, as a share of the whole;
+prompt of the whole context, decode one token at its end. Whole models are measured before and after their operators,
+because the speed of a machine drifts, and the mean is taken. An error is that of the sum, as a share of the whole;
 intervals are 95 % bootstrap intervals over genomes. {disturbed} of {rows} measurements were disturbed by other
 processes; these are measured again when the script runs again."""
 
@@ -102,20 +104,38 @@ def draw(deck: str, num_slots: int, number: int) -> list[Genome]:
 
 
 def measure_all(bench: Bench, genomes: Sequence[Genome], record: Record) -> None:
-    """Measure the parts of genomes and the genomes as a whole, as far as they are not recorded."""
+    """Measure genomes as a whole, their parts, and genomes as a whole again, as far as they are not recorded: the speed
+    of a machine drifts."""
     target, machine = bench.target, bench.machine
+
+    def measure_wholes(number: int) -> None:
+        for genome in genomes:
+            slots = target.slots(genome)
+            record.measure(key_of(genome, number), lambda slots=slots: measure_model(slots, target, machine))
+
+    measure_wholes(FIRST)
     for part in LatencyTable(target, target.num_slots).missing(genomes):
         record.measure(part.key, lambda part=part: measure_part(part, target, machine))
-    for genome in genomes:
-        record.measure(to_text(genome), lambda genome=genome: measure_model(target.slots(genome), target, machine))
+    measure_wholes(SECOND)
+
+
+def key_of(genome: Genome, number: int) -> str:
+    """Return the key of a measurement of a whole model."""
+    return f"{to_text(genome)} {number}"
 
 
 class Compared(NamedTuple):
-    """A genome, its latency as a whole, and as a sum."""
+    """A genome, its latency as a whole before and after its parts were measured, and as a sum."""
 
     genome: Genome
-    whole: Latency
+    before: Latency
+    after: Latency
     total: Latency
+
+    def milliseconds(self, column: str) -> tuple[float, float]:
+        """Return the latency as a whole, the mean of both, and as a sum."""
+        whole = (getattr(self.before, column) + getattr(self.after, column)) / 2
+        return whole, getattr(self.total, column)
 
 
 def compare(bench: Bench, genomes: Sequence[Genome], record: Record) -> Iterator[Compared]:
@@ -123,8 +143,9 @@ def compare(bench: Bench, genomes: Sequence[Genome], record: Record) -> Iterator
     rows = {key: Measured(key, "", latency) for key, latency in record.known.items()}
     table = LatencyTable(bench.target, bench.target.num_slots, rows)
     for genome in genomes:
-        if to_text(genome) in rows and not table.missing([genome]):
-            yield Compared(genome, rows[to_text(genome)].latency, table.total(genome))
+        wholes = [rows[key].latency for key in (key_of(genome, FIRST), key_of(genome, SECOND)) if key in rows]
+        if len(wholes) == 2 and not table.missing([genome]):
+            yield Compared(genome, *wholes, table.total(genome))
 
 
 def summary_table(found: dict[str, list[Compared]]) -> Table:
@@ -132,8 +153,8 @@ def summary_table(found: dict[str, list[Compared]]) -> Table:
     lines = []
     for deck, compared in found.items():
         for kind, column in KINDS.items():
-            whole = np.array([getattr(one.whole, column) for one in compared])
-            total = np.array([getattr(one.total, column) for one in compared])
+            whole, total = np.array([one.milliseconds(column) for one in compared]).T
+            drift = np.array([getattr(one.after, column) / getattr(one.before, column) - 1 for one in compared])
             errors = total / whole - 1
             size = np.abs(errors)
             lines.append(
@@ -145,13 +166,15 @@ def summary_table(found: dict[str, list[Compared]]) -> Table:
                     f"{np.quantile(size, 0.9):.1%}",
                     f"{size.max():.1%}",
                     f"{(size <= LIMIT).sum()}",
+                    f"{np.median(np.abs(drift)):.1%}",
                     spearman(total, whole).text(2),
                     kendall(total, whole).text(2),
                 )
             )
     return Table(
         "Errors",
-        "The first is signed: below 0 the sum is less than the whole. The others are sizes of errors.",
+        "The first is signed: below 0 the sum is less than the whole. The others are sizes of errors. Drift is the "
+        "median difference between the two measurements of a whole model.",
         (
             "deck",
             "genomes",
@@ -160,6 +183,7 @@ def summary_table(found: dict[str, list[Compared]]) -> Table:
             "90th percentile",
             "largest",
             f"within {LIMIT:.0%}",
+            "drift",
             "Spearman",
             "Kendall",
         ),
@@ -170,11 +194,11 @@ def summary_table(found: dict[str, list[Compared]]) -> Table:
 def genome_table(deck: str, compared: Sequence[Compared]) -> Table:
     """Return each genome of a deck."""
     lines = []
-    for genome, whole, total in compared:
-        cells = [genome_hash(genome)]
+    for one in compared:
+        cells = [genome_hash(one.genome)]
         for column in KINDS.values():
-            one, other = getattr(whole, column), getattr(total, column)
-            cells += [f"{one:,.4g}", f"{other:,.4g}", f"{other / one - 1:+.1%}"]
+            whole, total = one.milliseconds(column)
+            cells += [f"{whole:,.4g}", f"{total:,.4g}", f"{total / whole - 1:+.1%}"]
         lines.append(tuple(cells))
     heads = [f"{kind}{what}" for kind in KINDS for what in (", ms", " as a sum", " error")]
     return Table(f"Genomes of deck {deck}", "Each by its hash.", ("genome", *heads), lines)
