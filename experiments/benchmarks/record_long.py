@@ -143,12 +143,11 @@ def write_architectures(path: Path, architectures: Sequence[Architecture]) -> No
 
 
 def jobs(architectures: Sequence[Architecture], corpora: Sequence[str]) -> Iterator[Job]:
-    """Yield the trainings of the reference; of architectures that are spread evenly all seeds at once."""
+    """Yield the trainings of the reference: of all architectures from the first seed, then of architectures that are
+    spread evenly from the others."""
     repeated = architectures[:: max(1, len(architectures) // REPEATED)][:REPEATED]
-    for one in architectures:
-        for seed in SEEDS if one in repeated else SEEDS[:1]:
-            for corpus in corpora:
-                yield Job(corpus, one, seed)
+    for group, seeds in ((architectures, SEEDS[:1]), (repeated, SEEDS[1:])):
+        yield from (Job(corpus, one, seed) for one in group for seed in seeds for corpus in corpora)
 
 
 @cache
