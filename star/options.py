@@ -58,8 +58,9 @@ def check_settings(settings: Any) -> None:
         value = getattr(settings, name)
         if mismatch := explain_mismatch(value, declared.type):
             raise SettingError(name, mismatch)
-        if known.choices and value is not None and value not in known.choices:
-            raise UserError(f"unknown {name} {value!r}{nearest(value, known.choices)}")
+        for one in value if isinstance(value, tuple) else (value,):
+            if known.choices and one is not None and one not in known.choices:
+                raise UserError(f"unknown {name} {one!r}{nearest(one, known.choices)}")
         if value is not None and known.low is not None:
             _check_bounds(name, value, known.low, known.high)
 

@@ -1,6 +1,8 @@
 """Lines on standard error while a search runs: one for each generation, and on a terminal a bar below them."""
 
 import time
+from dataclasses import asdict
+from pathlib import Path
 from statistics import median
 from typing import Self
 
@@ -12,12 +14,17 @@ from star.records import STORE, Evaluation, Generation, Status
 from star.report.front import quality_of
 from star.run.plan import RunPlan
 from star.run.progress import Progress
+from star.run.verification import Verification
+from star.tracking.scalars import of_generation
+from star.tracking.trackers import Trackers
 
 
 class Watcher(Progress):
-    """Prints the progress of a search on standard error. A context manager: leaving it takes the bar away."""
+    """Prints the progress of a search on standard error, and passes generations to the trackers of its settings, which
+    record in the directory of the run. A context manager: leaving it takes the bar away."""
 
-    def __init__(self, plan: RunPlan) -> None:
+    def __init__(self, plan: RunPlan, directory: Path) -> None:
+        self._trackers = Trackers(plan.settings.track, directory, asdict(plan.settings), self.noted)
         self._console = stderr()
         self._offspring = plan.settings.offspring
         is_probed = any(one.tasks for one in plan.objectives)
@@ -33,6 +40,7 @@ class Watcher(Progress):
         )
         self._task = self._bar.add_task("", total=None, news="", visible=False)
         self._generations = 0  # the number of the last one
+        self._latest: Generation | None = None  # from which the search goes on
         self._number = 0
         self._begun = time.perf_counter()
         self._trained = 0  # proxies since then
@@ -45,15 +53,18 @@ class Watcher(Progress):
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
+        self._trackers.close()
 
     def run_started(self, generations: int, latest: Generation | None) -> None:
-        self._generations = generations
+        self._generations, self._latest = generations, latest
         where = f"after generation {latest.number}" if latest else "from the start"
         self._tell(f"searching {where} to generation {generations}; starting the workers")
 
     def workers_ready(self, num_workers: int, startup_seconds: float) -> None:
         self._tell(f"{count(num_workers, 'worker')} ready after {duration(startup_seconds)}")
         self._begun = time.perf_counter()
+        if self._latest:  # again, in case the process was killed before it was passed on
+            self._track(self._latest)
 
     def generation_started(self, number: int, proposals: int, proxies: int) -> None:
         self._number, self._pending, self._qualities = number, proxies, []
@@ -89,13 +100,25 @@ class Watcher(Progress):
             parts.append(f"{infeasible} of {len(generation.individuals)} infeasible{mostly}")
         # Without the time left: it is stale as soon as the line scrolls away, and the bar tells it anew.
         self._tell("  ".join(filter(None, parts)))
+        self._track(generation)
 
     def verification_started(self, trainings: int) -> None:
         self._number, self._pending, self._qualities = self._generations, trainings, []
         self._bar.reset(self._task, total=trainings, description="verification", news="", visible=True)
 
+    def verified(self, verification: Verification | None) -> None:
+        """Pass the best verified quality to the trackers, if there is one."""
+        if verification and (front := verification.front):
+            best = min(one.mean for one in front)
+            self._trackers.log(
+                self._generations, {"verified_best/quality_bpb": best, "verified_front_size": float(len(front))}
+            )
+
     def noted(self, sentence: str) -> None:
         self._tell(f"note: {sentence}")
+
+    def _track(self, generation: Generation) -> None:
+        self._trackers.log(generation.number, of_generation(generation))
 
     def _tell(self, line: str) -> None:
         self._console.print(printable(line))

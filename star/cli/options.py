@@ -82,7 +82,7 @@ def _parameter(name: str, settings: dict[str, tuple[Field, Option]]) -> inspect.
     field, known = settings[name]
     kind = next(one for one in (*get_args(field.type), field.type) if one is not type(None))
     if get_origin(field.type) is tuple:
-        kind = str if name == "objectives" else list[str]
+        kind = str if name in ("objectives", "track") else list[str]
     elif known.read:
         kind = str
     declared = typer.Option(spell(name), help=escape(_describe(field.default, known)), rich_help_panel=known.group)

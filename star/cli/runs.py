@@ -24,6 +24,7 @@ from star.records import UNTRAINED
 from star.run.plan import RunPlan, plan_run, read_plan
 from star.run.settings import Settings, from_toml
 from star.storage.places import TRAIN_CONFIG
+from star.tracking.trackers import check_trackers
 
 if TYPE_CHECKING:
     from star.run.summary import Summary
@@ -66,6 +67,7 @@ def evolve(
         if "eta" in given and not plan.race.steps:
             raise UserError("--eta is the ratio between the rungs of a race, and this run has none: give --rungs too")
         plan.check()
+        check_trackers(settings.track)
 
         from star.storage.places import claimed_directory, refuse_occupied, refuse_undecodable
         from star.storage.run_directory import RunDirectory
@@ -82,7 +84,7 @@ def evolve(
             _drive(run, plan, lambda watcher: search(settings, run, watcher), json)
 
 
-@options.with_settings(options.PLACES)
+@options.with_settings((*options.PLACES, "track"))
 def resume(
     given: dict[str, Any],
     run: Annotated[Path, typer.Argument(help="Directory of the run.")],
@@ -122,7 +124,8 @@ def resume(
 
         if corpus:
             given["corpus"] = absolute_sources(corpus)
-        _drive(directory, plan, lambda watcher: go_on(directory, extra, watcher, given), json)
+        tracked = replace(plan, settings=replace(plan.settings, track=given.get("track", plan.settings.track)))
+        _drive(directory, tracked, lambda watcher: go_on(directory, extra, watcher, given), json)
 
 
 def _refuse_options(generations: str, given: dict[str, Any]) -> None:
@@ -149,10 +152,12 @@ def _with_tasks(objectives: tuple[str, ...], tasks: list[str]) -> tuple[str, ...
 def _drive(run: "RunDirectory", plan: RunPlan, search: Callable[[Watcher], "Summary"], json: bool) -> None:
     """Search while a person watches, then export, report and tell what came out."""
     from star.run.evolve import Interrupted
+    from star.run.verifier import read_verification
 
     try:
-        with Watcher(plan) as watcher:
+        with Watcher(plan, run.path) as watcher:
             summary = search(watcher)
+            watcher.verified(read_verification(run, plan))
     except Interrupted as stop:
         raise typer.Abort(stop) from None
     _tell(run, summary, json)

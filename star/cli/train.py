@@ -1,7 +1,7 @@
 """The command that trains one architecture: train."""
 
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +20,7 @@ from star.data.vocabulary import BYTES
 from star.errors import UserError
 from star.options import options_of
 from star.storage.places import MODEL, TEXT, WEIGHTS_FILE, claimed_directory
+from star.tracking.trackers import Trackers, check_trackers
 from star.trainer.settings import TrainSettings, from_toml
 from star.trainer.torchrun import count_processes
 
@@ -62,6 +63,7 @@ def train(
         given["corpus"] = absolute_sources(given["corpus"])
     with options.named_as_options(given.keys()):
         settings = TrainSettings(genome=to_text(found.genome), **own | given)
+        check_trackers(settings.track)
         if out:
             drive(settings, out, json)
         else:
@@ -93,14 +95,20 @@ def drive(settings: TrainSettings, path: Path, json: bool) -> None:
     from star.training.loss import Diverged
 
     directory = TrainingDirectory(path)
+    trackers = Trackers(settings.track, path, asdict(settings), note)
     try:
-        trained = run(settings, directory, make_watcher(), lambda: read_initial(settings.init_from))
+        trained = run(settings, directory, make_watcher(trackers), lambda: read_initial(settings.init_from))
+        if trained.is_first:
+            quality = trained.outcome.quality
+            trackers.log(trained.plan.recipe.steps, {"final_bpb": quality.mean, "final_error": quality.error})
     except (Stopped, KeyboardInterrupt):
         how = f"interrupted; go on with: star resume {path}" if directory.is_begun else "interrupted before it began"
         raise typer.Abort(how) from None
     except Diverged as error:
         note(f"star: the training diverged: {error}; a lower --learning-rate may help")
         raise typer.Exit(FAILED) from None
+    finally:
+        trackers.close()
     if trained.is_first:
         _export(trained, directory)
         tell(trained, directory, json)
@@ -155,8 +163,8 @@ def read_initial(place: str) -> "Arrays":
         raise UserError(f"{path} is not a complete safetensors file: {error}") from error
 
 
-def make_watcher():
-    """Return what prints the progress of a training on standard error."""
+def make_watcher(trackers: Trackers):
+    """Return what prints the progress of a training on standard error and passes the rows of its curve to trackers."""
     from star.trainer.trainer import Watcher
 
     class Lines(Watcher):
@@ -173,6 +181,7 @@ def make_watcher():
             )
 
         def recorded(self, row: "Row") -> None:
+            trackers.log(row["step"], {name: value for name, value in row.items() if name != "step"})
             steps = self._plan.recipe.steps
             spent = time.perf_counter() - self._begun
             left = spent * (steps - row["step"]) / (row["step"] - self._first)

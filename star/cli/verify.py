@@ -25,8 +25,9 @@ def verify(given: dict[str, Any], run: Directory, json: Json = False) -> None:
     from star.run.verify import verify as train
 
     try:
-        with options.named_as_options(given.keys()), Watcher(plan) as watcher:
+        with options.named_as_options(given.keys()), Watcher(plan, directory.path) as watcher:
             found = train(directory, watcher, given)
+            watcher.verified(found)
     except Interrupted as stop:
         raise typer.Abort(stop) from None
     if json:

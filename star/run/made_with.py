@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # follow from those that are recorded; and how the front is verified.
 FREE = frozenset(
     ("workers", "address", "serial", "timeout", "tries", "worker_memory", "gpus_per_worker")
-    + ("store", "corpus", "generations", "verify_tokens", "verify_seeds")
+    + ("track", "store", "corpus", "generations", "verify_tokens", "verify_seeds")
 )
 SETTINGS, SEED_NAMES = "settings", "seed_names"
 LONGEST = 60  # characters of a value that a sentence holds

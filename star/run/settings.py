@@ -28,6 +28,7 @@ from star.options import (
     read_workers,
 )
 from star.search.plan import ALGORITHM_NAMES
+from star.tracking.tracker import TRACKERS
 from star.units import read_seconds
 
 MODES = ("generations", "steady")
@@ -246,6 +247,9 @@ class Settings:
     )
     gpus_per_worker: float = option(
         0.0, "GPUs per worker; 0.25 lets four workers share one.", WORKERS, low=0, words="none: train on the CPU"
+    )
+    track: tuple[str, ...] = option(
+        (), "Trackers of the scalars of each generation, joined by commas.", WORKERS, read=read_names, choices=TRACKERS
     )
     store: str = option(".star", "Directory of evaluations that runs share; '' for none.", WORKERS)
 

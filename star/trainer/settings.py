@@ -12,17 +12,19 @@ from star.options import (
     RECORD,
     check_settings,
     option,
+    read_names,
     read_number,
     read_number_or_zero,
     read_values,
 )
+from star.tracking.tracker import TRACKERS
 
 SCHEDULES = ("constant", "cosine")
 CONSTANT = SCHEDULES[0]
 DTYPES = ("float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
 # What may differ when a training goes on: it changes where and how fast it is computed, and rounding at most.
-COMPUTED = ("micro_batch", "recompute", "compile", "device", "threads", "peak_flops", "keep")
+COMPUTED = ("micro_batch", "recompute", "compile", "device", "threads", "peak_flops", "keep", "track")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +154,13 @@ class TrainSettings:
         words="a 32nd of the tokens",
     )
     keep: int = option(2, "Latest checkpoints that are kept.", CHECKPOINTS, low=1, high=10**6)
+    track: tuple[str, ...] = option(
+        (),
+        "Trackers of the scalars of each checkpoint, joined by commas.",
+        CHECKPOINTS,
+        read=read_names,
+        choices=TRACKERS,
+    )
 
     def __post_init__(self) -> None:
         check_settings(self)

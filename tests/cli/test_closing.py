@@ -1,5 +1,6 @@
 """What a person reads of the time of a run, while it lasts and at its end."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -54,7 +55,7 @@ def watch(capsys, worker: str) -> tuple[str, str]:
         number=0, individuals=(one,), front=(one,), rng_state="", next_id=1, evaluations=1, duplicates_avoided=0,
         repaired=0, failures={}, hypervolume=1.0,
     )  # fmt: skip
-    with Watcher(plan_run(Settings(generations=3))) as watcher:
+    with Watcher(plan_run(Settings(generations=3)), Path()) as watcher:
         watcher.run_started(3, None)
         watcher.workers_ready(1, 2.0)
         watcher.generation_started(0, 1, 1)

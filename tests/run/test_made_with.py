@@ -69,6 +69,7 @@ HARMLESS = {
     "workers": "2",
     "timeout": "5.0",
     "tries": "2",
+    "track": '["tensorboard"]',
     "worker_memory": "1e9",
     "generations": "1",
     "store": '""',

@@ -43,6 +43,7 @@ def test_choices_are_the_rows_of_the_tables_they_name():
         "dtype": set(DTYPE_BYTES),
         "device": {"cpu", "cuda"},
         "ranking": {"estimate", "loss"},
+        "track": {"tensorboard", "wandb", "mlflow"},
     }
     assert {one.name: getattr(Settings(), one.name) for one in fields(Rates)} == {
         one.name: one.default for one in fields(Rates)

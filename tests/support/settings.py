@@ -6,6 +6,7 @@ from star.architecture.genome import DECKS, LEVELS
 from star.architecture.scales import BALANCES, SCALES
 from star.evaluation.objectives import OBJECTIVES
 from star.run.settings import Settings
+from star.tracking.tracker import TRACKERS
 
 SCALE_NAMES = ("nano", "micro", "125m", "1b")
 NAMES = st.text(st.characters(codec="utf-8"), max_size=12)
@@ -37,6 +38,7 @@ def any_settings() -> st.SearchStrategy[Settings]:
         max_params=st.floats(0, 1e15) | st.integers(0, 10**13),
         max_memory=st.floats(0, 1e15),
         seed_genomes=st.just(()) | LISTS,
+        track=st.lists(st.sampled_from(TRACKERS), unique=True).map(tuple),
         window=st.integers(0, SCALES["nano"].dims.seq_len),
         objectives=OBJECTIVE_LISTS,
         corpus=LISTS,
