@@ -1,8 +1,9 @@
 """Speed of training and decoding a micro Transformer++ with byte pairs, beside `transformers`' Llama of the same shape.
 
 Both train on the same tokens with AdamW, ours by `star.training.loop`, theirs by `transformers.Trainer`; both decode
-from the same prompt, ours by `LanguageModel.generate`, theirs by `generate`. They take turns in one process, on all
-cores; what is printed is the median and range of the ratios of tokens per second.
+from the same prompt, ours by `LanguageModel.generate`, theirs by `generate`; each as it is and compiled by
+torch.compile. They take turns in one process, on all cores; what is printed is the median and range of the ratios of
+tokens per second to theirs as it is.
 
     python experiments/benchmarks/trainer_speed.py [--rounds 9] [--write]
 """
@@ -10,12 +11,15 @@ cores; what is printed is the median and range of the ratios of tokens per secon
 import argparse
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from measuring.clock import Spread, spread
+from measuring.clock import spread
 from measuring.page import ROOT, Page, Table
 from torch.utils.data import Dataset
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainerCallback, TrainingArguments
@@ -30,6 +34,7 @@ from star.data.text_source import TextSource
 from star.model.language_model import LanguageModel
 from star.training.allocator import keep_freed_memory
 from star.training.batches import Windows
+from star.training.execution import Execution
 from star.training.loop import Training
 
 PAGE = ROOT / "docs" / "trainer-speed.md"
@@ -41,8 +46,9 @@ WARM_UP, STEPS = 3, 12  # training steps of each model in a round, before and wh
 PROMPT, DECODED = 32, 192
 READING = """\
 Both models have 6 layers of attention and gated units, width 128, a tied vocabulary of 2,048 and about the same number
-of parameters, and train on sequences of 256 tokens, 4 a step, in float32. Ratios are of tokens per second, ours to
-theirs, within each round."""
+of parameters, and train on sequences of 256 tokens, 4 a step, in float32. Cells are tokens per second, medians over the
+rounds; the ratio of ours to theirs as it is (transformers, eager) is taken within each round, with its median and
+range. Compiling is not in the times: it is in the first run of each, whose seconds stand last."""
 
 
 def ours() -> LanguageModel:
@@ -88,9 +94,10 @@ class Clock(TrainerCallback):
         self.ends.append(time.perf_counter())
 
 
-def train_ours(text: np.ndarray) -> float:
+def train_ours(text: np.ndarray, compiles: bool) -> float:
     """Return the tokens per second of our loop."""
-    training = Training(ours(), Windows(text, RECIPE), RECIPE, seed=0)
+    execution = Execution(compiles=compiles)
+    training = Training(ours(), Windows(text, RECIPE), RECIPE, seed=0, execution=execution)
     with keep_freed_memory():
         training.advance(WARM_UP)
         begun = time.perf_counter()
@@ -98,7 +105,7 @@ def train_ours(text: np.ndarray) -> float:
         return STEPS * RECIPE.batch_size * RECIPE.seq_len / (time.perf_counter() - begun)
 
 
-def train_theirs(text: np.ndarray, folder: Path) -> float:
+def train_theirs(text: np.ndarray, compiles: bool, folder: Path) -> float:
     """Return the tokens per second of their loop."""
     clock = Clock()
     arguments = TrainingArguments(
@@ -112,6 +119,7 @@ def train_theirs(text: np.ndarray, folder: Path) -> float:
         report_to=[],
         use_cpu=True,
         disable_tqdm=True,
+        torch_compile=compiles,
     )
     Trainer(model=theirs(), args=arguments, train_dataset=Examples(text), callbacks=[clock]).train()
     return STEPS * RECIPE.batch_size * RECIPE.seq_len / (clock.ends[-1] - clock.ends[WARM_UP - 1])
@@ -133,10 +141,39 @@ def decode_theirs(model: LlamaForCausalLM, prompt: torch.Tensor) -> float:
     return DECODED / (time.perf_counter() - begun)
 
 
-def row(name: str, pairs: list[tuple[float, float]]) -> tuple[str, ...]:
-    """Return a row of the table: speeds of both, and their ratio."""
-    ratios: Spread = spread([one / other for one, other in pairs])
-    return (name, *(f"{spread([pair[i] for pair in pairs]).median:,.0f}" for i in (0, 1)), str(ratios))
+class Variant(NamedTuple):
+    """What is timed: whose model, whether it is compiled, and what gives its tokens per second."""
+
+    ours: bool
+    compiled: bool
+    run: Callable[[], float]
+
+    @property
+    def name(self) -> str:
+        return f"{'star' if self.ours else 'transformers'}, {'compiled' if self.compiled else 'eager'}"
+
+
+def compare(what: str, variants: list[Variant], rounds: int) -> list[tuple[str, ...]]:
+    """Time variants in turn; return rows of the table. The first, untimed run of each compiles what is to be
+    compiled."""
+    first, speeds = [], []
+    for one in variants:
+        begun = time.perf_counter()
+        one.run()
+        first.append(time.perf_counter() - begun)
+    for _ in range(rounds):
+        speeds.append([one.run() for one in variants])
+    base = next(i for i, one in enumerate(variants) if not one.ours and not one.compiled)
+    return [
+        (
+            what,
+            one.name,
+            f"{spread([row[i] for row in speeds]).median:,.0f}",
+            "1" if i == base else str(spread([row[i] / row[base] for row in speeds])),
+            f"{first[i]:.0f}" if one.compiled else "",
+        )
+        for i, one in enumerate(variants)
+    ]
 
 
 def main() -> None:
@@ -149,14 +186,28 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         text = build(TextSource(sources=("stdlib",), tokenizer=f"bpe:{VOCABULARY}"), folder / "text").train
-        trained = [(train_ours(text), train_theirs(text, folder)) for _ in range(given.rounds + 1)][1:]
-        one, other = ours().eval(), theirs().eval()
+        rows = compare(
+            "training",
+            [
+                Variant(is_ours, compiles, partial(train, text, compiles))
+                for compiles in (False, True)
+                for is_ours, train in ((True, train_ours), (False, partial(train_theirs, folder=folder)))
+            ],
+            given.rounds,
+        )
         prompt = torch.from_numpy(np.array(text[None, :PROMPT], dtype=np.int64))
-        decoded = [(decode_ours(one, prompt), decode_theirs(other, prompt)) for _ in range(given.rounds + 1)][1:]
-    sizes = [sum(param.numel() for param in model.parameters()) for model in (one, other)]
-    rows = [row("training", trained), row(f"decoding {DECODED} tokens", decoded)]
+    torch.compiler.reset()  # what was compiled for training keeps a decoding model from being one graph
+    variants, sizes = [], []
+    for compiles in (False, True):
+        for make, decoder in ((ours, decode_ours), (theirs, decode_theirs)):
+            model = make().eval()
+            sizes.append(sum(param.numel() for param in model.parameters()))
+            if compiles:
+                model.compile()
+            variants.append(Variant(make is ours, compiles, partial(decoder, model, prompt)))
+    rows += compare(f"decoding {DECODED} tokens", variants, given.rounds)
     note = f"Parameters: {sizes[0]:,} and {sizes[1]:,}. {given.rounds} rounds, {torch.get_num_threads()} threads."
-    heads = ("", "star, tokens/s", "transformers, tokens/s", "ratio (range)")
+    heads = ("", "", "tokens/s", "ratio (range)", "first run in s")
     page = Page(
         "Training and decoding beside transformers", READING, [Table("Micro", note, heads, rows)], torch.device("cpu")
     )
