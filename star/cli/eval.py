@@ -88,6 +88,8 @@ def load(name: str, settings: EvalSettings) -> "TrainedModel":
     for sentence in trained.notes:
         note(f"note: {sentence}")
     trained.model.to(device=device, dtype=getattr(torch, settings.dtype))
+    if settings.compile:
+        trained.model.compile()
     return trained
 
 

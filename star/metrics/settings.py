@@ -108,6 +108,9 @@ class EvalSettings:
     seed: int = option(0, "Random seed of samples and of --task.", SAMPLES, low=0, high=2**63 - 1)
     speed: bool = option(False, "Measure time and memory of prefill and decoding, one sequence at a time.", SPEED)
     device: str = option("auto", "Device; auto is a GPU if there is one.", COMPUTING, choices=DEVICES)
+    compile: bool = option(
+        False, "Compile the model by torch.compile, which takes some ten seconds and speeds up decoding.", COMPUTING
+    )
     dtype: str = option("float32", "Number format of weights, cache and arithmetic.", COMPUTING, choices=DTYPES)
 
     def __post_init__(self) -> None:
