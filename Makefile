@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 PYTEST := $(BIN)/python -m pytest
 SPREAD := --numprocesses auto --dist loadfile --no-loadscope-reorder  # in the order of tests/conftest.py
 
-.PHONY: help evolve smoke test test-slow kill check types oracles bench clean
+.PHONY: help evolve smoke test test-slow kill check gpu types oracles bench clean
 
 help:
 	@echo "make evolve   run the default search (population 64); options in ARGS=\"--generations 3\""
@@ -16,6 +16,7 @@ help:
 	@echo "make test     run the tests             make test-slow  run the long ones"
 	@echo "make kill     kill the driver of a race fifty times; the run must end as if nothing had happened"
 	@echo "make check    lint, import contracts, tests"
+	@echo "make gpu      run the tests and the benchmarks that need a GPU; writes docs/gpu-*.md"
 	@echo "make types    pyright (fetches node on its first run)"
 	@echo "make oracles  compare scans with flash-linear-attention's naive functions (fetches them)"
 	@echo "make bench    run the benchmarks in experiments/benchmarks, but for those that train for hours"
@@ -51,6 +52,11 @@ check: $(VENV)/.star-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
 	$(PYTEST) $(SPREAD) $(ARGS)
+
+gpu: $(VENV)/.star-dev
+	$(PYTEST) -m gpu $(ARGS)
+	$(BIN)/python experiments/benchmarks/cuda_graphs.py --device cuda --out docs/gpu-graphs.md
+	$(BIN)/python experiments/benchmarks/gpu_workers.py --device cuda --out docs/gpu-workers.md
 
 types: $(VENV)/.star-dev
 	$(BIN)/pyright

@@ -23,6 +23,7 @@ from star.model.language_model import LanguageModel
 from star.records import Arrays, Evaluation, Fit, Job, Result, Status
 from star.training.allocator import is_out_of_memory, keep_freed_memory
 from star.training.batches import Windows
+from star.training.execution import Execution
 from star.training.loop import Training
 from star.training.loss import Diverged, check_corpus, measure
 from star.training.probe import Probe, probe
@@ -136,9 +137,9 @@ def _train_on_text(model: LanguageModel, job: Job, settings: EvaluationSettings,
     recipe, paused = settings.scale.recipe, job.until is not None
     started = time.perf_counter()
     check_corpus(corpus, recipe)
-    training = Training(
-        model, Windows(corpus.train, recipe, corpus.train_parts, corpus.bytes_per_token), recipe, job.task.seed
-    )
+    source = Windows(corpus.train, recipe, corpus.train_parts, corpus.bytes_per_token)
+    execution = Execution(captures=settings.device == "cuda")
+    training = Training(model, source, recipe, job.task.seed, execution)
     rungs: list[float] = []
     if job.state:
         training.restore(job.state)

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
+from star.architecture.scales import Recipe
 from star.model.language_model import LanguageModel
+from star.model.operators.routed import Routed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,16 +26,19 @@ class Execution:
         recomputes: whether the activations inside a slot are computed again in the backward pass and not kept (Chen et
             al. 2016, arXiv:1604.06174).
         compiles: whether torch.compile makes the model.
+        captures: whether the forward and the backward pass are captured once as CUDA graphs, which every step replays.
+            Models with experts, whose shapes depend on the tokens, and batches in parts are computed step by step.
         rank, world: the number of this process, and how many there are; a batch is divided among them.
     """
 
     micro_batch: int = 0
     recomputes: bool = False
     compiles: bool = False
+    captures: bool = False
     rank: int = 0
     world: int = 1
 
-    def wrap(self, model: LanguageModel) -> nn.Module:
+    def wrap(self, model: LanguageModel, recipe: Recipe) -> nn.Module:
         """Return a module that computes what the model does, with its parameters."""
         if self.recomputes:
             for layer in model.layers:
@@ -41,6 +46,8 @@ class Execution:
         wrapped: nn.Module = model
         if self.compiles:
             wrapped = torch.compile(model)  # pyright: ignore[reportAssignmentType]: it is a module, if given one
+        if self.captures and not self.micro_batch and not any(isinstance(one, Routed) for one in model.modules()):
+            wrapped = _capture(model, recipe)
         if self.world > 1:
             # Buffers are computed alike everywhere, or summed by `sum_over_processes`.
             wrapped = DistributedDataParallel(wrapped, broadcast_buffers=False)
@@ -71,3 +78,14 @@ class Execution:
             value = value.clone()
             dist.all_reduce(value)
         return value
+
+
+def _capture(model: LanguageModel, recipe: Recipe) -> nn.Module:
+    """Return the model with passes over batches of a recipe as CUDA graphs. It computes in training mode alone by them;
+    in evaluation mode as before."""
+    device = next(model.parameters()).device
+    sample = torch.zeros(recipe.batch_size, recipe.seq_len, dtype=torch.long, device=device)
+    model.train()
+    # Without a cache of cast weights, which would be made outside of the graph.
+    with torch.autocast(device.type, torch.bfloat16, enabled=recipe.dtype == "bfloat16", cache_enabled=False):
+        return torch.cuda.make_graphed_callables(model, (sample,), allow_unused_input=True)  # type: ignore[return-value]: a module, if given one

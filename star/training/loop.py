@@ -51,7 +51,7 @@ class Training:
         self.model, self.step = model, 0
         self._source, self._recipe, self._execution = source, recipe, execution
         self._closes = closes
-        self._forward = execution.wrap(model)
+        self._forward = execution.wrap(model, recipe)
         self._rng = np.random.default_rng(seed)
         self._optimizers = make_optimizers(model, recipe)
         self._params = list(model.parameters())

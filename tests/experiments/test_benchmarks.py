@@ -64,3 +64,13 @@ def test_the_page_of_whole_models(device, tmp_path):
     graphs = ["compiled, reduce-overhead / eager", "one CUDA graph / eager"] if device == "cuda" else []
     assert table[0] == ["model", "eager in ms", "compiled / eager", *graphs]
     assert len(table) == 2 and table[1][0] == "gconv" and all(map(RATIO.fullmatch, table[1][1:]))
+
+
+@pytest.mark.slow
+@ON_EACH_DEVICE
+def test_the_page_of_workers_that_share_a_device(device, tmp_path):
+    tables = run("gpu_workers.py", device, tmp_path / "page.md", "--workers", "1", "2", "--seconds", "20")
+    (table,) = tables.values()
+    assert table[0] == ["workers", "proxies an hour", "of one"]
+    assert [row[0] for row in table[1:]] == ["1", "2"]
+    assert all(float(row[1].replace(",", "")) > 0 for row in table[1:])
