@@ -56,7 +56,9 @@ def print_end(
         mostly = f", mostly: {summary.turned_away_mostly}" if summary.turned_away_mostly else ""
         say(f"limits  {limits}; {count(summary.turned_away, 'candidate')} rejected before training{mostly}")
     say(f"failed  {describe_failures(summary.failures, summary.evaluations)}")
-    say(f"report  {path / 'report.html'}", f"models  {path / 'export'}")
+    elsewhere = f", as trained; at {summary.target}: star export {path} --weights none --to DIR"
+    models = f"models  {path / 'export'}{elsewhere if plan.is_priced_elsewhere else ''}"
+    say(f"report  {path / 'report.html'}", models)
 
 
 def describe_timing(summary: "Summary") -> list[str]:

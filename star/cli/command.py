@@ -23,6 +23,7 @@ from star.cli.console import printable
 from star.cli.corpus import corpus
 from star.cli.design import design
 from star.cli.explain import genes
+from star.cli.export import export
 from star.cli.inspect import inspect
 from star.cli.replay import replay
 from star.cli.train import train
@@ -50,7 +51,7 @@ for command in (
     train,
     evaluation.eval,
     results.report,
-    results.export,
+    export,
     inspect,
     compare,
     design,

@@ -1,4 +1,4 @@
-"""Commands that read a run: status, front, report, export."""
+"""Commands that read a run: status, front, report."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -201,24 +201,6 @@ def report(
         print_json({"run": str(run), "report": str(paths[0]), "figure": str(paths[1])})
     else:
         say(*paths)
-
-
-def export(
-    run: Directory,
-    to: Annotated[Path, typer.Option(help="Directory to write to.")],
-    json: Json = False,
-) -> None:
-    """Export the Pareto front: a Python file that needs only torch for each model, and its weights."""
-    directory = open_run(run)
-    from star.export.front import export_front  # which loads torch
-
-    notes = export_front(directory, to)
-    note(*notes)
-    models = [str(to / str(row.id)) for row in front_rows(latest(run))]
-    if json:
-        print_json({"run": str(run), "to": str(to), "models": models, "notes": notes})
-    else:
-        say(f"{len(models)} models in {to}; {to / 'README.md'} lists them")
 
 
 def read_front(run: Path) -> tuple[RunPlan, list[FrontRow]]:

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from star.architecture.catalogue import scale_text
-from star.architecture.description import ModelDescription
-from star.architecture.genome import decode, to_text
-from star.architecture.structures import specify
+from star.architecture.genome import to_text
 from star.cli import options
 from star.cli.console import duration, note, print_json, say, si
 from star.cli.find import Found, Sizes, find, find_member, open_run
@@ -25,7 +23,6 @@ from star.trainer.settings import TrainSettings, from_toml
 from star.trainer.torchrun import count_processes
 
 if TYPE_CHECKING:
-    from star.data.tokenizer import Tokenizer
     from star.records import Arrays
     from star.storage.training_directory import Row, TrainingDirectory
     from star.trainer.plan import TrainPlan
@@ -197,44 +194,13 @@ def make_watcher(trackers: Trackers):
 def _export(trained: "Trained", directory: "TrainingDirectory") -> None:
     """Write the model as code and weights."""
     from star.data.prepare import stored_tokenizer
-    from star.export.single_file import ExportHeader, export_model
+    from star.export.trained import export_training
     from star.trainer.train import text_source
 
-    plan = trained.plan
-    settings, recipe, quality = plan.settings, plan.recipe, trained.outcome.quality
-    facts = (
-        ("measured", f"{quality.mean:.4f} bits per byte, standard error {quality.error:.4f}"),
-        ("corpus", ", ".join(settings.corpus)),
-        (
-            "recipe",
-            f"scale {settings.scale}: {recipe.tokens:,} tokens in {recipe.steps:,} steps of {recipe.batch_size} x "
-            f"{recipe.seq_len}, {recipe.optimizer}, learning rate {recipe.learning_rate:g}, seed {settings.seed}",
-        ),
-    )
+    plan, quality = trained.plan, trained.outcome.quality
     tokenizer = stored_tokenizer(text_source(plan), directory.path / TEXT)
-    header = ExportHeader(
-        genome=plan.genome,
-        facts=facts,
-        context=plan.dims.seq_len,
-        dtype_bytes=2,
-        description=_describe(plan, tokenizer),
-        tokenizer=tokenizer.file(),
-    )
-    spec = specify(decode(plan.genome), plan.dims)
-    export_model(spec, trained.outcome.weights, header, directory.path / MODEL)
-
-
-def _describe(plan: "TrainPlan", tokenizer: "Tokenizer") -> ModelDescription:
-    return ModelDescription(
-        genome=plan.settings.genome,
-        scale=plan.settings.scale,
-        scale_toml=plan.settings.scale_toml,
-        window=0,
-        vocab_size=plan.dims.vocab_size,
-        context=plan.recipe.seq_len,
-        tokenizer=Path(tokenizer.name).name,
-        tokenizer_digest=tokenizer.digest,
-    )
+    measured = f"{quality.mean:.4f} bits per byte, standard error {quality.error:.4f}"
+    export_training(plan, plan.dims.vocab_size, trained.outcome.weights, tokenizer, measured, directory.path / MODEL)
 
 
 def tell(trained: "Trained", directory: "TrainingDirectory", json: bool) -> None:

@@ -5,12 +5,13 @@ from collections import Counter
 from pathlib import Path
 
 from star.architecture.description import ModelDescription
-from star.architecture.genome import decode, split, to_text
+from star.architecture.genome import canonical, decode, split, tile, to_text
 from star.architecture.structures import specify
 from star.data.sources import called
 from star.data.tokenizer import TOKENIZER_FILES, Tokenizer
 from star.errors import UserError, disk_errors_reported
 from star.export.single_file import ExportHeader, export_model
+from star.export.untrained import Size, export_untrained
 from star.options import read_record
 from star.records import Genome, Individual
 from star.run.plan import RunPlan, read_plan
@@ -35,8 +36,9 @@ The head of each `model.py` tells its genome, its costs slot by slot, its lineag
 """
 
 
-def export_front(run: RunDirectory, out: Path) -> list[str]:
-    """Write OUT/README.md and OUT/ID/ for every member of the front of the latest generation.
+def export_front(run: RunDirectory, out: Path, size: Size | None = None) -> list[str]:
+    """Write OUT/README.md and OUT/ID/ for every member of the front of the latest generation: as it was trained, or at
+    another size.
 
     Folders of an earlier export into `out` are replaced; nothing else in it is touched.
     Returns one sentence for each thing that is missing: weights that are not kept, an empty front.
@@ -53,7 +55,8 @@ def export_front(run: RunDirectory, out: Path) -> list[str]:
     with disk_errors_reported(f"write {out}"):
         _prepare(out, {str(one.id) for one in front})
         for individual in front:
-            notes += _export(individual, run, plan, tokenizer, out / str(individual.id))
+            folder = out / str(individual.id)
+            notes += export_member(individual, run, plan, tokenizer, folder, size)
         write_atomic(out / "README.md", _readme(run, front, columns, notes).encode(errors="backslashreplace"))
     return notes
 
@@ -71,7 +74,15 @@ def _prepare(out: Path, keep: set[str]) -> None:
             shutil.rmtree(folder)
 
 
-def _export(individual: Individual, run: RunDirectory, plan: RunPlan, tokenizer: Tokenizer, out: Path) -> list[str]:
+def export_member(
+    individual: Individual, run: RunDirectory, plan: RunPlan, tokenizer: Tokenizer, out: Path, size: Size | None = None
+) -> list[str]:
+    """Write the folder `out` of one individual: as it was trained, or at another size. Return sentences on what is
+    missing."""
+    if size:
+        genome = tile(canonical(individual.genome), size.scale.num_slots)
+        export_untrained(genome, size, _facts(individual, run, plan), out)
+        return []
     weights = run.load_weights(individual.hash) or {}
     header = ExportHeader(
         genome=individual.genome,

@@ -1,0 +1,51 @@
+"""The model of a training as a folder that needs only torch."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from star.architecture.description import ModelDescription
+from star.architecture.genome import decode
+from star.architecture.structures import specify
+from star.data.tokenizer import Tokenizer
+from star.export.single_file import ExportHeader, export_model
+from star.records import Arrays
+from star.trainer.plan import TrainPlan
+
+
+def export_training(
+    plan: TrainPlan, vocab_size: int, weights: Arrays, tokenizer: Tokenizer, measured: str, out: Path
+) -> None:
+    """Write folder `out` with the code, the weights and the tokenizer of a training; `measured` is a clause for the
+    header. `vocab_size` is that of the model.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    settings, recipe, dims = plan.settings, plan.recipe, replace(plan.dims, vocab_size=vocab_size)
+    facts = (
+        ("measured", measured),
+        ("corpus", ", ".join(settings.corpus)),
+        (
+            "recipe",
+            f"scale {settings.scale}: {recipe.tokens:,} tokens in {recipe.steps:,} steps of {recipe.batch_size} x "
+            f"{recipe.seq_len}, {recipe.optimizer}, learning rate {recipe.learning_rate:g}, seed {settings.seed}",
+        ),
+    )
+    header = ExportHeader(
+        genome=plan.genome,
+        facts=facts,
+        context=dims.seq_len,
+        dtype_bytes=2,
+        description=ModelDescription(
+            genome=settings.genome,
+            scale=settings.scale,
+            scale_toml=settings.scale_toml,
+            window=0,
+            vocab_size=vocab_size,
+            context=recipe.seq_len,
+            tokenizer=Path(tokenizer.name).name,
+            tokenizer_digest=tokenizer.digest,
+        ),
+        tokenizer=tokenizer.file(),
+    )
+    export_model(specify(decode(plan.genome), dims), weights, header, out)
