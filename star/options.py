@@ -19,6 +19,7 @@ WORKERS = "Workers and storage"
 MODEL, OPTIMIZATION, COMPUTING, CHECKPOINTS = "Model and text", "Optimization", "Computation", "Checkpoints"
 # ... and of an evaluation.
 TEXT_LOSS, TASKS, SAMPLES, SPEED = "Loss on text", "Tasks", "Samples", "Speed and memory"
+VERDICT = "Comparison by training"
 RECORD = "record"  # the table of a file of settings that says what they were used with: no setting
 OPTION = "option"
 

@@ -1,18 +1,25 @@
-"""The command compare: costs of several architectures side by side, and the quality of trained ones; no torch."""
+"""The command compare: costs of several architectures side by side, and with tokens their fresh trainings."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from star.architecture.genome import decode, to_text
+from star.cli import options
+from star.cli.comparison import compare_by_training
 from star.cli.console import print_json, say, si, stdout
 from star.cli.find import Found, Sizes, find
 from star.cli.sizes import Batch, Context, Dtype, Json, ScaleName
 from star.cli.table import Table
+from star.comparison.settings import ComparisonSettings
 from star.cost.cost import Cost, memory_bytes, price
 from star.errors import UserError
+from star.options import VERDICT, options_of
 from star.report.front import QUALITY
+
+OPTIONS = tuple(options_of(ComparisonSettings))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,19 +50,39 @@ class Entry:
         }
 
 
+@options.with_settings(OPTIONS, ComparisonSettings)
 def compare(
+    given: dict[str, Any],
     architectures: Annotated[list[str], typer.Argument(help="Names, .toml files, genome texts, or RUN:ID.")],
     scale: ScaleName = None,
     context: Context = None,
     batch: Batch = None,
     dtype: Dtype = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --tokens: directory of the trainings; one that holds this comparison is continued. "
+            "\\[default: comparisons/DATE-TIME]",
+            rich_help_panel=VERDICT,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Compare the costs of architectures at one scale or at their own sizes, and the quality of those of a run.
 
     The quality of an individual of a run is that of the model that was trained; beside costs at another size it is
-    marked as that of a proxy.
+    marked as that of a proxy. With --tokens all are trained afresh instead, at the widths at which they cost as much as
+    the first one, and differences are tested.
     """
+    if "tokens" in given:
+        for name, value in (("context", context), ("batch", batch), ("dtype", dtype)):
+            if value is not None:
+                raise UserError(f"--{name} is for costs alone: leave it out with --tokens")
+        compare_by_training(architectures, scale, given, out, json)
+        return
+    if given or out:
+        name = options.spell(next(iter(given), "out"))
+        raise UserError(f"{name} is for a comparison by training: give --tokens too")
     sizes = Sizes(scale=scale, context=context, batch=batch, dtype=dtype)
     entries = [_entry(text, sizes) for text in architectures]
     if json:

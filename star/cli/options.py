@@ -57,7 +57,7 @@ def read_settings(typed: dict[str, Any], kind: type = Settings) -> dict[str, Any
             given[name] = read(spell(name), value)
         elif isinstance(value, list):
             given[name] = tuple(value)
-    if given.keys() & {"workers", "address", "gpus_per_worker"}:
+    if "serial" in known and given.keys() & {"workers", "address", "gpus_per_worker"}:
         given.setdefault("serial", False)  # whatever the file, or the run so far, said
     return given
 
