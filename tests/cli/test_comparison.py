@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.stats import ttest_rel
-from support.tiny import TINY_TOML, write_text
 
 from star.architecture.genome import parse
 from star.comparison.statistics import holm
@@ -18,14 +17,6 @@ from star.trainer.trainer import LAST_VALID
 from star.training.loss import measure_windows
 
 GIVEN = ("--scale", "tiny.toml", "--corpus", "text.txt", "--tokens", "640", "--workers", "1", "--out", "c")
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "tiny.toml").write_text(TINY_TOML)
-    write_text(tmp_path)
-    return tmp_path
 
 
 def test_a_comparison_trains_tests_and_goes_on(place, star):

@@ -8,7 +8,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from support.fake_run import write_run
-from support.tiny import TINY_TOML, write_text
 
 from star.architecture import catalogue
 from star.architecture.genome import canonical, decode, tile
@@ -17,14 +16,6 @@ from star.metrics.trained_model import read_model
 from star.run.plan import read_plan
 from star.run.settings import Settings
 from star.storage.run_directory import RunDirectory
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "tiny.toml").write_text(TINY_TOML)
-    write_text(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture(scope="module")

@@ -5,21 +5,12 @@ from statistics import median
 
 import pyarrow.parquet as pq
 import pytest
-from support.tiny import TINY_TOML, write_text
 from support.tracked import read_mlflow, read_tensorboard
 
 from star.records import Generation, Status
 from star.storage.run_directory import RunDirectory
 
 SEARCH = ("evolve", "--population", "2", "--generations", "2", "--tokens", "1024", "--slots", "2", "--store", "")
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "tiny.toml").write_text(TINY_TOML)
-    write_text(tmp_path)
-    return tmp_path
 
 
 def single(value):

@@ -5,19 +5,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from support.tiny import TINY_TOML, write_text
+from support.tiny import TINY_TOML
 
 from star.cli.command import run
 from star.storage.training_directory import TrainingDirectory
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "tiny.toml").write_text(TINY_TOML)
-    write_text(tmp_path)
-    return tmp_path
-
 
 TRAIN = ("train", "lfm2-like", "--scale", "tiny.toml", "--corpus", "text.txt", "--tokens", "640", "--peak-flops", "1G")
 
