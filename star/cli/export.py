@@ -1,6 +1,7 @@
 """The command that writes models as code: export."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,19 @@ if TYPE_CHECKING:
     from star.storage.run_directory import RunDirectory
 
 TRAINED, RANDOM, NONE = WEIGHTS = ("trained", "random", "none")
+FORMATS = ("torch", "onnx", "torch-export")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is asked of an export: where to, at which scale, with trained weights or with random ones of a seed, and in
+    which format."""
+
+    to: Path
+    scale: str | None
+    is_trained: bool
+    seed: int | None
+    format: str
 
 
 def export(
@@ -48,115 +62,117 @@ def export(
             show_default="trained where there are such and --scale is not given, else none",
         ),
     ] = None,
+    format: Annotated[
+        str,
+        typer.Option(
+            help=f"Format: {', '.join(FORMATS)}. torch is a Python file and its weights; the others are graphs of a "
+            "forward pass and of a decoding step.",
+        ),
+    ] = "torch",
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Random seed of --weights random.")] = 0,
     json: Json = False,
 ) -> None:
     """Export models: for each a Python file that needs only torch, and its weights."""
-    if weights is not None and weights not in WEIGHTS:
-        raise UserError(f"unknown weights {weights!r:.60}{nearest(weights, WEIGHTS)}")
+    for kind, value, known in (("weights", weights, WEIGHTS), ("format", format, FORMATS)):
+        if value is not None and value not in known:
+            raise UserError(f"unknown {kind} {value!r:.60}{nearest(value, known)}")
     if weights == TRAINED and scale:
         raise UserError("--weights trained is for the sizes that were trained: leave --scale out")
     is_trained = weights == TRAINED or (weights is None and scale is None)
-    random_seed = seed if weights == RANDOM else None
+    asked = Request(to=to, scale=scale, is_trained=is_trained, seed=seed if weights == RANDOM else None, format=format)
     path = Path(what)
     if (path / CONFIG).is_file():
-        models, notes = _export_run(open_run(path), to, scale, is_trained, random_seed)
+        models, notes = _export_run(open_run(path), asked)
     elif (path / TRAIN_CONFIG).is_file():
-        models, notes = _export_training(path, to, scale, is_trained, random_seed)
+        models, notes = _export_training(path, asked)
     elif member := find_member(what):
-        models, notes = _export_member(what, member, to, scale, is_trained, random_seed)
+        models, notes = _export_member(what, member, asked)
     else:
         if os.sep in what and not is_text(what) and path.suffix != ".toml":
             refuse_foreign(path)
         if weights == TRAINED:
             raise UserError(f"{what:.60} has no trained weights: name a run, RUN:ID or a training")
-        models, notes = _export_untrained(what, to, scale, random_seed)
+        models, notes = _export_untrained(what, asked)
     note(*notes)
     if json:
         print_json({"exported": what, "to": str(to), "models": list(map(str, models)), "notes": notes})
     elif (path / CONFIG).is_file():
         say(f"{len(models)} models in {to}; {to / 'README.md'} lists them")
     else:
-        say(f"{models[0] / 'model.py'}")
+        say(f"{models[0] / 'model.py' if format == 'torch' else models[0]}")
 
 
-def _export_run(
-    run: "RunDirectory", to: Path, scale: str | None, is_trained: bool, seed: int | None
-) -> tuple[list[Path], list[str]]:
+def _export_run(run: "RunDirectory", asked: Request) -> tuple[list[Path], list[str]]:
     from star.export.front import export_front  # which loads torch
 
     plan = read_plan(run)
-    notes = export_front(run, to, None if is_trained else _size_of_run(plan, scale, seed))
+    notes = export_front(run, asked.to, _size_of_run(plan, asked), asked.format)
     generation = run.latest_generation()
     assert generation, "it was exported"
     front = sorted(generation.front, key=lambda one: [one.objectives[column] for column in plan.columns])
-    return [to / str(one.id) for one in front], notes + _target_note(plan, is_trained)
+    return [asked.to / str(one.id) for one in front], notes + _target_note(plan, asked.is_trained)
 
 
-def _export_member(
-    what: str, member: Member, to: Path, scale: str | None, is_trained: bool, seed: int | None
-) -> tuple[list[Path], list[str]]:
+def _export_member(what: str, member: Member, asked: Request) -> tuple[list[Path], list[str]]:
     from star.export.front import export_member
     from star.run.text import read_tokenizer
 
     run = open_run(what.rpartition(":")[0])
     individual, plan = member
-    _refuse_occupied(to)
-    size = None if is_trained else _size_of_run(plan, scale, seed)
-    notes = export_member(individual, run, plan, read_tokenizer(plan.settings, run.path), to, size)
-    return [to], notes + _target_note(plan, is_trained)
+    _refuse_occupied(asked.to)
+    tokenizer, size = read_tokenizer(plan.settings, run.path), _size_of_run(plan, asked)
+    notes = export_member(individual, run, plan, tokenizer, asked.to, size, asked.format)
+    return [asked.to], notes + _target_note(plan, asked.is_trained)
 
 
-def _export_training(
-    path: Path, to: Path, scale: str | None, is_trained: bool, seed: int | None
-) -> tuple[list[Path], list[str]]:
+def _export_training(path: Path, asked: Request) -> tuple[list[Path], list[str]]:
     from star.trainer.plan import plan_training
     from star.trainer.settings import from_toml
 
     plan = plan_training(from_toml((path / TRAIN_CONFIG).read_text(encoding="utf-8")))
-    if not is_trained and scale:
-        return _export_untrained(to_text(plan.genome), to, scale, seed)
-    if not is_trained:
+    if not asked.is_trained and asked.scale:
+        return _export_untrained(to_text(plan.genome), asked)
+    _refuse_occupied(asked.to)
+    if not asked.is_trained:
         from star.export.untrained import export_untrained
 
-        _refuse_occupied(to)
         name, toml = plan.settings.scale, plan.settings.scale_toml
         own = read_scale(toml, name) if toml else find_scale(name)
-        export_untrained(
-            plan.genome, _size(name, toml, own, plan.dims.seq_len, DTYPE_BYTES[DEFAULT_DTYPE], seed), (), to
-        )
-        return [to], []
+        size = _size(name, toml, own, plan.dims.seq_len, DTYPE_BYTES[DEFAULT_DTYPE], asked.seed)
+        return [asked.to], export_untrained(plan.genome, size, (), asked.to, asked.format)
 
     from star.export.trained import export_training
     from star.metrics.trained_model import read_training
 
-    _refuse_occupied(to)
     trained = read_training(path)
     weights = {name: one.numpy() for name, one in trained.model.weights().items()}
-    export_training(plan, trained.dims.vocab_size, weights, trained.tokenizer, f"star eval {path} measures it", to)
-    return [to], list(trained.notes)
+    measured, vocab_size = f"star eval {path} measures it", trained.dims.vocab_size
+    notes = export_training(plan, vocab_size, weights, trained.tokenizer, measured, asked.to, asked.format)
+    return [asked.to], [*trained.notes, *notes]
 
 
-def _export_untrained(what: str, to: Path, scale: str | None, seed: int | None) -> tuple[list[Path], list[str]]:
+def _export_untrained(what: str, asked: Request) -> tuple[list[Path], list[str]]:
     """Export an architecture at a scale, or at its own sizes."""
     from star.export.untrained import export_untrained
 
-    found = find(what, Sizes(scale=scale))
-    own = found.named is not None and found.named.scale is not None and scale is None
-    name = what if own else scale or found.scale.name
-    _refuse_occupied(to)
-    size = _size(name, "", found.scale, found.context, found.dtype_bytes, seed)
-    export_untrained(found.genome, size, (), to)
-    return [to], [one.replace("are priced", "are exported") for one in found.notes]
+    found = find(what, Sizes(scale=asked.scale))
+    own = found.named is not None and found.named.scale is not None and asked.scale is None
+    name = what if own else asked.scale or found.scale.name
+    _refuse_occupied(asked.to)
+    size = _size(name, "", found.scale, found.context, found.dtype_bytes, asked.seed)
+    notes = export_untrained(found.genome, size, (), asked.to, asked.format)
+    return [asked.to], [*(one.replace("are priced", "are exported") for one in found.notes), *notes]
 
 
-def _size_of_run(plan: RunPlan, scale: str | None, seed: int | None) -> "Size":
-    """Return the sizes that are asked for, or those of the target of a run."""
-    width = plan.target.dtype_bytes
-    if scale:
-        own = find_scale(scale)
-        return _size(scale, "", own, own.dims.seq_len, width, seed)
-    return _size(plan.settings.target, plan.settings.target_toml, plan.target_scale, plan.target.context, width, seed)
+def _size_of_run(plan: RunPlan, asked: Request) -> "Size | None":
+    """Return the sizes that are asked for, or those of the target of a run; None for those that were trained."""
+    if asked.is_trained:
+        return None
+    width, config = plan.target.dtype_bytes, plan.settings
+    if asked.scale:
+        own = find_scale(asked.scale)
+        return _size(asked.scale, "", own, own.dims.seq_len, width, asked.seed)
+    return _size(config.target, config.target_toml, plan.target_scale, plan.target.context, width, asked.seed)
 
 
 def _size(name: str, toml: str, scale: Scale, context: int, dtype_bytes: float, seed: int | None) -> "Size":

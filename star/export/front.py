@@ -10,7 +10,8 @@ from star.architecture.structures import specify
 from star.data.sources import called
 from star.data.tokenizer import TOKENIZER_FILES, Tokenizer
 from star.errors import UserError, disk_errors_reported
-from star.export.single_file import ExportHeader, export_model
+from star.export.formats import FORMATS, GRAPH_FILES, TORCH
+from star.export.single_file import ExportHeader
 from star.export.untrained import Size, export_untrained
 from star.options import read_record
 from star.records import Genome, Individual
@@ -23,7 +24,7 @@ from star.storage.run_directory import RunDirectory
 
 TITLE = "# Pareto front of "
 # All that a model's folder may hold, killed exports included.
-FILES = ("model.py", WEIGHTS_FILE, *TOKENIZER_FILES)
+FILES = ("model.py", WEIGHTS_FILE, *TOKENIZER_FILES, *GRAPH_FILES)
 OURS = {*FILES, *(f".{name}.tmp" for name in FILES), "__pycache__"}
 USE = """\
 Each folder is one model: `model.py` needs only torch, `model.safetensors` holds its weights.
@@ -36,9 +37,9 @@ The head of each `model.py` tells its genome, its costs slot by slot, its lineag
 """
 
 
-def export_front(run: RunDirectory, out: Path, size: Size | None = None) -> list[str]:
+def export_front(run: RunDirectory, out: Path, size: Size | None = None, format: str = TORCH) -> list[str]:
     """Write OUT/README.md and OUT/ID/ for every member of the front of the latest generation: as it was trained, or at
-    another size.
+    another size, in a format of `FORMATS`.
 
     Folders of an earlier export into `out` are replaced; nothing else in it is touched.
     Returns one sentence for each thing that is missing: weights that are not kept, an empty front.
@@ -55,9 +56,8 @@ def export_front(run: RunDirectory, out: Path, size: Size | None = None) -> list
     with disk_errors_reported(f"write {out}"):
         _prepare(out, {str(one.id) for one in front})
         for individual in front:
-            folder = out / str(individual.id)
-            notes += export_member(individual, run, plan, tokenizer, folder, size)
-        write_atomic(out / "README.md", _readme(run, front, columns, notes).encode(errors="backslashreplace"))
+            notes += export_member(individual, run, plan, tokenizer, out / str(individual.id), size, format)
+        write_atomic(out / "README.md", _readme(run, front, columns, notes, format).encode(errors="backslashreplace"))
     return notes
 
 
@@ -75,14 +75,19 @@ def _prepare(out: Path, keep: set[str]) -> None:
 
 
 def export_member(
-    individual: Individual, run: RunDirectory, plan: RunPlan, tokenizer: Tokenizer, out: Path, size: Size | None = None
+    individual: Individual,
+    run: RunDirectory,
+    plan: RunPlan,
+    tokenizer: Tokenizer,
+    out: Path,
+    size: Size | None = None,
+    format: str = TORCH,
 ) -> list[str]:
     """Write the folder `out` of one individual: as it was trained, or at another size. Return sentences on what is
     missing."""
     if size:
         genome = tile(canonical(individual.genome), size.scale.num_slots)
-        export_untrained(genome, size, _facts(individual, run, plan), out)
-        return []
+        return export_untrained(genome, size, _facts(individual, run, plan), out, format)
     weights = run.load_weights(individual.hash) or {}
     header = ExportHeader(
         genome=individual.genome,
@@ -102,9 +107,9 @@ def export_member(
         tokenizer=tokenizer.file(),
     )
     spec = specify(decode(individual.genome), plan.trained.dims)
-    export_model(spec, weights, header, out)
+    notes = [f"Model {individual.id}: {sentence}" for sentence in FORMATS[format](spec, weights, header, out)]
     if weights:
-        return []
+        return notes
     return [f"Model {individual.id} has code but no weights: {run.path} does not keep those of {individual.hash}."]
 
 
@@ -154,16 +159,18 @@ def format_number(value: float) -> str:
     return f"{value:,.0f}" if value == int(value) else f"{value:,.4f}"
 
 
-def _readme(run: RunDirectory, front: list[Individual], columns: list[str], notes: list[str]) -> str:
+def _readme(run: RunDirectory, front: list[Individual], columns: list[str], notes: list[str], format: str) -> str:
     names = ["model", *columns, "operators", "genome"]
     rows = [names, ["---", *("---:" for _ in columns), "---", "---"]]
     for one in front:
         counts = Counter(slot.liv.name for slot in decode(one.genome)).most_common()
         operators = ", ".join(f"{count} {name}" for name, count in counts)
         values = [format_number(one.objectives[column]) for column in columns]
-        rows.append([f"[{one.id}]({one.id}/model.py)", *values, operators, _brief(one.genome)])
+        rows.append(
+            [f"[{one.id}]({one.id}{'/model.py' if format == TORCH else ''})", *values, operators, _brief(one.genome)]
+        )
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    use = USE.format(id=front[0].id) if front else ""
+    use = USE.format(id=front[0].id) if front and format == TORCH else ""
     remarks = "\n".join(f"- {note}" for note in notes)
     parts = [f"{TITLE}{run.path.resolve().name}", table, use.strip(), remarks]
     return "\n\n".join(part for part in parts if part) + "\n"

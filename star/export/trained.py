@@ -7,16 +7,23 @@ from star.architecture.description import ModelDescription
 from star.architecture.genome import decode
 from star.architecture.structures import specify
 from star.data.tokenizer import Tokenizer
-from star.export.single_file import ExportHeader, export_model
+from star.export.formats import FORMATS, TORCH
+from star.export.single_file import ExportHeader
 from star.records import Arrays
 from star.trainer.plan import TrainPlan
 
 
 def export_training(
-    plan: TrainPlan, vocab_size: int, weights: Arrays, tokenizer: Tokenizer, measured: str, out: Path
-) -> None:
-    """Write folder `out` with the code, the weights and the tokenizer of a training; `measured` is a clause for the
-    header. `vocab_size` is that of the model.
+    plan: TrainPlan,
+    vocab_size: int,
+    weights: Arrays,
+    tokenizer: Tokenizer,
+    measured: str,
+    out: Path,
+    format: str = TORCH,
+) -> list[str]:
+    """Write folder `out` with the model of a training in a format of `FORMATS`; `measured` is a clause for its header.
+    `vocab_size` is that of the model. Return sentences on what is missing.
 
     Raises:
         UserError: a file cannot be written.
@@ -48,4 +55,4 @@ def export_training(
         ),
         tokenizer=tokenizer.file(),
     )
-    export_model(specify(decode(plan.genome), dims), weights, header, out)
+    return FORMATS[format](specify(decode(plan.genome), dims), weights, header, out)

@@ -13,7 +13,8 @@ from star.architecture.structures import specify
 from star.cost.cost import price
 from star.data.vocabulary import BYTES
 from star.errors import UserError
-from star.export.single_file import ExportHeader, export_model
+from star.export.formats import FORMATS, TORCH
+from star.export.single_file import ExportHeader
 from star.model.language_model import LanguageModel
 from star.records import Arrays, Genome
 
@@ -47,8 +48,11 @@ class Size:
         return (("sizes", f"those of {self.name}, at which this model was not trained"), ("weights", weights))
 
 
-def export_untrained(genome: Genome, size: Size, facts: tuple[tuple[str, str], ...], out: Path) -> None:
-    """Write folder `out` with the code of a genome at a size, and random weights if the size has a seed for them.
+def export_untrained(
+    genome: Genome, size: Size, facts: tuple[tuple[str, str], ...], out: Path, format: str = TORCH
+) -> list[str]:
+    """Write folder `out` with a genome at a size, in a format of `FORMATS`, and random weights if the size has a seed
+    for them. Return sentences on what is missing.
 
     Raises:
         UserError: there is not enough memory for the weights, or a file cannot be written.
@@ -82,4 +86,4 @@ def export_untrained(genome: Genome, size: Size, facts: tuple[tuple[str, str], .
             tokenizer_digest="",
         ),
     )
-    export_model(spec, weights, header, out)
+    return FORMATS[format](spec, weights, header, out)
