@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from star.storage.run_directory import RunDirectory
 
 TRAINED, RANDOM, NONE = WEIGHTS = ("trained", "random", "none")
-FORMATS = ("torch", "onnx", "torch-export")
+FORMATS = ("torch", "hf", "onnx", "torch-export")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +65,8 @@ def export(
     format: Annotated[
         str,
         typer.Option(
-            help=f"Format: {', '.join(FORMATS)}. torch is a Python file and its weights; the others are graphs of a "
-            "forward pass and of a decoding step.",
+            help=f"Format: {', '.join(FORMATS)}. torch is a Python file and its weights, hf a folder that transformers "
+            "loads with trust_remote_code; the others are graphs of a forward pass and of a decoding step.",
         ),
     ] = "torch",
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Random seed of --weights random.")] = 0,

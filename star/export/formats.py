@@ -3,20 +3,20 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
 from star.architecture.spec import ModelSpec
 from star.errors import UserError
-from star.export.graph import GRAPHS, SUFFIXES, export_graphs
+from star.export.huggingface import FILES as HF_FILES
+from star.export.huggingface import export_huggingface
 from star.export.single_file import ExportHeader, export_model
-from star.model.language_model import LanguageModel
 from star.records import Arrays
 
-TORCH = "torch"
-Writer = Callable[[ModelSpec, Arrays, ExportHeader, Path], list[str]]
-GRAPH_FILES = tuple(
+TORCH, HF = "torch", "hf"
+ONNX, TORCH_EXPORT = GRAPHS = ("onnx", "torch-export")
+SUFFIXES = {ONNX: ".onnx", TORCH_EXPORT: ".pt2"}
+OTHER_FILES = HF_FILES + tuple(
     f"{name}{suffix}{data}" for name in ("forward", "step") for suffix in SUFFIXES.values() for data in ("", ".data")
 )
+Writer = Callable[[ModelSpec, Arrays, ExportHeader, Path], list[str]]
 
 
 def write_torch(spec: ModelSpec, weights: Arrays, header: ExportHeader, out: Path) -> list[str]:
@@ -25,21 +25,30 @@ def write_torch(spec: ModelSpec, weights: Arrays, header: ExportHeader, out: Pat
     return []
 
 
+def write_huggingface(spec: ModelSpec, weights: Arrays, header: ExportHeader, out: Path) -> list[str]:
+    """Write the folder that transformers loads."""
+    _check_weights(HF, weights)
+    export_huggingface(spec, weights, header, out)
+    return []
+
+
 def graph_writer(kind: str) -> Writer:
     """Return what writes graphs of a kind."""
 
     def write(spec: ModelSpec, weights: Arrays, header: ExportHeader, out: Path) -> list[str]:
-        if not weights:
-            raise UserError(
-                f"--format {kind} writes a graph with its weights: name a model that has some, or give --weights random"
-            )
-        model = LanguageModel(spec)
-        with torch.no_grad():
-            for name, one in model.weights().items():
-                one.copy_(torch.from_numpy(weights[name]))
-        return export_graphs(spec, model.eval(), kind, out)
+        _check_weights(kind, weights)
+        from star.export.graph import export_graphs, load_model  # which load torch
+
+        return export_graphs(spec, load_model(spec, weights), kind, out)
 
     return write
 
 
-FORMATS: dict[str, Writer] = {TORCH: write_torch} | {kind: graph_writer(kind) for kind in GRAPHS}
+def _check_weights(kind: str, weights: Arrays) -> None:
+    if not weights:
+        raise UserError(
+            f"--format {kind} writes a model with its weights: name one that has some, or give --weights random"
+        )
+
+
+FORMATS: dict[str, Writer] = {TORCH: write_torch, HF: write_huggingface} | {kind: graph_writer(kind) for kind in GRAPHS}

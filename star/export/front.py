@@ -10,7 +10,7 @@ from star.architecture.structures import specify
 from star.data.sources import called
 from star.data.tokenizer import TOKENIZER_FILES, Tokenizer
 from star.errors import UserError, disk_errors_reported
-from star.export.formats import FORMATS, GRAPH_FILES, TORCH
+from star.export.formats import FORMATS, OTHER_FILES, TORCH
 from star.export.single_file import ExportHeader
 from star.export.untrained import Size, export_untrained
 from star.options import read_record
@@ -24,7 +24,7 @@ from star.storage.run_directory import RunDirectory
 
 TITLE = "# Pareto front of "
 # All that a model's folder may hold, killed exports included.
-FILES = ("model.py", WEIGHTS_FILE, *TOKENIZER_FILES, *GRAPH_FILES)
+FILES = ("model.py", WEIGHTS_FILE, *TOKENIZER_FILES, *OTHER_FILES)
 OURS = {*FILES, *(f".{name}.tmp" for name in FILES), "__pycache__"}
 USE = """\
 Each folder is one model: `model.py` needs only torch, `model.safetensors` holds its weights.

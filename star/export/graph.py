@@ -23,10 +23,10 @@ from torch.export import Dim
 
 from star.architecture.spec import LivSpec, ModelSpec, Slot
 from star.errors import UserError, disk_errors_reported
+from star.export.formats import ONNX, SUFFIXES
 from star.model.language_model import LanguageModel
+from star.records import Arrays
 
-ONNX, TORCH_EXPORT = GRAPHS = ("onnx", "torch-export")
-SUFFIXES = {ONNX: ".onnx", TORCH_EXPORT: ".pt2"}
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 TOLERANCE = 1e-3  # of the largest logit, in float32
 LENGTHS = (24, 37)  # tokens that a graph is made with, and compared on
@@ -139,6 +139,15 @@ class Graph:
             torch.export.save(self._program, path)
         else:
             self._onnx.save(path)
+
+
+@torch.no_grad()
+def load_model(spec: ModelSpec, weights: Arrays) -> LanguageModel:
+    """Return the model with these weights, in evaluation mode."""
+    model = LanguageModel(spec)
+    for name, one in model.weights().items():
+        one.copy_(torch.from_numpy(weights[name]))
+    return model.eval()
 
 
 def export_graphs(spec: ModelSpec, model: LanguageModel, kind: str, out: Path) -> list[str]:

@@ -1,8 +1,10 @@
 """One model as a folder that needs only torch: `model.py`, the code that was trained, and its weights."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from safetensors.numpy import save
@@ -67,9 +69,17 @@ def export_model(spec: ModelSpec, weights: dict[str, np.ndarray], header: Export
 
 def model_source(spec: ModelSpec, header: ExportHeader) -> str:
     """Return the text of `model.py`: the definitions that this model uses, unchanged, and its SPEC."""
+    text = collect_code(spec, Reference("star.export.standalone", "main"))
+    return f'"""{escape(describe_model(spec, header))}\n"""\n\n{text}{ENTRY}'
+
+
+def collect_code(spec: ModelSpec, root: Reference, replaced: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return the definitions that `root` and a model use, with its SPEC; `replaced` has other texts of some by name."""
     codes = codes_in(spec)
 
     def rewrite(definition: Definition) -> Definition:
+        if definition.names[0] in replaced:
+            return replace(definition, source=replaced[definition.names[0]])
         if "SPEC" in definition.names:
             return replace(definition, source=format_spec(spec))
         if definition.module == "star.model.ops.shapes":
@@ -79,14 +89,13 @@ def model_source(spec: ModelSpec, header: ExportHeader) -> str:
         return keep_rows(definition, codes)
 
     enums = {code.split(".")[0] for record in codes for code in record if "." in code}
-    roots = [Reference("star.export.standalone", "main")]
-    roots += [Reference("star.architecture.spec", name) for name in RECORDS]
+    roots = [root, *(Reference("star.architecture.spec", name) for name in RECORDS)]
     roots += [Reference("star.architecture.codes", name) for name in sorted(enums)]
-    text = drop_fields(collect(roots, PACKAGE, rewrite), ("BackboneConfig", "OperatorOverrides", *enums)).text()
-    return f'"""{_escape(_head(spec, header))}\n"""\n\n{text}{ENTRY}'
+    return drop_fields(collect(roots, PACKAGE, rewrite), ("BackboneConfig", "OperatorOverrides", *enums)).text()
 
 
-def _head(spec: ModelSpec, header: ExportHeader) -> str:
+def describe_model(spec: ModelSpec, header: ExportHeader) -> str:
+    """Return the head of the file of a model: its genome, facts and costs, and those of each slot."""
     cost = price(spec.slots, spec.dims, header.context, header.dtype_bytes)
     layers = itemise(spec.slots, spec.dims, header.context, header.dtype_bytes)
     active = f", {cost.active_params:,} of them at work on one token" if cost.active_params < cost.params else ""
@@ -118,6 +127,6 @@ def _head(spec: ModelSpec, header: ExportHeader) -> str:
     )
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """Escape a text so that it is safe inside a triple-quoted string."""
     return text.replace("\\", "\\\\").replace('"""', "'''")

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-import torch
 
 from star.architecture.description import ModelDescription
 from star.architecture.genome import decode, to_text
@@ -15,7 +14,6 @@ from star.data.vocabulary import BYTES
 from star.errors import UserError
 from star.export.formats import FORMATS, TORCH
 from star.export.single_file import ExportHeader
-from star.model.language_model import LanguageModel
 from star.records import Arrays, Genome
 
 WIDTH = 4  # bytes of a parameter in the file and in memory
@@ -68,6 +66,10 @@ def export_untrained(
                 f"random weights take {needed / 1e9:,.1f} GB of memory and {free / 1e9:,.1f} GB are free: leave them "
                 "out by --weights none"
             )
+        import torch
+
+        from star.model.language_model import LanguageModel
+
         torch.manual_seed(size.seed)
         weights = {name: one.numpy() for name, one in LanguageModel(spec).weights().items()}
     header = ExportHeader(

@@ -10,7 +10,7 @@ from support.paths import TESTS
 
 from star.architecture.genome import decode, parse
 from star.architecture.genome.deck import DECK
-from star.export.graph import GRAPHS, ONNX, TORCH_EXPORT
+from star.export.formats import GRAPHS, ONNX, TORCH_EXPORT
 
 PLAIN = [number for number, row in DECK.items() if "-Diff" not in row.name and "-Shift" not in row.name]
 NUMBERS = {DECK[number].name: number for number in DECK}

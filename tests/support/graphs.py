@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from star.architecture.genome import decode, parse
 from star.architecture.structures import specify
 from star.errors import UserError
-from star.export.graph import ONNX, export_graphs
+from star.export.formats import ONNX
+from star.export.graph import export_graphs
 from star.model.language_model import LanguageModel
 from support.tiny import TINY
 
