@@ -8,7 +8,7 @@ forward pass is written for one length.
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim
 
+from star.architecture.codes import Sparsity
 from star.architecture.spec import LivSpec, ModelSpec, Slot
 from star.errors import UserError, disk_errors_reported
 from star.export.formats import ONNX, SUFFIXES
@@ -29,8 +30,7 @@ from star.records import Arrays
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 TOLERANCE = 1e-3  # of the largest logit, in float32
-LENGTHS = (24, 37)  # tokens that a graph is made with, and compared on
-BATCHES = (2, 3)
+MADE, LONGER, SHORTER = 24, 37, 5  # tokens that a graph is made with, and compared on, beyond the longest window
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,46 +159,52 @@ def export_graphs(spec: ModelSpec, model: LanguageModel, kind: str, out: Path) -
     if kind == ONNX and not all(map(find_spec, PACKAGES)):
         raise UserError("--format onnx needs packages that are not installed: pip install 'star[onnx]'")
     forward, step = (out / f"{name}{SUFFIXES[kind]}" for name in ("forward", "step"))
-    fixed = spec.dims.seq_len, spec.dims.seq_len
+    context = spec.dims.seq_len
+    lengths, fixed = lengths_for(spec), (context, context)
     notes = []
     with torch.no_grad(), _quiet(), disk_errors_reported(f"write {out}"):
         out.mkdir(parents=True, exist_ok=True)
         step.unlink(missing_ok=True)  # of an earlier export
-        if graph := make_forward(kind, model, LENGTHS):
+        if graph := make_forward(kind, model, lengths):
             graph.save(forward)
         elif graph := make_forward(kind, model, fixed):
             graph.save(forward)
-            blamed = _blame(spec, lambda one: make_forward(kind, one, LENGTHS))
-            notes.append(f"{forward.name} takes {fixed[0]:,} tokens, no more and no fewer, because of {blamed}")
+            blamed = _blame(spec, lambda one: make_forward(kind, one, lengths))
+            notes.append(f"{forward.name} takes {context:,} tokens, no more and no fewer, because of {blamed}")
         else:
             raise UserError(f"{kind} cannot express {_blame(spec, lambda one: make_forward(kind, one, fixed))}")
-        if graph := make_step(kind, model):
+        if graph := make_step(kind, model, lengths):
             graph.save(step)
         else:
-            blamed = _blame(spec, lambda one: make_step(kind, one))
+            blamed = _blame(spec, lambda one: make_step(kind, one, lengths))
             notes.append(f"there is no {step.name}: {kind} cannot express a decoding step of {blamed}")
     return notes
 
 
-def make_forward(kind: str, model: LanguageModel, lengths: tuple[int, int]) -> Graph | None:
-    """Return the graph of a forward pass, made with one number of tokens and compared on another, which may be the
+def lengths_for(spec: ModelSpec) -> tuple[int, ...]:
+    """Return the number of tokens that a graph is made with, and those on which it is compared: more, and fewer."""
+    banded = [spec.dims.of(slot.liv).band for slot in spec.slots if slot.liv.sparsity is Sparsity.BANDED]
+    window = max(banded, default=0)  # made within it, a graph would have no end of it
+    return MADE + window, LONGER + window, SHORTER
+
+
+def make_forward(kind: str, model: LanguageModel, lengths: Sequence[int]) -> Graph | None:
+    """Return the graph of a forward pass, made with one number of tokens and compared on others, which may be the
     same; None if there is none, or it computes something else."""
-    made, compared = (_draw(batch, length) for batch, length in zip(BATCHES, lengths, strict=True))
+    arguments = [(_draw(batch, length),) for batch, length in enumerate(lengths, start=2)]
     length = Dim.STATIC if lengths[0] == lengths[1] else Dim.AUTO
-    return _make(
-        kind, _Forward(model), (made,), (compared,), ({0: Dim.AUTO, 1: length},), Names(["tokens"], ["logits"])
-    )
+    return _make(kind, _Forward(model), arguments, ({0: Dim.AUTO, 1: length},), Names(["tokens"], ["logits"]))
 
 
-def make_step(kind: str, model: LanguageModel) -> Graph | None:
-    """Return the graph of a decoding step, made after one prompt and compared after a longer one; None as above."""
+def make_step(kind: str, model: LanguageModel, lengths: Sequence[int]) -> Graph | None:
+    """Return the graph of a decoding step, made after one prompt and compared after others; None as above."""
     step = Step(model)
-    prompts = (_draw(batch, length) for batch, length in zip(BATCHES, LENGTHS, strict=True))
-    made, compared = ((prompt[:, :1], step.start(prompt)) for prompt in prompts)
+    prompts = [_draw(batch, length) for batch, length in enumerate(lengths, start=2)]
+    arguments = [(prompt[:, :1], step.start(prompt)) for prompt in prompts]
     past = [{0: Dim.AUTO, 1: Dim.AUTO} if one.is_history else {0: Dim.AUTO} for one in step.entries]
     labels = [one.label for one in step.entries]
     names = Names(["tokens", *labels], ["logits", *(f"new_{one}" for one in labels)])
-    return _make(kind, step, made, compared, ({0: Dim.AUTO}, past), names)
+    return _make(kind, step, arguments, ({0: Dim.AUTO}, past), names)
 
 
 class _Forward(nn.Module):
@@ -212,14 +218,17 @@ class _Forward(nn.Module):
         return self.model(tokens)
 
 
-def _make(kind: str, module: nn.Module, made: tuple, compared: tuple, shapes: tuple, names: Names) -> Graph | None:
+def _make(kind: str, module: nn.Module, arguments: Sequence[tuple], shapes: tuple, names: Names) -> Graph | None:
+    """Return the graph of a module, made with the first arguments and compared on the others."""
+    made, *compared = arguments
     try:
         graph = Graph(kind, module, made, shapes, names)
-        found = graph.run(*compared)
+        found = [graph.run(*one) for one in compared]
     except Exception:  # exporters raise errors of many kinds
         return None
-    wanted = _flatten(module(*compared))
-    agrees = all(_agree(one, other) for one, other in zip(found, wanted, strict=True))
+    wanted = [_flatten(module(*one)) for one in compared]
+    pairs = (pair for a, b in zip(found, wanted, strict=True) for pair in zip(a, b, strict=True))
+    agrees = all(_agree(*pair) for pair in pairs)
     return graph if agrees else None
 
 
