@@ -60,11 +60,11 @@ def test_every_command_on_the_page_exists(page):
     text = (ROOT / page).read_text()
     made = set(re.findall(r"^    make ([a-z-]+)|`make ([a-z-]+)`", text, re.MULTILINE))
     assert {one or other for one, other in made} <= _targets()
-    commands = {command.callback.__name__: command.callback for command in app.registered_commands}
+    commands = {command.name or command.callback.__name__: command.callback for command in app.registered_commands}
     for group in app.registered_groups:
         inside = group.typer_instance.registered_commands
         commands |= {f"{group.typer_instance.info.name} {one.callback.__name__}": one.callback for one in inside}
-    name = r"corpus [a-z]+|[a-z]+"
+    name = r"(?:corpus|laws) [a-z]+|[a-z]+"
     spoken = re.findall(rf"^    star ({name})([^#\n]*)|`star ({name})([^`]*)`", text, re.MULTILINE)
     for name, rest in ((a or c, b or d) for a, b, c, d in spoken):
         assert name in commands

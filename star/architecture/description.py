@@ -10,9 +10,10 @@ from star.architecture.toml_table import read_record
 from star.errors import UserError, located, nearest
 
 KEY = "star"  # in the metadata of a file of weights
-LONGEST = 1 << 20  # characters of a text that describes a model
+LONGEST = 1 << 23  # characters of a text that describes a model
 MOST_CONTEXT = 10**7  # tokens
 HASH = "hash"  # of the genome, beside it in the text
+NAMES = "names"  # how names of weights begin in the project -> how in the file, where these differ
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,30 @@ class ModelDescription:
         return replace(scale, dims=replace(scale.dims, vocab_size=self.vocab_size, window=window))
 
 
+def read_names(text: str | None) -> dict[str, str]:
+    """Return how the project names weights by how an exported file does, from the text of its description: beginnings
+    of names, where they differ. A text without names, or another text, has none.
+    """
+    try:
+        table = json.loads(text) if text and len(text) <= LONGEST else {}
+    except (ValueError, RecursionError):
+        table = {}
+    names = table.get(NAMES) if isinstance(table, dict) else None
+    if not isinstance(names, dict):
+        return {}
+    return {theirs: ours for ours, theirs in names.items() if isinstance(theirs, str)}
+
+
+def renamed(name: str, names: dict[str, str]) -> str:
+    """Return the name of a weight with its beginning replaced: the longest that `names` has, up to a dot or the end."""
+    end = len(name)
+    while end > 0:
+        if name[:end] in names:
+            return names[name[:end]] + name[end:]
+        end = name.rfind(".", 0, end)
+    return name
+
+
 def read_description(text: str, place: str) -> ModelDescription:
     """Return the description in a text that `ModelDescription.to_json` wrote.
 
@@ -79,6 +104,7 @@ def read_description(text: str, place: str) -> ModelDescription:
         if "scale" not in table:
             raise UserError("it does not tell the sizes of its model, which an earlier version wrote: export it again")
         hash = table.pop(HASH, None)
+        table.pop(NAMES, None)
         found = read_record(ModelDescription, table)
         if genome_hash(parse(found.genome)) != hash:
             raise UserError("the genome that it tells has another hash than the one beside it")

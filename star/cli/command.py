@@ -24,7 +24,9 @@ from star.cli.corpus import corpus
 from star.cli.design import design
 from star.cli.explain import genes
 from star.cli.export import export
+from star.cli.importing import import_checkpoint
 from star.cli.inspect import inspect
+from star.cli.laws import laws
 from star.cli.replay import replay
 from star.cli.train import train
 from star.cli.verify import verify
@@ -60,7 +62,9 @@ for command in (
     genes,
 ):
     app.command()(command)
+app.command("import")(import_checkpoint)
 app.add_typer(corpus)
+app.add_typer(laws)
 
 
 @app.callback(invoke_without_command=True)

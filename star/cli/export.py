@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from star.export.untrained import Size
     from star.storage.run_directory import RunDirectory
 
+NATIVE = "native"
 TRAINED, RANDOM, NONE = WEIGHTS = ("trained", "random", "none")
-FORMATS = ("torch", "hf", "onnx", "torch-export")
+FORMATS = ("torch", "hf", NATIVE, "onnx", "torch-export")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +67,14 @@ def export(
         str,
         typer.Option(
             help=f"Format: {', '.join(FORMATS)}. torch is a Python file and its weights, hf a folder that transformers "
-            "loads with trust_remote_code; the others are graphs of a forward pass and of a decoding step.",
+            "loads with trust_remote_code, native a checkpoint of a family that it knows; the others are graphs of a "
+            "forward pass and of a decoding step.",
         ),
     ] = "torch",
+    family: Annotated[
+        str | None,
+        typer.Option(help="Family of --format native.", show_default="the first that the model lies in"),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Random seed of --weights random.")] = 0,
     json: Json = False,
 ) -> None:
@@ -79,7 +85,15 @@ def export(
     if weights == TRAINED and scale:
         raise UserError("--weights trained is for the sizes that were trained: leave --scale out")
     is_trained = weights == TRAINED or (weights is None and scale is None)
-    asked = Request(to=to, scale=scale, is_trained=is_trained, seed=seed if weights == RANDOM else None, format=format)
+    if family and format != NATIVE:
+        raise UserError("--family is for --format native")
+    asked = Request(
+        to=to,
+        scale=scale,
+        is_trained=is_trained,
+        seed=seed if weights == RANDOM else None,
+        format=f"{format}:{family}" if family else format,
+    )
     path = Path(what)
     if (path / CONFIG).is_file():
         models, notes = _export_run(open_run(path), asked)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from star.architecture.catalogue import scale_text
+from star.architecture.description import KEY, read_names, renamed
 from star.architecture.genome import to_text
 from star.cli import options
 from star.cli.console import duration, note, print_json, say, si
@@ -142,8 +143,7 @@ def read_initial(place: str) -> "Arrays":
     """
     if not place:
         return {}
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors import SafetensorError, safe_open
 
     if member := find_member(place):
         weights = open_run(place.rpartition(":")[0]).load_weights(member.individual.hash)
@@ -155,7 +155,9 @@ def read_initial(place: str) -> "Arrays":
     if path is None:
         raise UserError(f"{place} holds no weights: neither an exported model nor a finished training")
     try:
-        return load_file(path)
+        with safe_open(path, framework="np") as file:
+            names = read_names((file.metadata() or {}).get(KEY))
+            return {renamed(name, names): file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, TypeError, SafetensorError) as error:  # TypeError: of bfloat16
         raise UserError(f"{path} is not a complete safetensors file: {error}") from error
 

@@ -9,7 +9,7 @@ anything is trained, so that limits on them decide what is trained at all.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from star.architecture.genome import DECKS, EMPTY, Space, canonical, decode, tile
 from star.architecture.spec import Dimensions, Slot
@@ -62,14 +62,38 @@ class Target:
         return TargetCost(cost.params, cost.cache_bytes, cost.flops_per_token, memory)
 
 
-class Screen:
-    """Find infeasible genomes: what cannot be built at the trained scale or the target, or is beyond a limit."""
+class Outside(Protocol):
+    """A test whether genomes lie in a family of models."""
 
-    def __init__(self, scale: Dimensions, target: Target, limits: dict[str, float]) -> None:
+    name: str
+
+    def share(self, genome: Genome) -> float:
+        """Return 0 for a genome that lies in the family, else the share of its slots that keep it out, above 0."""
+        ...
+
+    def reason(self, genome: Genome) -> str:
+        """Return what keeps a genome out."""
+        ...
+
+
+class Screen:
+    """Find infeasible genomes: what cannot be built at the trained scale or the target, is beyond a limit, or lies
+    outside of a family.
+    """
+
+    def __init__(
+        self, scale: Dimensions, target: Target, limits: dict[str, float], outside: Outside | None = None
+    ) -> None:
         self.limits = limits
         self._scale = scale
         self._target = target
+        self._outside = outside
         self._examined = lru_cache(CACHED)(self._examine)
+
+    @property
+    def num_constraints(self) -> int:
+        """The number of values that `violations` returns."""
+        return len(self.limits) + bool(self._outside)
 
     def cost(self, genome: Genome) -> TargetCost | None:
         """Return the costs of a genome at the target, or None if it cannot be built."""
@@ -77,21 +101,27 @@ class Screen:
         return None if isinstance(cost, str) else cost
 
     def violations(self, genome: Genome) -> tuple[float, ...] | None:
-        """Return (value - limit) / limit for each limit, positive beyond it, or None if the genome cannot be built."""
+        """Return (value - limit) / limit for each limit, positive beyond it, and, if there is a family, the share of
+        slots that keep the genome out of it; None if the genome cannot be built.
+        """
         cost = self.cost(genome)
         if cost is None:
             return None
-        return tuple((_value(cost, name) - limit) / limit for name, limit in self.limits.items())
+        beyond = tuple((_value(cost, name) - limit) / limit for name, limit in self.limits.items())
+        return (*beyond, self._outside.share(genome)) if self._outside else beyond
 
     def refusal(self, genome: Genome) -> str:
         """Return why a genome is infeasible, in one sentence, or an empty text."""
         cost = self._examined(genome)
         if isinstance(cost, str):
             return cost
-        return "; ".join(
+        found = [
             f"{LIMITS[name]} {_value(cost, name):,.0f} > {name} {_exact(self.limits[name])}"
             for name in self._beyond(cost)
-        )
+        ]
+        if self._outside and self._outside.share(genome):
+            found.append(f"outside of {self._outside.name}: {self._outside.reason(genome)}")
+        return "; ".join(found)
 
     def reasons(self, genome: Genome) -> tuple[str, ...]:
         """Return why a genome is infeasible, one text for each limit without this genome's own figures, so that they
@@ -100,7 +130,9 @@ class Screen:
         cost = self._examined(genome)
         if isinstance(cost, str):
             return (cost,)
-        return tuple(f"{LIMITS[name]} > {name} {write_limit(name, self.limits[name])}" for name in self._beyond(cost))
+        found = tuple(f"{LIMITS[name]} > {name} {write_limit(name, self.limits[name])}" for name in self._beyond(cost))
+        is_outside = self._outside and self._outside.share(genome)
+        return (*found, f"outside of {self._outside.name}") if self._outside and is_outside else found
 
     def _beyond(self, cost: TargetCost) -> list[str]:
         return [name for name, limit in self.limits.items() if _value(cost, name) > limit]

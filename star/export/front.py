@@ -10,8 +10,8 @@ from star.architecture.structures import specify
 from star.data.sources import called
 from star.data.tokenizer import TOKENIZER_FILES, Tokenizer
 from star.errors import UserError, disk_errors_reported
-from star.export.formats import FORMATS, OTHER_FILES, TORCH
-from star.export.single_file import ExportHeader
+from star.export.formats import OTHER_FILES, TORCH, find_writer
+from star.export.single_file import CODE_FILES, ExportHeader
 from star.export.untrained import Size, export_untrained
 from star.options import read_record
 from star.records import Genome, Individual
@@ -24,13 +24,13 @@ from star.storage.run_directory import RunDirectory
 
 TITLE = "# Pareto front of "
 # All that a model's folder may hold, killed exports included.
-FILES = ("model.py", WEIGHTS_FILE, *TOKENIZER_FILES, *OTHER_FILES)
+FILES = (*CODE_FILES, WEIGHTS_FILE, *TOKENIZER_FILES, *OTHER_FILES)
 OURS = {*FILES, *(f".{name}.tmp" for name in FILES), "__pycache__"}
 USE = """\
-Each folder is one model: `model.py` needs only torch, `model.safetensors` holds its weights.
+Each folder is one model: `model.py` needs only torch, `model.safetensors` holds its weights, `train.py` trains it.
 
     cd {id}
-    python model.py "def "                 # continues a text, byte by byte
+    python model.py "def "                 # continues a text
     python -c "import model; print(model.load())"
 
 The head of each `model.py` tells its genome, its costs slot by slot, its lineage and how it was trained.
@@ -39,7 +39,7 @@ The head of each `model.py` tells its genome, its costs slot by slot, its lineag
 
 def export_front(run: RunDirectory, out: Path, size: Size | None = None, format: str = TORCH) -> list[str]:
     """Write OUT/README.md and OUT/ID/ for every member of the front of the latest generation: as it was trained, or at
-    another size, in a format of `FORMATS`.
+    another size, in a format of `find_writer`.
 
     Folders of an earlier export into `out` are replaced; nothing else in it is touched.
     Returns one sentence for each thing that is missing: weights that are not kept, an empty front.
@@ -107,7 +107,7 @@ def export_member(
         tokenizer=tokenizer.file(),
     )
     spec = specify(decode(individual.genome), plan.trained.dims)
-    notes = [f"Model {individual.id}: {sentence}" for sentence in FORMATS[format](spec, weights, header, out)]
+    notes = [f"Model {individual.id}: {sentence}" for sentence in find_writer(format)(spec, weights, header, out)]
     if weights:
         return notes
     return [f"Model {individual.id} has code but no weights: {run.path} does not keep those of {individual.hash}."]

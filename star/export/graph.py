@@ -25,7 +25,8 @@ from star.architecture.codes import Sparsity
 from star.architecture.spec import LivSpec, ModelSpec, Slot
 from star.errors import UserError, disk_errors_reported
 from star.export.formats import ONNX, SUFFIXES
-from star.model.language_model import LanguageModel
+from star.model.language_model import Cache, LanguageModel
+from star.model.operators.cache import OperatorCache
 from star.records import Arrays
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
@@ -35,7 +36,8 @@ MADE, LONGER, SHORTER = 24, 37, 5  # tokens that a graph is made with, and compa
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A tensor of the cache: where it lies, and whether it has a row (dimension 1) for each token."""
+    """A tensor of the cache: where it lies, the slots being counted from 0 and the caches of one slot too, and whether
+    it has a row (dimension 1) for each token."""
 
     slot: int
     part: int
@@ -64,26 +66,37 @@ class Step(nn.Module):
         for entry, one in zip(self.entries, past, strict=True):
             # A place for the new row, and a copy of what is overwritten.
             own = F.pad(one, (0, 0, 0, 1)) if entry.is_history else one.clone()
-            cache.caches[entry.slot][entry.part].tensors[entry.name] = own
+            _caches_of(cache, entry.slot)[entry.part].tensors[entry.name] = own
         logits = self.model(tokens, cache)
-        return [logits, *(cache.caches[one.slot][one.part].tensors[one.name] for one in self.entries)]
+        return [logits, *self._read(cache)]
 
     def start(self, prompt: Tensor) -> list[Tensor]:
         """Return the tensors of the cache after the tokens of a prompt (B, T)."""
         cache = self.model.new_cache(prompt.shape[1], prompt.shape[0])
         self.model(prompt, cache)
-        return [cache.caches[one.slot][one.part].tensors[one.name] for one in self.entries]
+        return self._read(cache)
+
+    def _read(self, cache: Cache) -> list[Tensor]:
+        return [_caches_of(cache, one.slot)[one.part].tensors[one.name] for one in self.entries]
 
 
 def list_entries(model: LanguageModel) -> list[Entry]:
     """Return the tensors of the cache of a model."""
     small, large = model.new_cache(2), model.new_cache(3)
     return [
-        Entry(i, j, name, one.shape != large.caches[i][j].tensors[name].shape)
-        for i, slot in enumerate(small.caches)
-        for j, cache in enumerate(slot)
+        Entry(i, j, name, one.shape != _caches_of(large, i)[j].tensors[name].shape)
+        for i in range(len(small.caches))
+        for j, cache in enumerate(_caches_of(small, i))
         for name, one in cache.tensors.items()
     ]
+
+
+def _caches_of(cache: Cache, slot: int) -> list[OperatorCache]:
+    """Return the caches of a slot: its own, that of its shift, and those of their parts."""
+    found = [cache.caches[slot], *cache.shifts[slot : slot + 1]]
+    for one in found:
+        found += one.parts
+    return found
 
 
 class Names(NamedTuple):

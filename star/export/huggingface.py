@@ -11,8 +11,9 @@ from star.architecture.spec import ModelSpec
 from star.cost.cost import itemise
 from star.data.fast_tokenizer import FILE as TOKENIZER
 from star.data.fast_tokenizer import fast_tokenizer
-from star.export.single_file import ExportHeader, collect_code, describe_model, escape
-from star.export.source import Reference
+from star.export.single_file import ExportHeader, describe_model
+from star.export.specialise.assemble import TRANSFORMERS, specialise_model
+from star.export.specialise.layout import escape
 from star.records import Arrays
 from star.storage.files import write_atomic
 from star.storage.places import WEIGHTS_FILE
@@ -25,10 +26,6 @@ CLASSES = {
 }
 PREFIX = "model."  # of the names of weights
 TEMPERATURE, NEW_TOKENS = 0.8, 128  # of generation, unless it is told otherwise
-FILES = (
-    *(CONFIGURATION, MODELING, WEIGHTS_FILE, TOKENIZER),
-    *("config.json", "generation_config.json", "tokenizer_config.json", "README.md"),
-)
 CARD = """\
 ---
 library_name: transformers
@@ -66,12 +63,8 @@ def export_huggingface(spec: ModelSpec, weights: Arrays, header: ExportHeader, o
     tokenizer = fast_tokenizer(header.tokenizer)
     ends = {f"{name}_id": number for name, (_, number) in tokenizer.special.items()}
     head = describe_model(spec, header)
-    code = collect_code(
-        spec,
-        Reference("star.export.hf.modeling_star", "StarForCausalLM"),
-        {"StarConfig": "from .configuration_star import StarConfig"},
-    )
-    modeling = f'"""{escape(head)}\n"""\n\n{code}'
+    code = specialise_model(spec, TRANSFORMERS)
+    modeling = f'"""{escape(head)}\n"""\n\n{code.text}'
     # transformers keeps one model class for each class of configuration: equal files would be taken for one class.
     configuration = (SOURCES / CONFIGURATION).read_text(encoding="utf-8")
     configuration += (
@@ -93,7 +86,7 @@ def export_huggingface(spec: ModelSpec, weights: Arrays, header: ExportHeader, o
     }
     for name, text in texts.items():
         write_atomic(out / name, text.encode(errors="backslashreplace"))
-    named = {f"{PREFIX}{name}": one for name, one in weights.items()}
+    named = {f"{PREFIX}{code.name(name)}": one for name, one in weights.items()}
     write_atomic(out / WEIGHTS_FILE, save(named, {"format": "pt"}))
 
 

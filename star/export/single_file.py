@@ -1,30 +1,30 @@
-"""One model as a folder that needs only torch: `model.py`, the code that was trained, and its weights."""
+"""One model as a folder that needs only torch: its code, specialised for it, a program that trains it, its weights."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors.numpy import save
 
-import star
-from star.architecture.description import KEY, ModelDescription
+from star.architecture.description import KEY, NAMES, ModelDescription
 from star.architecture.genome import genome_hash, to_text
 from star.architecture.spec import ModelSpec
 from star.cost.cost import itemise, price
 from star.data.tokenizer import TOKENIZER_FILES
 from star.errors import disk_errors_reported
-from star.export.literal import codes_in, drop_checks, drop_fields, format_spec, keep_rows, plain_shape
-from star.export.source import Definition, Reference, collect
+from star.export.readme import readme
+from star.export.specialise.layout import escape
 from star.records import Genome
 from star.storage.files import write_atomic
 from star.storage.places import WEIGHTS_FILE
 
-RECORDS = ("Dimensions", "FeatureGroup", "LivSpec", "ModelSpec", "Slot")  # what a written SPEC mentions
-ENTRY = '\n\nif __name__ == "__main__":\n    main()\n'
-PACKAGE = Path(star.__file__).parent.parent
+if TYPE_CHECKING:
+    from star.export.specialise.assemble import ModelCode
+
+CODE_FILES = ("model.py", "train.py", "README.md")
+TRAINING = Path(__file__).with_name("training.py")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +45,15 @@ class ExportHeader:
 
 
 def export_model(spec: ModelSpec, weights: dict[str, np.ndarray], header: ExportHeader, out: Path) -> None:
-    """Write folder `out` with `model.py`, the file of the tokenizer if there is one, and `model.safetensors` unless
-    `weights` is empty.
+    """Write folder `out` with `model.py`, `train.py`, `README.md`, the file of the tokenizer if there is one, and
+    `model.safetensors` unless `weights` is empty.
 
     Each file appears whole or not at all. UserError if one cannot be written.
     """
-    write_atomic(out / "model.py", model_source(spec, header).encode(errors="backslashreplace"))
+    code = specialise(spec, header)
+    texts = model_source(spec, header, code), TRAINING.read_text(encoding="utf-8"), readme(spec, header, bool(weights))
+    for name, text in zip(CODE_FILES, texts, strict=True):
+        write_atomic(out / name, text.encode(errors="backslashreplace"))
     kept = [WEIGHTS_FILE] if weights else []
     if header.tokenizer:
         name, data = header.tokenizer
@@ -62,36 +65,23 @@ def export_model(spec: ModelSpec, weights: dict[str, np.ndarray], header: Export
                 (out / name).unlink(missing_ok=True)  # of an earlier export
     if weights:
         made_from = {"genome": to_text(header.genome), "hash": genome_hash(header.genome)}
-        text = header.description.to_json() if header.description else json.dumps(made_from)
+        table = json.loads(header.description.to_json()) if header.description else made_from
+        named = {code.name(name): array for name, array in weights.items()}
         # One key, because the library writes several in no certain order.
-        write_atomic(out / WEIGHTS_FILE, save(weights, {KEY: text}))
+        write_atomic(out / WEIGHTS_FILE, save(named, {KEY: json.dumps(table | {NAMES: code.names})}))
 
 
-def model_source(spec: ModelSpec, header: ExportHeader) -> str:
-    """Return the text of `model.py`: the definitions that this model uses, unchanged, and its SPEC."""
-    text = collect_code(spec, Reference("star.export.standalone", "main"))
-    return f'"""{escape(describe_model(spec, header))}\n"""\n\n{text}{ENTRY}'
+def specialise(spec: ModelSpec, header: ExportHeader) -> "ModelCode":
+    """Return the code of a model."""
+    from star.export.specialise.assemble import BYTES, TOKENS, specialise_model  # which load torch
+
+    return specialise_model(spec, TOKENS if header.tokenizer else BYTES)
 
 
-def collect_code(spec: ModelSpec, root: Reference, replaced: Mapping[str, str] = MappingProxyType({})) -> str:
-    """Return the definitions that `root` and a model use, with its SPEC; `replaced` has other texts of some by name."""
-    codes = codes_in(spec)
-
-    def rewrite(definition: Definition) -> Definition:
-        if definition.names[0] in replaced:
-            return replace(definition, source=replaced[definition.names[0]])
-        if "SPEC" in definition.names:
-            return replace(definition, source=format_spec(spec))
-        if definition.module == "star.model.ops.shapes":
-            return plain_shape(definition)
-        if definition.module in ("star.architecture.spec", "star.architecture.overrides"):
-            definition = drop_checks(definition)
-        return keep_rows(definition, codes)
-
-    enums = {code.split(".")[0] for record in codes for code in record if "." in code}
-    roots = [root, *(Reference("star.architecture.spec", name) for name in RECORDS)]
-    roots += [Reference("star.architecture.codes", name) for name in sorted(enums)]
-    return drop_fields(collect(roots, PACKAGE, rewrite), ("BackboneConfig", "OperatorOverrides", *enums)).text()
+def model_source(spec: ModelSpec, header: ExportHeader, code: "ModelCode | None" = None) -> str:
+    """Return the text of `model.py`."""
+    code = code or specialise(spec, header)
+    return f'"""{escape(describe_model(spec, header))}\n"""\n\n{code.text}'
 
 
 def describe_model(spec: ModelSpec, header: ExportHeader) -> str:
@@ -121,12 +111,9 @@ def describe_model(spec: ModelSpec, header: ExportHeader) -> str:
     return (
         "A language model synthesised by star, in one file that needs only torch.\n\n"
         f"{body}\n\n"
-        "`load()` gives the trained model, which maps tokens (bytes) of shape (batch, time) to logits; a\n"
-        'text on the command line is continued: `python model.py "def "`. Below is the code that was\n'
-        "trained."
+        "In the terms of STAR (Thomas et al. 2024, arXiv:2411.17800) a layer is a linear input-varying operator\n"
+        "y = T(x) x. Its featurizer is the maps and kernels of its constructor, its token mixing what `forward` does\n"
+        "with the features, its channel mixing the map `out`. The features C, B and V are query, key and value in\n"
+        "attention. Where layers share a featurizer, they have modules in common; where they share features, one is\n"
+        "given those of the other. Shapes: B sequences, T tokens, D channels, H heads of K channels."
     )
-
-
-def escape(text: str) -> str:
-    """Escape a text so that it is safe inside a triple-quoted string."""
-    return text.replace("\\", "\\\\").replace('"""', "'''")

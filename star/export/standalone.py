@@ -1,4 +1,4 @@
-"""Use of the model: loading its weights and generating text."""
+"""Use of the model: loading its weights and continuing text. What follows the model in an exported file."""
 
 import argparse
 import json
@@ -13,21 +13,21 @@ from star.architecture.spec import Dimensions, ModelSpec
 from star.model.language_model import LanguageModel
 
 SPEC = ModelSpec(slots=(), dims=Dimensions(d_model=1, head_dim=1, vocab_size=256, seq_len=1))
+PARAMETERS = 257
 
 WEIGHTS = Path(__file__).with_name("model.safetensors")
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
 def read_safetensors(path: str | Path) -> dict[str, torch.Tensor]:
-    """Read the tensors of a safetensors file: eight little-endian bytes with the length of a JSON header, the header
-    (name -> dtype, shape, first and last byte), one buffer. Raise ValueError if the file is anything else.
+    """Read the tensors of a safetensors file: eight bytes with the length of a JSON header, the header (name -> dtype,
+    shape, first and last byte), one buffer. Raise ValueError if the file is anything else.
     """
     raw = bytearray(Path(path).read_bytes())
-    start = 8 + int.from_bytes(raw[:8], "little")
+    start, tensors = 8 + int.from_bytes(raw[:8], "little"), {}
     try:
         header = json.loads(raw[8:start].decode())
         header.pop("__metadata__", None)
-        tensors = {}
         for name, entry in header.items():
             begin, end = entry["data_offsets"]
             flat = torch.frombuffer(raw[start + begin : start + end], dtype=DTYPES[entry["dtype"]])
@@ -42,47 +42,41 @@ def read_safetensors(path: str | Path) -> dict[str, torch.Tensor]:
 def load(path: str | Path = WEIGHTS) -> LanguageModel:
     """Load the trained model. Raise ValueError if the file's tensors are not those of this model."""
     model = LanguageModel(SPEC)
-    own = model.weights()
-    stored = read_safetensors(path)
-    shapes = {name: tuple(tensor.shape) for name, tensor in own.items()}
-    if shapes != {name: tuple(tensor.shape) for name, tensor in stored.items()}:
+    assert sum(one.numel() for one in model.parameters()) == PARAMETERS
+    own, stored = model.weights(), read_safetensors(path)
+    if {name: one.shape for name, one in own.items()} != {name: one.shape for name, one in stored.items()}:
         raise ValueError(f"{path} holds the weights of another model")
     for name, tensor in own.items():
         tensor.copy_(stored[name])
     return model.eval()
 
 
-def generate(model: LanguageModel, prompt: bytes, num_bytes: int, temperature: float, seed: int = 0) -> bytes:
-    """Return `prompt` and `num_bytes` more, sampled from softmax(logits / temperature), or the most likely ones at
-    temperature 0.
-    """
+def encode(text: bytes) -> list[int]:
+    """Return the tokens of a text."""
+    return list(text)
+
+
+def generate(model: LanguageModel, prompt: bytes, num_bytes: int, temperature: float = 0.8, seed: int = 0) -> bytes:
+    """Return `prompt` and `num_bytes` more, drawn from softmax(logits / temperature), or the likeliest at 0."""
     chance = torch.Generator().manual_seed(seed)
-    tokens = torch.tensor([list(prompt or b"\n")])
-    text = model.generate(tokens, num_bytes, temperature, chance)[0].tolist()
-    return bytes(token for token in text if token < 256)  # a vocabulary may hold more than it was trained on
+    tokens = torch.tensor([encode(prompt or b"\n")])
+    found = model.generate(tokens, num_bytes, temperature, chance)[0].tolist()
+    return bytes(token for token in found if token < 256)  # a vocabulary may hold more than it was trained on
 
 
 def main() -> None:
     """Continue the text given on the command line."""
-    parser = argparse.ArgumentParser(description="Continue a text, byte by byte.")
-    parser.add_argument(
-        "prompt", nargs="?", default="def ", help="the text; an empty one is a line's end (default: 'def ')"
-    )
-    parser.add_argument("--bytes", type=int, default=200, help="how many to add (default: %(default)s)")
-    parser.add_argument(
-        "--temperature",
-        type=float,
-        default=0.8,
-        help="draw each byte from softmax(logits / TEMPERATURE); 0 takes the likeliest (default: %(default)s)",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of what is drawn (default: %(default)s)")
-    parser.add_argument(
-        "--weights", default=WEIGHTS, help="a safetensors file (default: model.safetensors beside this file)"
-    )
-    options = parser.parse_args()
+    form = argparse.ArgumentDefaultsHelpFormatter
+    parser = argparse.ArgumentParser(description="Continue a text.", formatter_class=form)
+    parser.add_argument("prompt", nargs="?", default="def ", help="the text; an empty one is a line's end")
+    parser.add_argument("--bytes", type=int, default=200, help="how many bytes or tokens to add")
+    parser.add_argument("--temperature", type=float, default=0.8, help="of what is drawn; 0 takes the likeliest")
+    parser.add_argument("--seed", type=int, default=0, help="of what is drawn")
+    parser.add_argument("--weights", default=WEIGHTS, help="a safetensors file")
+    given = parser.parse_args()
     try:
-        model = load(options.weights)
-        text = generate(model, os.fsencode(options.prompt), options.bytes, options.temperature, options.seed)
+        prompt = os.fsencode(given.prompt)
+        text = generate(load(given.weights), prompt, given.bytes, given.temperature, given.seed)
     except (OSError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
         parser.exit(2, f"{parser.prog}: {error}".partition("\n")[0] + "\n")
     try:

@@ -7,7 +7,7 @@ from star.architecture.description import ModelDescription
 from star.architecture.genome import decode
 from star.architecture.structures import specify
 from star.data.tokenizer import Tokenizer
-from star.export.formats import FORMATS, TORCH
+from star.export.formats import TORCH, find_writer
 from star.export.single_file import ExportHeader
 from star.records import Arrays
 from star.trainer.plan import TrainPlan
@@ -22,7 +22,7 @@ def export_training(
     out: Path,
     format: str = TORCH,
 ) -> list[str]:
-    """Write folder `out` with the model of a training in a format of `FORMATS`; `measured` is a clause for its header.
+    """Write folder `out` with the model of a training; `measured` is a clause for its header.
     `vocab_size` is that of the model. Return sentences on what is missing.
 
     Raises:
@@ -55,4 +55,4 @@ def export_training(
         ),
         tokenizer=tokenizer.file(),
     )
-    return FORMATS[format](specify(decode(plan.genome), dims), weights, header, out)
+    return find_writer(format)(specify(decode(plan.genome), dims), weights, header, out)

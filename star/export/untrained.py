@@ -12,7 +12,7 @@ from star.architecture.structures import specify
 from star.cost.cost import price
 from star.data.vocabulary import BYTES
 from star.errors import UserError
-from star.export.formats import FORMATS, TORCH
+from star.export.formats import TORCH, find_writer
 from star.export.single_file import ExportHeader
 from star.records import Arrays, Genome
 
@@ -49,7 +49,7 @@ class Size:
 def export_untrained(
     genome: Genome, size: Size, facts: tuple[tuple[str, str], ...], out: Path, format: str = TORCH
 ) -> list[str]:
-    """Write folder `out` with a genome at a size, in a format of `FORMATS`, and random weights if the size has a seed
+    """Write folder `out` with a genome at a size,, and random weights if the size has a seed
     for them. Return sentences on what is missing.
 
     Raises:
@@ -88,4 +88,4 @@ def export_untrained(
             tokenizer_digest="",
         ),
     )
-    return FORMATS[format](spec, weights, header, out)
+    return find_writer(format)(spec, weights, header, out)

@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from star.architecture.description import KEY, read_names, renamed
 from star.architecture.genome import decode
 from star.architecture.spec import MOST_SLOTS, Dimensions
 from star.architecture.structures import specify
@@ -51,8 +52,17 @@ def opened(path: Path) -> Iterator[StoredWeights]:
             for name, one in slices.items():
                 if one.get_dtype() not in FLOATS:
                     raise UserError(f"{path}: {name[:60]!r} is {one.get_dtype()}, not one of {', '.join(FLOATS)}")
-            shapes = {name: tuple(one.get_shape()) for name, one in slices.items()}
-            yield StoredWeights(place=str(path), shapes=shapes, read=file.get_tensor, metadata=file.metadata() or {})
+            metadata = file.metadata() or {}
+            names = read_names(metadata.get(KEY))
+            stored = {renamed(name, names): name for name in slices}
+            if len(stored) < len(slices):
+                raise UserError(f"{path}: its description gives two weights one name")
+            yield StoredWeights(
+                place=str(path),
+                shapes={name: tuple(slices[one].get_shape()) for name, one in stored.items()},
+                read=lambda name: file.get_tensor(stored[name]),
+                metadata=metadata,
+            )
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except SafetensorError as error:

@@ -18,30 +18,33 @@ from torch import nn
 
 from star.architecture.spec import BackboneConfig, Dimensions, ModelSpec
 from star.model.operators.cache import OperatorCache
-from star.model.operators.featurizer import linear
 from star.model.operators.liv import Differential, Liv
+from star.model.operators.maps import linear
 from star.model.operators.shift import Shift
 from star.model.ops.shapes import BS, BT, BTD, BTM
 
 
 class Cache:
-    """State of decoding after the tokens so far: the caches of every slot, that of its shift last.
+    """State of decoding after the tokens so far.
 
     Attributes:
         context: how many tokens it can hold.
         position: how many it holds.
+        caches: that of every slot.
+        shifts: that of every slot's shift; empty if there is none.
     """
 
-    def __init__(self, context: int, caches: list[tuple[OperatorCache, ...]]) -> None:
+    def __init__(self, context: int, caches: list[OperatorCache], shifts: list[OperatorCache]) -> None:
         self.context = context
         self.position = 0
         self.caches = caches
+        self.shifts = shifts
 
     def tensors(self) -> Iterator[torch.Tensor]:
         """Yield every stored tensor once."""
-        for slot in self.caches:
-            for cache in slot:
-                yield from cache.tensors.values()
+        for cache in self.caches + self.shifts:
+            for one in (cache, *cache.parts):
+                yield from one.tensors.values()
 
     @property
     def num_bytes(self) -> int:
@@ -54,16 +57,14 @@ class Cache:
             raise ValueError(
                 f"a cache for {self.context} tokens holds {self.position}: there is no room for {num_tokens} more"
             )
-        for slot in self.caches:
-            for cache in slot:
-                cache.begin(self.position)
+        for cache in self.caches:
+            cache.begin(self.position)
         self.position += num_tokens
 
     def finish(self) -> None:
         """Release tensors that only the finished pass needed."""
-        for slot in self.caches:
-            for cache in slot:
-                cache.end()
+        for cache in self.caches:
+            cache.end()
 
 
 class Norm(nn.Module):
@@ -116,8 +117,7 @@ class LanguageModel(nn.Module):
     def _add_options(self, dims: Dimensions) -> None:
         """Add the modules and parameters that only some styles have."""
         style = dims.style
-        if style.shift:
-            self.shifts = nn.ModuleList(Shift(style.shift, dims.d_model) for _ in self.layers)
+        self.shifts = nn.ModuleList(Shift(style.shift, dims.d_model) for _ in self.layers if style.shift)
         if "both" in self.norm_places:
             self.post_norms = nn.ModuleList(
                 Norm(style, dims.d_model) if place == "both" else nn.Identity() for place in self.norm_places
@@ -147,8 +147,7 @@ class LanguageModel(nn.Module):
             if self.rounds[i] == i or not self.style.shared_norm:
                 layer_input = self._before(i, residual)
             shared = {role: features[source][role] for role, source in self.feature_slots[i].items() if source != i}
-            caches = cache.caches[i] if cache else None
-            y, new_features = layer(self._shift(i, layer_input, caches), shared, caches)
+            y, new_features = layer(self._shift(i, layer_input, cache), shared, cache.caches[i] if cache else None)
             if i in self.shared_slots:
                 features[i] = new_features
             x = x + self._after(i, y)
@@ -171,11 +170,11 @@ class LanguageModel(nn.Module):
         """Return the input of a slot, normalised where its norm stands before it."""
         return x if self.norm_places[i] == "after" else self.norms[i](x)
 
-    def _shift(self, i: int, x: BTD, caches: tuple[OperatorCache, ...] | None) -> BTD:
+    def _shift(self, i: int, x: BTD, cache: Cache | None) -> BTD:
         """Return the input of a slot after its shift, if the style has one. Slots that read the same have kernels of
         their own.
         """
-        return self.shifts[i](x, caches[-1] if caches else None) if self.style.shift else x
+        return self.shifts[i](x, cache.shifts[i] if cache else None) if self.style.shift else x
 
     def _after(self, i: int, y: BTD) -> BTD:
         """Return the term that a slot adds to the residual stream."""
@@ -203,16 +202,15 @@ class LanguageModel(nn.Module):
         """Return an empty cache for up to `context` tokens, with the parameters' type and device."""
         # (name, slots that compute its features) -> the first slot with this tensor, which stores it
         first: dict[tuple[str, tuple[int, ...]], int] = {}
-        caches: list[tuple[OperatorCache, ...]] = []
+        caches: list[OperatorCache] = []
         for i, layer in enumerate(self.layers):
             owners = {}
             for name, one in layer.cache_spec(context).items():
                 key = name, tuple(self.feature_slots[i][role] for role in one.roles)
                 if one.roles and first.setdefault(key, i) != i:
                     owners[name] = caches[first[key]]
-            own = layer.new_cache(batch_size, context, owners)
-            caches.append((*own, self.shifts[i].new_cache(batch_size)) if self.style.shift else own)
-        return Cache(context, caches)
+            caches.append(layer.new_cache(batch_size, context, owners))
+        return Cache(context, caches, [shift.new_cache(batch_size) for shift in self.shifts])
 
     @torch.no_grad()
     def generate(

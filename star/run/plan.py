@@ -15,6 +15,7 @@ from star.cost.limits import LIMITS
 from star.cost.target import Screen, Target, check_limits
 from star.errors import SettingError, UserError
 from star.evaluation.objectives import Objective, find_objectives
+from star.families.membership import Membership
 from star.records import Genome, Measured, Task, derive_seed
 from star.run.made_with import fixed_settings, refuse_changed
 from star.run.ranking import LONGER, default_ranking, marks, rung_steps, why_no_prior, why_not_estimated
@@ -89,13 +90,19 @@ class RunPlan:
         """Whether latencies have to be measured."""
         return any(one.needs_latency for one in self.objectives)
 
+    @property
+    def family(self) -> Membership | None:
+        """The family that genomes must lie in, if there is one."""
+        name = self.settings.constrain
+        return Membership(name, self.trained.dims) if name else None
+
     def latency_table(self, rows: dict[str, Measured] | None = None) -> LatencyTable:
         """Return the table of latencies at the target, with these that are measured."""
         return LatencyTable(self.target, self.target_scale.num_slots, {} if rows is None else rows)
 
     def screen(self) -> Screen:
         """Return a new screen, which tells infeasible genomes from others."""
-        return Screen(self.trained.dims, self.target, dict(self.limits))
+        return Screen(self.trained.dims, self.target, dict(self.limits), self.family)
 
     @property
     def why_no_prior(self) -> str:
@@ -137,6 +144,8 @@ class RunPlan:
             raise UserError(
                 "objectives must name quality or a synthetic task: all others are known without any training"
             )
+        if family := self.family:
+            family.check(self.settings.deck)
         check_limits(self.screen(), self.search.space, self.settings.scale, self.settings.target)
 
 

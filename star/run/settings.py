@@ -9,6 +9,7 @@ from star.architecture.toml_table import parse_table
 from star.cost.cost import DTYPE_BYTES
 from star.cost.latency import DEVICES
 from star.errors import SettingError, UserError
+from star.families.table import FAMILIES
 from star.options import (
     COSTS,
     RANKING,
@@ -124,6 +125,12 @@ class Settings:
     )
     max_flops: float = option(
         0.0, "Reject candidates with more forward FLOPs per token: 2G, 1.5T.", COSTS, read=read_number, **COST
+    )
+    constrain: str = option(
+        "",
+        "Reject candidates that lie outside of a family that transformers knows: llama, nemotron_h, lfm2.",
+        SPACE,
+        choices=("", *FAMILIES),
     )
     window: int = option(
         0, "Window of banded attention in tokens.", SPACE, low=0, words="a quarter of the scale's context"

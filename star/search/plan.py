@@ -37,7 +37,10 @@ class Proposal:
 class Constraints(Protocol):
     """Limits on genomes that are known without evaluating them, as those of `star.cost.target.Screen`."""
 
-    limits: dict[str, float]
+    @property
+    def num_constraints(self) -> int:
+        """The number of values that `violations` returns."""
+        ...
 
     def violations(self, genome: Genome) -> tuple[float, ...] | None:
         """Return how far a genome is beyond each limit, positive if it is; None if it cannot be built."""
@@ -46,7 +49,7 @@ class Constraints(Protocol):
 class Unlimited:
     """No constraints."""
 
-    limits: dict[str, float] = {}
+    num_constraints = 0
 
     def violations(self, genome: Genome) -> tuple[float, ...] | None:
         return ()

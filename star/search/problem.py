@@ -24,7 +24,7 @@ class ConstrainedProblem(Problem):
     """The search as pymoo sees it. Its constraints: that the evaluation did not fail, then the limits."""
 
     def __init__(self, plan: Plan, limits: Constraints) -> None:
-        columns = 1 + len(limits.limits)
+        columns = 1 + limits.num_constraints
         super().__init__(n_var=plan.space.length, n_obj=plan.num_objectives, n_ieq_constr=columns, vtype=int)
         self._limits = limits
 
@@ -52,7 +52,7 @@ class ConstrainedProblem(Problem):
     def _columns(self, individual: Individual) -> list[float]:
         violations = self._limits.violations(individual.genome)
         if violations is None:
-            return [PENALTY] + [0.0] * len(self._limits.limits)
+            return [PENALTY] + [0.0] * self._limits.num_constraints
         if individual.status is Status.STOPPED:
             assert 0 < individual.shortfall < 2, individual
             return [STOPPED * individual.shortfall, *violations]

@@ -85,7 +85,8 @@ def test_the_loss_of_a_training_is_that_on_its_validation_text(here, star):
 
 
 def test_the_exported_model_of_a_training_has_the_same_loss(here, star):
-    assert sorted(one.name for one in Path("t/model").iterdir()) == ["model.py", "model.safetensors", "tokenizer.json"]
+    names = {"README.md", "model.py", "model.safetensors", "tokenizer.json", "train.py"}
+    assert {one.name for one in Path("t/model").iterdir()} == names
     found = [json.loads(star("eval", one, "--corpus", "text.jsonl", "--json")[1]) for one in ("t", "t/model")]
     assert found[0]["text"] == found[1]["text"]
     assert found[0]["model"] | {"name": ""} == found[1]["model"] | {"name": ""}

@@ -11,8 +11,10 @@ from support.fake_run import write_run
 
 from star.architecture import catalogue
 from star.architecture.genome import canonical, decode, tile
+from star.architecture.structures import specify
 from star.cost.cost import price
 from star.metrics.trained_model import read_model
+from star.model.language_model import LanguageModel
 from star.run.plan import read_plan
 from star.run.settings import Settings
 from star.storage.run_directory import RunDirectory
@@ -33,7 +35,7 @@ def count_parameters(folder) -> int:
         patch.setitem(__import__("sys").modules, "model", module)
         found.loader.exec_module(module)
     with torch.device("meta"):
-        return sum(one.numel() for one in module.LanguageModel(module.SPEC).parameters())
+        return sum(one.numel() for one in module.LanguageModel().parameters())
 
 
 @pytest.mark.parametrize("name", ["lfm2-1.2b", "llama-3.2-1b", "mamba-2.8b", "deepseek-v3-671b"])
@@ -41,7 +43,7 @@ def test_a_published_model_is_exported_at_its_own_size(place, star, name):
     code, out, err = star("export", name, "--to", "m")
     assert code == 0, err
     assert count_parameters(place / "m") == catalogue.load(name).published["params"]
-    assert [one.name for one in (place / "m").iterdir()] == ["model.py"]
+    assert sorted(one.name for one in (place / "m").iterdir()) == ["README.md", "model.py", "train.py"]
 
 
 @pytest.mark.parametrize("scale", ["nano", "125m", "tiny.toml", "lfm2-1.2b"])
@@ -84,8 +86,10 @@ def test_random_weights_are_those_that_a_training_begins_with(place, star):
     first, again, other = (load_file(place / folder / "model.safetensors") for folder in "abc")
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
-    model = read_model(place / "a").model
-    assert all(torch.equal(first[name], one) for name, one in model.weights().items())
+    torch.manual_seed(0)
+    drawn = LanguageModel(specify(decode(catalogue.load("lfm2-like").at(3)), catalogue.find_scale("tiny.toml").dims))
+    for name, one in read_model(place / "a").model.weights().items():
+        assert torch.equal(drawn.weights()[name], one)
 
 
 def test_a_training_is_exported_as_it_was_at_its_end_or_at_another_size(place, star):
@@ -123,3 +127,16 @@ def test_what_cannot_be_exported_is_told_in_one_sentence(place, refused, given, 
     (place / "full/notes.txt").write_text("mine")
     refused(["export", *given], words)
     assert not (place / "m").exists() and (place / "full/notes.txt").read_text() == "mine"
+
+
+def test_a_model_of_a_family_leaves_as_a_checkpoint_of_it(place, star, refused):
+    given = ("--scale", "tiny.toml", "--weights", "random", "--format", "native")
+    code, out, err = star("export", "transformer-pp", *given, "--to", "llama", "--json")
+    assert code == 0 and json.loads(out)["notes"][-1] == "llama is a checkpoint of llama"
+    assert json.loads((place / "llama/config.json").read_text())["model_type"] == "llama"
+    assert {one.name for one in (place / "llama").iterdir()} == {
+        *("config.json", "generation_config.json", "model.safetensors", "tokenizer.json")
+    }
+    refused(["export", "mamba", *given, "--family", "llama", "--to", "m"], "the model does not lie in llama")
+    refused(["export", "mamba", *given, "--family", "lama", "--to", "m"], "did you mean 'llama'")
+    refused(["export", "mamba", "--family", "llama", "--to", "m"], "--family is for --format native")

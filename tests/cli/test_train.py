@@ -28,7 +28,7 @@ def test_a_training_tells_its_quality_and_where_the_model_is(place, capsys):
     assert sorted(one.name for one in Path("t").iterdir() if one.name[0] != ".") == [
         *("checkpoints", "curve.parquet", "model", "text", "train.toml")
     ]
-    assert sorted(one.name for one in Path("t/model").iterdir()) == ["model.py", "model.safetensors"]
+    assert {one.name for one in Path("t/model").iterdir()} == {"README.md", "model.py", "model.safetensors", "train.py"}
     assert pq.read_table("t/curve.parquet").num_rows == 20
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -106,7 +107,11 @@ def test_logits_are_ours_whatever_is_padded_or_cached(loaded):
 )
 def test_other_styles(style, tmp_path):
     spec, ours = make(GENOMES["hybrid"], style)
-    check_padding_and_cache(ours, *load(export(spec, ours, tmp_path / "m")))
+    tokenizer, model = load(export(spec, ours, tmp_path / "m"))
+    check_padding_and_cache(ours, tokenizer, model)
+    batch = tokenizer(TEXTS, return_tensors="pt", padding=True)
+    options = {"max_new_tokens": 9, "do_sample": False, "num_beams": 3}
+    assert torch.equal(*(model.generate(**batch, use_cache=uses, **options) for uses in (True, False)))
 
 
 @pytest.mark.slow
@@ -130,6 +135,15 @@ def test_generation_does_not_depend_on_the_cache_nor_on_who_is_beside(loaded, be
     if beams == 1:
         tokens = torch.tensor([list(TEXTS[0].encode())])
         assert torch.equal(ours.generate(tokens, 9)[0, -9:], cached[0, -9:])
+
+
+def test_a_cache_grows_with_the_text(loaded, monkeypatch):
+    """With hardly any room for more tokens it is made anew again and again."""
+    ours, tokenizer, model = loaded
+    monkeypatch.setattr(sys.modules[type(model).__module__], "ROOM", -15)
+    tokens = tokenizer(TEXTS[:1], return_tensors="pt")
+    found = model.generate(**tokens, max_new_tokens=40, do_sample=False)
+    assert torch.equal(found, ours.generate(tokens.input_ids, 40))
 
 
 def test_samples_are_drawn_and_a_seed_repeats_them(loaded):

@@ -15,11 +15,13 @@ from support.trained import SMALL, train_small
 
 from star.architecture.description import KEY, read_description
 from star.architecture.genome import decode, genome_hash, parse, to_text
+from star.cli.train import read_initial
 from star.cost.cost import price
 from star.data.tokenizer import Bytes
 from star.errors import UserError
 from star.export.front import export_front
 from star.metrics.trained_model import read_member, read_model
+from star.metrics.weights import opened
 from star.model.language_model import LanguageModel
 from star.run.plan import read_plan
 from star.storage.run_directory import RunDirectory
@@ -50,6 +52,12 @@ def copied(training, tmp_path):
 
 def weights_of(model):
     return {name: one.numpy() for name, one in model.weights().items()}
+
+
+def stored(file):
+    """Weights by the project's names."""
+    with opened(file) as weights:
+        return {name: weights.read(name).numpy() for name in weights.shapes}
 
 
 def check_equal(found, expected):
@@ -142,10 +150,11 @@ def test_an_exported_file_says_all_of_its_model(tmp_path, genome):
     folder = export_small(tmp_path / "one", PAIRS, genome)
     for place in (folder, folder / "model.safetensors"):
         found = read_model(place)
-        check_equal(weights_of(found.model), load_file(folder / "model.safetensors"))
+        check_equal(weights_of(found.model), stored(folder / "model.safetensors"))
     assert to_text(found.genome) == genome and found.tokenizer.digest == PAIRS.digest
     assert sum(one.numel() for one in found.model.parameters()) == price(decode(parse(genome)), found.dims).params
-    assert sorted(one.name for one in folder.iterdir()) == ["model.py", "model.safetensors", "tokenizer.json"]
+    names = {"README.md", "model.py", "model.safetensors", "tokenizer.json", "train.py"}
+    assert {one.name for one in folder.iterdir()} == names
     assert export_small(folder) and not (folder / "tokenizer.json").exists(), "an earlier one is no part of it"
 
 
@@ -296,11 +305,37 @@ def test_weights_of_another_model_are_a_sentence(tmp_path, change, sentence):
     assert sentence in str(caught.value)
 
 
+def test_a_file_from_before_the_names_of_code_is_read(tmp_path):
+    """Weights once had the project's names in exported files, and their description none of them."""
+    folder = export_small(tmp_path)
+    arrays, table = stored(folder / "model.safetensors"), describe(folder)
+    names = table.pop("names")
+    assert names and not arrays.keys() & set(names.values())
+    rewrite(folder, text=json.dumps(table), arrays=arrays)
+    check_equal(weights_of(read_model(folder).model), arrays)
+    check_equal(read_initial(str(folder)), arrays)
+
+
+def test_names_that_mean_one_weight_twice_are_refused(tmp_path):
+    folder = export_small(tmp_path)
+    first, second = list(describe(folder)["names"].items())[:2]
+    rewrite(folder, table={"names": {first[0]: first[1], "final_norm": second[1]}})
+    with pytest.raises(UserError, match="weights of another model|two weights one name"):
+        read_model(folder)
+
+
+def test_a_training_begins_with_what_was_exported(tmp_path):
+    folder = export_small(tmp_path)
+    check_equal(read_initial(str(folder)), stored(folder / "model.safetensors"))
+
+
 def test_halves_are_read_as_what_they_are(tmp_path):
     folder = export_small(tmp_path)
     arrays = {name: one.astype(np.float16) for name, one in load_file(folder / "model.safetensors").items()}
     rewrite(folder, arrays=arrays)
-    check_equal(weights_of(read_model(folder).model), {name: one.astype(np.float32) for name, one in arrays.items()})
+    halves = stored(folder / "model.safetensors")
+    assert all(one.dtype == np.float16 for one in halves.values())
+    check_equal(weights_of(read_model(folder).model), {name: one.astype(np.float32) for name, one in halves.items()})
 
 
 def test_a_tokenizer_that_is_not_the_models_is_a_sentence(tmp_path):

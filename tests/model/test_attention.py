@@ -264,7 +264,7 @@ def test_tables_serve_many_steps():
         for table in (rotary_table, distance_table):
             table.cache_clear()
         for i in range(70):
-            cache[0].begin(i)
+            cache.begin(i)
             operator(x[:, i : i + 1], {}, cache)
         assert rotary_table.cache_info().misses + distance_table.cache_info().misses <= 8  # one for each power of two
 
@@ -458,8 +458,7 @@ def decode(operator, x, cuts, context):
     cache = operator.new_cache(x.shape[0], context, {})
     parts, position = [], 0
     for part in x.split(cuts, dim=1):
-        for one in cache:
-            one.begin(position)
+        cache.begin(position)
         parts.append(operator(part, {}, cache)[0])
         position += part.shape[1]
     return torch.cat(parts, dim=1), cache
@@ -488,7 +487,7 @@ def test_decoding_is_the_whole_sequence(name, context):
     for cuts in random_cuts(context, random.Random(context)):
         found, cache = decode(operator, x, cuts, context)
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
-        for one in cache:
+        for one in cache.parts or (cache,):
             shapes = {name: tuple(tensor.shape[1:]) for name, tensor in one.tensors.items()}
             assert shapes == expected_shapes(liv, dims.of(liv), context)
 
@@ -521,11 +520,11 @@ def test_decoding_with_features_of_an_earlier_slot(name, shared):
     for cuts in random_cuts(12, random.Random(0)):
         kept = first.new_cache(2, 12, {})
         caches = kept, second.new_cache(2, 12, dict.fromkeys(shared, kept))
-        assert set(caches[1][0].tensors) == set("BV") - set(shared)
+        assert set(caches[1].tensors) == set("BV") - set(shared)
         parts, position = [], 0
         for part in x.split(cuts, dim=1):
             for cache in caches:
-                cache[0].begin(position)
+                cache.begin(position)
             parts.append(both(part, caches))
             position += part.shape[1]
         torch.testing.assert_close(torch.cat(parts, dim=1), both(x), rtol=0, atol=1e-10)
@@ -552,12 +551,12 @@ def test_a_step_never_expands_the_latents(name):
     remembered = context if name == "MLA" else WIDE.window
     for num_tokens in (1, 2):
         cache = operator.new_cache(1, context, {})
-        cache[0].begin(context - num_tokens)
+        cache.begin(context - num_tokens)
         with Largest() as largest:
             operator.mixer(
                 c=torch.randn(1, num_tokens, 2 * WIDE.d_model),
                 b=torch.randn(1, num_tokens, WIDE.head_dim),
                 v=torch.randn(1, num_tokens, LIVS[name].group("V").width(WIDE)),
-                cache=cache[0],
+                cache=cache,
             )
         assert (largest.elements >= remembered * WIDE.d_model) == (num_tokens > 1)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.families import build, check_logits, copy_weights, double
+from support.families import build, check_logits, copy_weights, double, family_state
 from support.strategies import scaled_genomes
 from torch import nn
 from transformers import (
@@ -106,12 +106,17 @@ class Own(dict):
         return {f"{theirs}.{end}": join([self[f"{module}.{end}"] for module in modules]) for end in ends}
 
 
-def check(genome, dims, reference, translate, cached=True, tolerance=1e-9):
-    """The model of a genome is the reference with the same weights, of which neither has more."""
+def check(genome, dims, reference, translate=None, cached=True, tolerance=1e-9):
+    """The model of a genome is the reference with the same weights, of which neither has more. `translate` names them
+    for a reference that is of none of our families.
+    """
     model = build(genome, dims)
     own = Own(model)
-    copy_weights(reference.eval(), translate(own))
-    assert own.read == set(own)
+    if translate is None:
+        copy_weights(reference.eval(), family_state(model, specify(decode(parse(genome)), dims), reference))
+    else:
+        copy_weights(reference.eval(), translate(own))
+        assert own.read == set(own)
     assert price(decode(parse(genome)), dims).params == sum(p.numel() for p in reference.parameters())
     check_logits(model, reference, tolerance, cached)
 
@@ -132,50 +137,9 @@ def rope(theta=10_000.0, **more):
     return {"rope_parameters": {"rope_type": "default", "rope_theta": theta, **more}}
 
 
-def outside(own, head=True):
-    """Embedding, last norm, head, by the names that most models have."""
-    names = {"model.embed_tokens": "embedding", "model.norm": "final_norm"}
-    return own.named(names | {"lm_head": "head" if "head.weight" in own else "embedding"})
-
-
-def separate(own, i, norms=("input_layernorm", "post_attention_layernorm")):
-    """A layer of two slots whose maps are modules of their own."""
-    layer = f"model.layers.{i}"
-    attention = dict(zip(("q_proj", "k_proj", "v_proj", "o_proj"), own.maps(2 * i, *"CBV", "out"), strict=True))
-    names = {f"{layer}.self_attn.{theirs}": ours for theirs, ours in attention.items()}
-    unit = dict(zip(("gate_proj", "up_proj", "down_proj"), own.maps(2 * i + 1, *"CV", "out"), strict=True))
-    names |= {f"{layer}.mlp.{theirs}": ours for theirs, ours in unit.items()}
-    return own.named(names | {f"{layer}.{name}": f"norms.{2 * i + place}" for place, name in enumerate(norms)})
-
-
-def layers(own, *parts):
-    """What is outside of the layers, and of each layer all that `parts` find."""
-    found = outside(own)
-    for i in LAYERS:
-        for part in parts:
-            found |= part(own, i)
-    return found
-
-
-def qk_norms(own, i, change=lambda tensor: tensor):
-    names = {"q_norm": "C", "k_norm": "B"}
-    return own.named(
-        {
-            f"model.layers.{i}.self_attn.{name}": f"layers.{2 * i}.featurizer.{role}.norm"
-            for name, role in names.items()
-        },
-        change,
-    )
-
-
 def by_head(tensors):
     """Queries, keys and values of one head after another."""
     return torch.stack([tensor.unflatten(0, (HEADS, -1)) for tensor in tensors], dim=1).flatten(0, 2)
-
-
-def interleaved(tensor, width=WIDTH):
-    """Rows of heads whose halves are rotated as pairs, with the members of a pair beside each other."""
-    return tensor.unflatten(0, (-1, 2, width // 2)).transpose(1, 2).flatten(0, 2)
 
 
 # --- Families
@@ -196,19 +160,7 @@ def test_gpt_2():
     with double():
         reference = GPT2LMHeadModel(GPT2Config(vocab_size=23, **NO_TOKENS, **sizes))
 
-    def translate(own):
-        names = {"transformer.wte": "embedding", "transformer.wpe": "positions", "transformer.ln_f": "final_norm"}
-        found = own.named(names | {"lm_head": "embedding"})
-        for i in LAYERS:
-            layer = f"transformer.h.{i}"
-            found |= own.named({f"{layer}.ln_1": f"norms.{2 * i}", f"{layer}.ln_2": f"norms.{2 * i + 1}"})
-            parts = {"attn.c_attn": own.maps(2 * i, *"CBV"), "attn.c_proj": own.maps(2 * i, "out")}
-            parts |= {"mlp.c_fc": own.maps(2 * i + 1, "C"), "mlp.c_proj": own.maps(2 * i + 1, "out")}
-            for name, modules in parts.items():
-                found |= own.joined(f"{layer}.{name}", modules, lambda tensors: torch.cat(tensors).t())
-        return found
-
-    check("11111-371111-11111-371111", dims, reference, translate)
+    check("11111-371111-11111-371111", dims, reference)
 
 
 @pytest.mark.usefixtures("all_double")
@@ -219,23 +171,7 @@ def test_gpt_neox():
     settings = rope(partial_rotary_factor=0.25) | {"hidden_act": "gelu", "tie_word_embeddings": False}
     reference = make(GPTNeoXForCausalLM, GPTNeoXConfig, layer_norm_eps=1e-5, **settings)
 
-    def translate(own):
-        names = {"gpt_neox.embed_in": "embedding", "gpt_neox.final_layer_norm": "final_norm", "lm_head": "head"}
-        found = own.named(names)
-        for i in LAYERS:
-            layer = f"gpt_neox.layers.{i}"
-            names = dict(
-                zip(("dense_h_to_4h", "dense_4h_to_h"), own.maps(2 * i + 1, "C", "out"), strict=True),
-            )
-            names = {f"{layer}.mlp.{theirs}": ours for theirs, ours in names.items()}
-            names |= {f"{layer}.input_layernorm": f"norms.{2 * i}"}
-            names |= {f"{layer}.post_attention_layernorm": f"norms.{2 * i + 1}"}
-            names |= {f"{layer}.attention.dense": f"layers.{2 * i}.out"}
-            found |= own.named(names)
-            found |= own.joined(f"{layer}.attention.query_key_value", own.maps(2 * i, *"CBV"), by_head)
-        return found
-
-    check("11111-371111-11111-371111", dims, reference, translate)
+    check("11111-371111-11111-371111", dims, reference)
 
 
 @pytest.mark.usefixtures("all_double")
@@ -243,14 +179,14 @@ def test_llama_3():
     dims = scale(GATED, style=BackboneConfig(norm_eps=1e-5, tied=False, rope_theta=500_000.0))
     settings = rope(500_000.0) | {"rms_norm_eps": 1e-5, "tie_word_embeddings": False}
     reference = make(LlamaForCausalLM, LlamaConfig, **settings)
-    check("41111-91111-41111-91111", dims, reference, lambda own: layers(own, separate))
+    check("41111-91111-41111-91111", dims, reference)
 
 
 @pytest.mark.usefixtures("all_double")
 def test_qwen_2():
     dims = scale(("SA-4", OperatorOverrides(bias="CBV")), GATED, style=BackboneConfig(rope_theta=1e6))
     reference = make(Qwen2ForCausalLM, Qwen2Config, **rope(1e6), tie_word_embeddings=True)
-    check("41111-91111-41111-91111", dims, reference, lambda own: layers(own, separate))
+    check("41111-91111-41111-91111", dims, reference)
 
 
 @pytest.mark.usefixtures("all_double")
@@ -260,7 +196,7 @@ def test_qwen_3():
         ("QKNorm-GQA", OperatorOverrides(num_kv_heads=2)), GATED, head_dim=12, style=BackboneConfig(rope_theta=1e6)
     )
     reference = make(Qwen3ForCausalLM, Qwen3Config, **rope(1e6), head_dim=12, tie_word_embeddings=True)
-    check("221111-91111-221111-91111", dims, reference, lambda own: layers(own, separate, qk_norms))
+    check("221111-91111-221111-91111", dims, reference)
 
 
 @pytest.mark.usefixtures("all_double")
@@ -269,26 +205,7 @@ def test_olmo_2():
     dims = scale(("SA-4", OperatorOverrides(qk_norm="all")), GATED, style=style)
     reference = make(Olmo2ForCausalLM, Olmo2Config, **rope(5e5), rms_norm_eps=1e-5, tie_word_embeddings=False)
 
-    def separate_after(own, i):
-        return separate(own, i, ("post_attention_layernorm", "post_feedforward_layernorm"))
-
-    check("41111-91111-41111-91111", dims, reference, lambda own: layers(own, separate_after, qk_norms))
-
-
-def less_one(tensor):
-    return tensor - 1
-
-
-def gemma(own, *parts):
-    """Gemma adds one to every gain."""
-    found = layers(own, separate_gemma, *parts)
-    return {name: less_one(tensor) if "norm" in name else tensor for name, tensor in found.items()}
-
-
-def separate_gemma(own, i):
-    posts = {"post_attention_layernorm": 2 * i, "post_feedforward_layernorm": 2 * i + 1}
-    posts = own.named({f"model.layers.{i}.{name}": f"post_norms.{slot}" for name, slot in posts.items()})
-    return separate(own, i, ("input_layernorm", "pre_feedforward_layernorm")) | posts
+    check("41111-91111-41111-91111", dims, reference)
 
 
 @pytest.mark.usefixtures("all_double")
@@ -308,7 +225,7 @@ def test_gemma_3():
     }
     reference = make(Gemma3ForCausalLM, Gemma3TextConfig, **settings)
     dims = scale(*operators, head_dim=12, style=style)
-    check("201111-371111-41111-371111", dims, reference, lambda own: gemma(own, qk_norms))
+    check("201111-371111-41111-371111", dims, reference)
 
 
 @pytest.mark.usefixtures("all_double")
@@ -331,7 +248,7 @@ def test_gemma_2():
         "tie_word_embeddings": True,
     }
     reference = make(Gemma2ForCausalLM, Gemma2Config, **settings)
-    check("201111-371111-41111-371111", scale(*operators, style=style), reference, gemma)
+    check("201111-371111-41111-371111", scale(*operators, style=style), reference)
 
 
 @pytest.mark.usefixtures("all_double")
@@ -340,7 +257,7 @@ def test_stable_lm():
     settings = rope(partial_rotary_factor=0.25) | {"layer_norm_eps": 1e-5, "tie_word_embeddings": False}
     reference = make(StableLmForCausalLM, StableLmConfig, **settings, use_qkv_bias=True)
     dims = scale(("SA-4", OperatorOverrides(bias="CBV")), GATED, style=style)
-    check("41111-91111-41111-91111", dims, reference, lambda own: layers(own, separate))
+    check("41111-91111-41111-91111", dims, reference)
 
 
 @pytest.mark.usefixtures("all_double")
@@ -351,15 +268,7 @@ def test_phi_3():
     reference = make(Phi3ForCausalLM, Phi3Config, **settings, rms_norm_eps=1e-5)
     dims = scale(("SWA-GQA", OperatorOverrides(num_kv_heads=2, window=6)), GATED, style=style)
 
-    def fused(own, i):
-        layer = f"model.layers.{i}"
-        names = {"self_attn.o_proj": f"layers.{2 * i}.out", "mlp.down_proj": f"layers.{2 * i + 1}.out"}
-        names |= {"input_layernorm": f"norms.{2 * i}", "post_attention_layernorm": f"norms.{2 * i + 1}"}
-        found = own.named({f"{layer}.{theirs}": ours for theirs, ours in names.items()})
-        found |= own.joined(f"{layer}.self_attn.qkv_proj", own.maps(2 * i, *"CBV"), torch.cat)
-        return found | own.joined(f"{layer}.mlp.gate_up_proj", own.maps(2 * i + 1, *"CV"), torch.cat)
-
-    check("201111-91111-201111-91111", dims, reference, lambda own: layers(own, fused))
+    check("201111-91111-201111-91111", dims, reference)
 
 
 def falcon_layers(own, join):
@@ -405,12 +314,7 @@ def test_cohere():
     style = BackboneConfig(norm="layer", norm_eps=1e-5, parallel=(2,), shared_norm=True, logit_scale=0.0625)
     reference = make(CohereForCausalLM, CohereConfig, **rope(), tie_word_embeddings=True)
 
-    def translate(own):
-        found = layers(own, lambda own, i: separate(own, i, ("input_layernorm",)))
-        turned = ("q_proj.weight", "k_proj.weight")
-        return {name: interleaved(tensor) if name.endswith(turned) else tensor for name, tensor in found.items()}
-
-    check("41111-91111-41111-91111", scale(GATED, style=style), reference, translate)
+    check("41111-91111-41111-91111", scale(GATED, style=style), reference)
 
 
 @pytest.mark.usefixtures("all_double")
@@ -421,29 +325,8 @@ def test_deepseek_v3():
     settings = sizes | {"first_k_dense_replace": 2, "num_key_value_heads": HEADS, "tie_word_embeddings": False}
     reference = make(DeepseekV3ForCausalLM, DeepseekV3Config, **rope(), **settings)
 
-    def interleave_rest(tensor, plain):
-        """Of each head, or of one latent, the rows after the first `plain`."""
-        return torch.cat((tensor[:plain], interleaved(tensor[plain:], 4)))
-
-    def attention(own, i):
-        layer, slot = f"model.layers.{i}.self_attn", f"layers.{2 * i}"
-        query = f"{slot}.featurizer.C.channels"
-        names = {"q_a_proj": f"{query}.0", "q_a_layernorm": f"{query}.1", "o_proj": f"{slot}.out"}
-        names |= {"kv_a_layernorm": f"{slot}.featurizer.V.norm"}
-        found = own.named({f"{layer}.{theirs}": ours for theirs, ours in names.items()})
-        heads = own[f"{query}.2.weight"].unflatten(0, (HEADS, -1))
-        found[f"{layer}.q_b_proj.weight"] = torch.cat([interleave_rest(head, 6) for head in heads])
-        down = torch.cat([own[f"{module}.weight"] for module in own.maps(2 * i, *"VB")])
-        found[f"{layer}.kv_a_proj_with_mqa.weight"] = interleave_rest(down, 10)
-        up = [own[f"{slot}.mixer.{name}.weight"].unflatten(0, (HEADS, -1)) for name in ("up_key", "up_value")]
-        found[f"{layer}.kv_b_proj.weight"] = torch.cat(up, dim=1).flatten(0, 1)
-        unit = dict(zip(("gate_proj", "up_proj", "down_proj"), own.maps(2 * i + 1, *"CV", "out"), strict=True))
-        names = {f"model.layers.{i}.mlp.{theirs}": ours for theirs, ours in unit.items()}
-        names |= {f"model.layers.{i}.input_layernorm": f"norms.{2 * i}"}
-        return found | own.named(names | {f"model.layers.{i}.post_attention_layernorm": f"norms.{2 * i + 1}"})
-
     dims = scale(("MLA", latent), GATED, style=BackboneConfig(tied=False))
-    check("211111-91111-211111-91111", dims, reference, lambda own: layers(own, attention))
+    check("211111-91111-211111-91111", dims, reference)
 
 
 @pytest.mark.usefixtures("all_double")
@@ -454,15 +337,8 @@ def test_qwen_3_next():
     settings |= {"layer_types": ["full_attention"] * 2, "num_experts": 0}
     reference = make(Qwen3NextForCausalLM, Qwen3NextConfig, **settings)
 
-    def translate(own):
-        found = layers(own, separate, qk_norms)
-        for name in [name for name in found if "q_proj" in name]:  # there each head has its gate beside it
-            parts = [part.unflatten(0, (HEADS, -1)) for part in found[name].chunk(2)]
-            found[name] = torch.cat(parts, dim=1).flatten(0, 1)
-        return {name: less_one(tensor) if "norm" in name else tensor for name, tensor in found.items()}
-
     dims = scale(*operators, style=BackboneConfig(rotary=0.25))
-    check("221111-91111-221111-91111", dims, reference, translate)
+    check("221111-91111-221111-91111", dims, reference)
 
 
 # --- Any genome at any style and variants

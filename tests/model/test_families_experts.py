@@ -2,24 +2,11 @@
 
 import pytest
 import torch
-from support.families import build, check_logits
+from support.families import build, check_logits, of_family
 from support.states import (
     VOCAB,
-    attention_state,
-    block_norms,
-    delta_state,
-    experts_state,
-    frame_state,
-    gated_attention_state,
     in_double,
-    latent_attention_state,
-    less_one,
     make_dims,
-    make_reference,
-    mamba_state,
-    prefixed,
-    shared_state,
-    unit_state,
 )
 from transformers import (
     DeepseekV3Config,
@@ -63,12 +50,7 @@ def test_mixtral():
         rope_theta=1e6,
         experts_implementation="eager",
     )
-    state = frame_state(model)
-    for i, layer in enumerate(f"model.layers.{i}" for i in range(2)):
-        state |= prefixed(f"{layer}.self_attn", attention_state(model.layers[2 * i]))
-        state |= prefixed(f"{layer}.mlp", experts_state(model.layers[2 * i + 1], "gate"))
-        state |= block_norms(model, i, layer)
-    check_logits(model, make_reference(MixtralForCausalLM, config, state), tolerance=1e-10)
+    check_logits(model, of_family(MixtralForCausalLM, config, model), tolerance=1e-10)
 
 
 def test_jamba():
@@ -97,14 +79,7 @@ def test_jamba():
         mamba_dt_rank=3,
         experts_implementation="eager",
     )
-    state = frame_state(model, norm="model.final_layernorm")
-    for i, layer in enumerate(f"model.layers.{i}" for i in range(4)):
-        mixer, unit = model.layers[2 * i], model.layers[2 * i + 1]
-        mixing = {"self_attn": attention_state(mixer)} if i == 1 else {"mamba": mamba_state(mixer, inner_norm=True)}
-        mixing["feed_forward"] = experts_state(unit, "router") if i % 2 else unit_state(unit)
-        state |= {k: v for part, held in mixing.items() for k, v in prefixed(f"{layer}.{part}", held).items()}
-        state |= block_norms(model, i, layer, "input_layernorm", "pre_ff_layernorm")
-    check_logits(model, make_reference(JambaForCausalLM, config, state), tolerance=1e-10)
+    check_logits(model, of_family(JambaForCausalLM, config, model), tolerance=1e-10)
 
 
 def test_deepseek_v3():
@@ -136,22 +111,8 @@ def test_deepseek_v3():
         rope_interleave=False,
         experts_implementation="eager",
     )
-    experts = model.layers[3]
-    torch.nn.init.normal_(experts.mixer.selection_bias)
-    state = frame_state(model)
-    for i, layer in enumerate(f"model.layers.{i}" for i in range(2)):
-        state |= prefixed(f"{layer}.self_attn", latent_attention_state(model.layers[2 * i], 4, 8))
-        state |= block_norms(model, i, layer)
-    state |= prefixed("model.layers.0.mlp", unit_state(model.layers[1]))
-    state |= prefixed("model.layers.1.mlp", experts_state(experts, "gate"))
-    state |= prefixed("model.layers.1.mlp.shared_experts", shared_state(experts))
-    state["model.layers.1.mlp.gate.e_score_correction_bias"] = experts.mixer.selection_bias
-    check_logits(model, make_reference(DeepseekV3ForCausalLM, config, state), tolerance=1e-10)
-
-
-def beside(tensor, head_dim):
-    """Rows of heads whose halves are rotated as pairs, with the members of a pair beside each other."""
-    return tensor.unflatten(0, (-1, 2, head_dim // 2)).transpose(1, 2).flatten(0, 2)
+    torch.nn.init.normal_(model.layers[3].mixer.selection_bias)
+    check_logits(model, of_family(DeepseekV3ForCausalLM, config, model), tolerance=1e-10)
 
 
 def test_ernie_4_5():
@@ -181,18 +142,7 @@ def test_ernie_4_5():
         moe_layer_end_index=1,
         experts_implementation="eager",
     )
-    experts = model.layers[3]
-    state = frame_state(model)
-    for i, layer in enumerate(f"model.layers.{i}" for i in range(2)):
-        attention = attention_state(model.layers[2 * i])
-        attention |= {f"{name}_proj.weight": beside(attention[f"{name}_proj.weight"], 8) for name in "qk"}
-        state |= prefixed(f"{layer}.self_attn", attention)
-        state |= block_norms(model, i, layer)
-    state |= prefixed("model.layers.0.mlp", unit_state(model.layers[1]))
-    state |= prefixed("model.layers.1.mlp", experts_state(experts, "gate"))
-    state |= prefixed("model.layers.1.mlp.shared_experts", shared_state(experts))
-    state["model.layers.1.mlp.gate.moe_statics.e_score_correction_bias"] = experts.mixer.selection_bias[None]
-    reference = make_reference(Ernie4_5_MoeForCausalLM, config, state)
+    reference = of_family(Ernie4_5_MoeForCausalLM, config, model)
     assert sum(p.numel() for p in reference.parameters()) == sum(p.numel() for p in model.parameters())
     assert price(decode(parse("41111-91111-41111-341111")), dims).params == sum(p.numel() for p in model.parameters())
     check_logits(model, reference, tolerance=1e-10)
@@ -227,14 +177,4 @@ def test_qwen3_next():
         shared_expert_intermediate_size=14,
         experts_implementation="eager",
     )
-    layers = ["model.layers.0", "model.layers.1"]
-    state = frame_state(model) | prefixed(f"{layers[0]}.linear_attn", delta_state(model.layers[0], 2))
-    state |= prefixed(f"{layers[1]}.self_attn", gated_attention_state(model.layers[2], 4))
-    for i, layer in enumerate(layers):
-        experts = model.layers[2 * i + 1]
-        state |= prefixed(f"{layer}.mlp", experts_state(experts, "gate"))
-        state |= prefixed(f"{layer}.mlp.shared_expert", shared_state(experts))
-        state[f"{layer}.mlp.shared_expert_gate.weight"] = experts.mixer.shared_gate[None]
-        state |= block_norms(model, i, layer)
-    state = less_one(state, lambda name: "norm" in name and "linear_attn" not in name)
-    check_logits(model, make_reference(Qwen3NextForCausalLM, config, state), tolerance=1e-10)
+    check_logits(model, of_family(Qwen3NextForCausalLM, config, model), tolerance=1e-10)

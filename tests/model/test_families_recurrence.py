@@ -4,23 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from support.families import build, check_logits
+from support.families import build, check_logits, of_family
 from support.states import (
     VOCAB,
-    attention_state,
-    block_norms,
-    conv,
-    frame_state,
-    gated_recurrence_state,
     in_double,
-    joined,
-    less_one,
     make_dims,
-    make_reference,
-    mamba_2_state,
-    mamba_state,
-    prefixed,
-    unit_state,
 )
 from transformers import (
     DynamicCache,
@@ -89,11 +77,7 @@ def test_mamba(sizes):
         layer_norm_epsilon=1e-6,
         residual_in_fp32=False,
     )
-    state = frame_state(model, "backbone.embeddings", "backbone.norm_f")
-    for i, layer in enumerate(model.layers):
-        state |= prefixed(f"backbone.layers.{i}.mixer", mamba_state(layer))
-        state[f"backbone.layers.{i}.norm.weight"] = model.norms[i].weight
-    check_logits(model, with_states(make_reference(MambaForCausalLM, config, state)), tolerance=1e-10)
+    check_logits(model, with_states(of_family(MambaForCausalLM, config, model)), tolerance=1e-10)
 
 
 @pytest.mark.parametrize("num_groups", [1, 2])
@@ -122,11 +106,7 @@ def test_mamba_2(num_groups, bias):
         residual_in_fp32=False,
         tie_word_embeddings=True,
     )
-    state = frame_state(model, "backbone.embeddings", "backbone.norm_f")
-    for i, layer in enumerate(model.layers):
-        state |= prefixed(f"backbone.layers.{i}.mixer", mamba_2_state(layer))
-        state[f"backbone.layers.{i}.norm.weight"] = model.norms[i].weight
-    check_logits(model, with_states(make_reference(Mamba2ForCausalLM, config, state)), tolerance=1e-10)
+    check_logits(model, with_states(of_family(Mamba2ForCausalLM, config, model)), tolerance=1e-10)
 
 
 # LFM2: gated convolutions and attention
@@ -149,21 +129,7 @@ def test_lfm2():
         block_auto_adjust_ff_dim=False,
         layer_types=["conv", "full_attention"],
     )
-    state = frame_state(model, norm="model.embedding_norm")
-    convolution, attention = model.layers[0], model.layers[2]
-    layers = [f"model.layers.{i}" for i in range(2)]
-    state |= {
-        f"{layers[0]}.conv.in_proj.weight": joined(convolution, "BCV", "channels.weight"),
-        f"{layers[0]}.conv.conv.weight": conv(convolution.featurizer["K"].kernel),
-        f"{layers[0]}.conv.out_proj.weight": convolution.out.weight,
-        f"{layers[1]}.self_attn.q_layernorm.weight": attention.featurizer["C"].norm.weight,
-        f"{layers[1]}.self_attn.k_layernorm.weight": attention.featurizer["B"].norm.weight,
-    }
-    state |= prefixed(f"{layers[1]}.self_attn", attention_state(attention, "out_proj"))
-    for i, layer in enumerate(layers):
-        state |= prefixed(f"{layer}.feed_forward", unit_state(model.layers[2 * i + 1], ("w1", "w3", "w2")))
-        state |= block_norms(model, i, layer, "operator_norm", "ffn_norm")
-    check_logits(model, make_reference(Lfm2ForCausalLM, config, state), tolerance=1e-10)
+    check_logits(model, of_family(Lfm2ForCausalLM, config, model), tolerance=1e-10)
 
 
 # Side by side with attention, or by turns
@@ -191,15 +157,7 @@ def test_recurrent_gemma(monkeypatch):
         attention_window_size=6,
         hidden_activation="gelu",
     )
-    state = frame_state(model, norm="model.final_norm")
-    for i, layer in enumerate(f"model.layers.{i}" for i in range(3)):
-        mixer = model.layers[2 * i]
-        mixing = attention_state(mixer) if i == 2 else gated_recurrence_state(mixer, 4)
-        state |= prefixed(f"{layer}.temporal_block", mixing)
-        state |= prefixed(f"{layer}.mlp_block", unit_state(model.layers[2 * i + 1]))
-        state |= block_norms(model, i, layer, "temporal_pre_norm", "channel_pre_norm")
-    state = less_one(state, lambda name: name.endswith("norm.weight"))
-    check_logits(model, with_cache(make_reference(RecurrentGemmaForCausalLM, config, state)), tolerance=1e-10)
+    check_logits(model, with_cache(of_family(RecurrentGemmaForCausalLM, config, model)), tolerance=1e-10)
 
 
 def test_nemotron_h():
@@ -230,12 +188,7 @@ def test_nemotron_h():
         chunk_size=4,
         layer_norm_epsilon=1e-6,
     )
-    makers = {26: mamba_2_state, 38: lambda liv: unit_state(liv, ("up_proj", "down_proj")), 3: attention_state}
-    state = frame_state(model, "model.embeddings", "model.norm_f")
-    for i, (one, layer) in enumerate(zip(order, model.layers, strict=True)):
-        state |= prefixed(f"model.layers.{i}.mixer", makers[one](layer))
-        state[f"model.layers.{i}.norm.weight"] = model.norms[i].weight
-    check_logits(model, make_reference(NemotronHForCausalLM, config, state), tolerance=1e-10)
+    check_logits(model, of_family(NemotronHForCausalLM, config, model), tolerance=1e-10)
 
 
 def test_falcon_h1():
@@ -259,12 +212,4 @@ def test_falcon_h1():
         mamba_d_state=5,
         mamba_chunk_size=4,
     )
-    state = frame_state(model, norm="model.final_layernorm")
-    for i, layer in enumerate(f"model.layers.{i}" for i in range(2)):
-        mamba, attention, unit = model.layers[3 * i : 3 * i + 3]
-        state |= prefixed(f"{layer}.mamba", mamba_2_state(mamba))
-        state |= prefixed(f"{layer}.self_attn", attention_state(attention))
-        state |= prefixed(f"{layer}.feed_forward", unit_state(unit))
-        state[f"{layer}.input_layernorm.weight"] = model.norms[3 * i].weight
-        state[f"{layer}.pre_ff_layernorm.weight"] = model.norms[3 * i + 2].weight
-    check_logits(model, make_reference(FalconH1ForCausalLM, config, state), tolerance=1e-10)
+    check_logits(model, of_family(FalconH1ForCausalLM, config, model), tolerance=1e-10)

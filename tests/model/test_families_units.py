@@ -4,15 +4,10 @@ import math
 
 import pytest
 import torch
-from support.families import build, check_exported, check_logits, double
+from support.families import build, check_exported, check_logits, double, of_family
 from support.states import (
-    attention_state,
-    block_norms,
-    frame_state,
     in_double,
     make_dims,
-    make_reference,
-    prefixed,
     unit_state,
 )
 from torch import nn
@@ -60,33 +55,9 @@ def test_apertus():
     dims = make_dims(32, 8, operators, norm_eps=1e-5, tied=False)
     model = build(f"{deck}/11111-21111-11111-21111", dims)
     config = ApertusConfig(**sizes(intermediate_size=40, rope_parameters=PLAIN_ROTATION), dtype=torch.float64)
-    state = frame_state(model)
-    for i, layer in enumerate(f"model.layers.{i}" for i in range(2)):
-        attention, unit = model.layers[2 * i], model.layers[2 * i + 1]
-        norms = {f"{name}_norm.weight": attention.featurizer[role].norm.weight for name, role in ("qC", "kB")}
-        state |= prefixed(f"{layer}.self_attn", attention_state(attention) | norms)
-        state |= prefixed(f"{layer}.mlp", unit_state(unit, ("up_proj", "down_proj")))
-        alphas = {"alpha_p": unit.mixer.activation.positive, "alpha_n": unit.mixer.activation.negative}
-        constants = {"beta": torch.tensor(0.5), "eps": torch.tensor(-1e-6)}
-        state |= prefixed(f"{layer}.mlp.act_fn", alphas | constants)
-        state |= block_norms(model, i, layer, "attention_layernorm", "feedforward_layernorm")
-    reference = make_reference(ApertusForCausalLM, config, state)
+    reference = of_family(ApertusForCausalLM, config, model)
     assert sum(p.numel() for p in reference.parameters()) == sum(p.numel() for p in model.parameters())
     check_logits(model, reference, tolerance=1e-10)
-
-
-def gpt_oss_experts(liv):
-    """Gate and value of a channel in a row, experts' maps transposed."""
-    made, mixer = liv.featurizer, liv.mixer
-    pair = made["C"], made["V"]
-    return {
-        "router.weight": made["R"].channels.weight,
-        "router.bias": made["R"].channels.bias,
-        "experts.gate_up_proj": torch.stack([one.weight for one in pair], dim=2).flatten(1, 2).mT,
-        "experts.gate_up_proj_bias": torch.stack([one.bias for one in pair], dim=2).flatten(1, 2),
-        "experts.down_proj": mixer.out.weight.mT,
-        "experts.down_proj_bias": mixer.out.bias,
-    }
 
 
 def test_gpt_oss_whole():
@@ -105,13 +76,7 @@ def test_gpt_oss_whole():
     own = {"head_dim": 12, "sliding_window": 6, "num_local_experts": 6, "num_experts_per_tok": 2}
     own |= {"intermediate_size": 20, "swiglu_limit": 0.8, "rope_parameters": PLAIN_ROTATION}
     config = GptOssConfig(**sizes(**own), experts_implementation="eager")
-    state = frame_state(model)
-    for i, layer in enumerate(f"model.layers.{i}" for i in range(2)):
-        attention = model.layers[2 * i]
-        state |= prefixed(f"{layer}.self_attn", attention_state(attention) | {"sinks": attention.mixer.sinks})
-        state |= prefixed(f"{layer}.mlp", gpt_oss_experts(model.layers[2 * i + 1]))
-        state |= block_norms(model, i, layer)
-    reference = make_reference(GptOssForCausalLM, config, state)
+    reference = of_family(GptOssForCausalLM, config, model)
     assert sum(p.numel() for p in reference.parameters()) == sum(p.numel() for p in model.parameters())
     check_logits(model, reference, tolerance=1e-10)
 
@@ -177,16 +142,16 @@ def test_an_activation_with_parameters_is_priced(copies):
 @pytest.mark.parametrize(
     ("text", "needed"),
     [
-        (XIELU, {"Xielu", "TunedMemoryless"}),
-        (CLIPPED, {"ClippedSwish", "TunedMemoryless"}),
-        (EXPERTS, {"ClippedSwish", "TunedRouted"}),
+        (XIELU, {"Xielu"}),
+        (CLIPPED, {"ClippedSwish"}),
+        (EXPERTS, {"ClippedSwish"}),
         ("11142,1231,1231", set()),
     ],
 )
 def test_an_exported_file_has_the_activations_that_it_needs(text, needed, tmp_path):
     genome, dims = f"{text}/11111-11111", make_dims(32, 8, {name_of(text): OperatorOverrides(d_ff=12)})
     found = check_exported(genome, dims, build(genome, dims), tmp_path)
-    special = {"Xielu", "ClippedSwish", "TunedMemoryless", "TunedRouted"}
+    special = {"Xielu", "ClippedSwish"}
     assert {name for name in special if f"\nclass {name}(" in found} == needed
 
 

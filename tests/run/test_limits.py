@@ -64,7 +64,7 @@ def total(genome):
 class Few:
     """A constraint that few genomes meet, or none but one: the numbers of their classes add up to at most `limit`."""
 
-    limits = {"max_total": 0.0}
+    num_constraints = 1
 
     def __init__(self, limit):
         self.limit = limit

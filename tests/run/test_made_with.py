@@ -48,6 +48,7 @@ OTHERS = {
     "max_cache": "1e9",
     "max_memory": "1e9",
     "max_flops": "1e12",
+    "constrain": '"llama"',
     "window": "5",
     "objectives": '["quality", "params"]',
     "seed_genomes": '["11111-11111-11111"]',

@@ -146,7 +146,7 @@ def test_seeds_come_before_random_genomes_and_only_once():
 
 def test_an_infeasible_seed_is_kept_untrained():
     class Odd:
-        limits = {"odd": 1.0}
+        num_constraints = 1
 
         def violations(self, genome):
             return (float(genome[0] % 2),)

@@ -12,6 +12,7 @@ from star.architecture.genome import DECKS, LEVELS, Rates
 from star.architecture.scales import BALANCES
 from star.cost.cost import DTYPE_BYTES
 from star.errors import UserError
+from star.families.table import FAMILIES
 from star.options import options_of, read_record, to_toml
 from star.run.settings import Settings, from_toml
 from star.search.algorithms import ALGORITHMS
@@ -38,6 +39,7 @@ def test_choices_are_the_rows_of_the_tables_they_name():
         "algorithm": set(ALGORITHMS),
         "mode": {"generations", "steady"},
         "deck": set(DECKS),
+        "constrain": {"", *FAMILIES},
         "levels": set(LEVELS),
         "balance": set(BALANCES),
         "dtype": set(DTYPE_BYTES),

@@ -374,7 +374,7 @@ def test_the_unit_of_hypervolume_is_the_ideal_of_the_first_generation():
 class Even:
     """A limit on the sum of a genome's canonical form: half of all architectures are beyond it."""
 
-    limits = {"odd": 1.0}
+    num_constraints = 1
 
     def violations(self, genome):
         return (float(sum(canonical(genome)) % 2),)
@@ -448,7 +448,7 @@ STANDINGS = [  # the best first; the better of two that are alike in all else is
 class Barely:
     """A limit that one genome exceeds by the least that a float can hold."""
 
-    limits = {"max_params": 1.0}
+    num_constraints = 1
     beyond = None
 
     def violations(self, genome):

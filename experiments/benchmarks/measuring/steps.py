@@ -45,14 +45,13 @@ def operator_step(liv: LivSpec, dims: Dimensions, x: torch.Tensor) -> Action:
 def decoding_step(liv: LivSpec, dims: Dimensions, context: int, device: torch.device) -> Action:
     """Return the decoding of the last token of `context` from a cache of all tokens before it."""
     operator = build(liv, dims, device).eval()
-    caches = operator.new_cache(1, context, {})
+    cache = operator.new_cache(1, context, {})
     prompt = torch.randn(1, context, dims.d_model, device=device)
 
     @torch.no_grad()
     def read(start: int, stop: int) -> None:
-        for cache in caches:
-            cache.begin(start)
-        operator(prompt[:, start:stop], {}, caches)
+        cache.begin(start)
+        operator(prompt[:, start:stop], {}, cache)
 
     read(0, context - 1)
     return lambda: read(context - 1, context)

@@ -59,11 +59,9 @@ class TextCache:
             place = torch.full((self.batch_size,), -1, dtype=torch.long)
             place[rows] = torch.arange(len(rows))
             source = place[beam_idx.cpu()[rows]]
-            if group.cache is not None:
-                for slot in group.cache.caches:
-                    for cache in slot:
-                        for tensor in cache.tensors.values():
-                            tensor.copy_(tensor[source.to(tensor.device)])
+            for cache in operator_caches(group.cache) if group.cache else ():
+                for tensor in cache.tensors.values():
+                    tensor.copy_(tensor[source.to(tensor.device)])
 
 
 class StarForCausalLM(PreTrainedModel, GenerationMixin):
@@ -175,6 +173,13 @@ class StarForCausalLM(PreTrainedModel, GenerationMixin):
                 del layer.forward
 
 
+def operator_caches(cache: Cache) -> Iterator[Any]:
+    """Yield the caches of operators and shifts, and those that are parts of them."""
+    for one in (*cache.caches, *getattr(cache, "shifts", ())):
+        yield one
+        yield from getattr(one, "parts", ())
+
+
 def group_by_padding(mask: Tensor | None, num_tokens: int) -> list[Group]:
     """Return the groups of texts with equally many zeros on the left of a mask (B, T)."""
     if mask is None or bool(mask[:, -num_tokens:].all()):
@@ -202,8 +207,7 @@ def grow(model: LanguageModel, cache: Cache | None, num_tokens: int, batch_size:
     larger = model.new_cache(2 * num_tokens + ROOM, batch_size)
     if cache is not None:
         larger.position = cache.position
-        for old, new in zip(cache.caches, larger.caches, strict=True):
-            for one, other in zip(old, new, strict=True):
-                for name, tensor in one.tensors.items():
-                    other.tensors[name][:, : tensor.shape[1]] = tensor
+        for one, other in zip(operator_caches(cache), operator_caches(larger), strict=True):
+            for name, tensor in one.tensors.items():
+                other.tensors[name][:, : tensor.shape[1]] = tensor
     return larger

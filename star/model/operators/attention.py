@@ -13,7 +13,7 @@ arXiv:2508.10925.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +25,6 @@ from star.architecture.structures.attention import gate_width, value_head_dim
 from star.model.operators.cache import CacheTensor, OperatorCache
 from star.model.operators.mixer import Mixer
 from star.model.operators.positions import make_positions, score_scale
-from star.model.ops.positions import distances
 from star.model.ops.rotary import ROTARY_THETA, rotary_table
 from star.model.ops.shapes import BTD, BTE
 
@@ -42,6 +41,7 @@ class Scoring:
     window: int | None  # None: all of the context
     scale: float
     added: Callable[[torch.Tensor, int], torch.Tensor | None]  # from the queries and the number of keys
+    padding: int = 0  # channels that values lack of the width of keys
     cap: float = 0.0  # 0: none
     sinks: torch.Tensor | None = None
 
@@ -61,6 +61,7 @@ class Attention(Mixer):
         self.queries = dims.num_heads * dims.head_dim
         self.width = dims.num_heads * self.value_head_dim
         self.rope_dim, self.total = self.count_channels(liv, dims)
+        self.padding = max(0, self.total - self.value_head_dim)
         self.scale = score_scale(liv, self.total)
         self.positions = make_positions(liv, dims, self.rope_dim, self.scale)
         gate = gate_width(liv, dims)
@@ -81,8 +82,10 @@ class Attention(Mixer):
     def start(self, features: dict[str, nn.Module]) -> None:
         for role, stride in (("C", 1), ("B", 0)):
             if role in features and role in self.looks_back:
-                heads = features[role].channels.weight.detach()[: self.queries].unflatten(0, (-1, self.head_dim))
-                self.look_back(heads, stride)
+                maps = features[role].channels.weight.detach()
+                if role == "C" and self.gate_repeat:
+                    maps = maps[: self.queries]
+                self.look_back(maps.unflatten(0, (-1, self.head_dim)), stride)
 
     def look_back(self, maps: torch.Tensor, stride: int) -> None:
         """Initialise the rotated channels of some heads to attend to earlier tokens."""
@@ -90,7 +93,8 @@ class Attention(Mixer):
         # Written as a ratio, which is 1 where all is rotated and the scale is the usual one.
         is_usual = self.scale == 1 / math.sqrt(self.total)
         stretch = math.sqrt(self.total / channels) if is_usual else 1 / (self.scale * math.sqrt(channels))
-        look_back(maps[:, :channels], stride, stretch, self.positions.theta)
+        part = maps if self.positions.part is None else maps[:, :channels]
+        look_back(part, stride, stretch, self.positions.theta)
 
     def prepare(self, role: str, feature: BTE, position: int) -> BTE:
         if role != "B":
@@ -103,8 +107,10 @@ class Attention(Mixer):
 
     def forward(self, *, c: BTD, b: torch.Tensor, v: torch.Tensor, cache: OperatorCache | None = None) -> BTE:
         if cache is not None:
-            b, v = cache.extend("B", b), cache.extend("V", v)
-        q = c[:, :, : self.queries].unflatten(2, (-1, self.head_dim))  # (B, T, heads, K)
+            keep = cache.roll if self.window else cache.extend
+            b, v = keep("B", b), keep("V", v)
+        q = c[:, :, : self.queries] if self.gate_repeat else c
+        q = q.unflatten(2, (-1, self.head_dim))  # (B, T, heads, K)
         k, v = b.unflatten(2, (-1, self.head_dim)), v.unflatten(2, (-1, self.value_head_dim))
         q = self.rotate_queries(q, cache.position if cache else 0)
         y = attend(q, k, v, self.scoring()).flatten(2)
@@ -118,7 +124,7 @@ class Attention(Mixer):
 
     def scoring(self) -> Scoring:
         """Return the parameters of the scores at the present weights."""
-        return Scoring(self.window, self.scale, self.positions.scores, self.score_cap, self.sinks)
+        return Scoring(self.window, self.scale, self.positions.scores, self.padding, self.score_cap, self.sinks)
 
 
 def has_mean(liv: LivSpec, style: BackboneConfig) -> bool:
@@ -129,17 +135,15 @@ def has_mean(liv: LivSpec, style: BackboneConfig) -> bool:
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scoring: Scoring) -> torch.Tensor:
     """Return causal softmax attention, (B, T, H, V), of the queries (B, T, H, K) of the last T of S tokens to the keys
     (B, S, G, K) and values (B, S, G, V) of all."""
-    width, window = v.shape[3], scoring.window
-    if width < k.shape[3]:  # the library's fast kernels want values as wide as keys
-        v = F.pad(v, (0, k.shape[3] - width))
-    num_queries, num_keys = q.shape[1], k.shape[1]
+    if scoring.padding:  # the library's fast kernels want values as wide as keys
+        return attend(q, k, F.pad(v, (0, scoring.padding)), replace(scoring, padding=0))[..., : -scoring.padding]
+    num_queries, num_keys, window = q.shape[1], k.shape[1], scoring.window
     if window and num_queries == num_keys > 2 * window:
-        return attend_in_blocks(q, k, v, window, scoring)[..., :width]
-    everything = num_keys <= (window or num_keys)
+        return attend_in_blocks(q, k, v, window, scoring)
     mask = None
-    if (num_queries > 1 and not (everything and num_queries == num_keys)) or not everything:
+    if num_queries not in (1, num_keys) or (window and num_keys > window):
         mask = band(num_queries, num_keys, window or num_keys, q.device)
-    return attend_masked(q, k, v, mask, scoring)[..., :width]
+    return attend_masked(q, k, v, mask, scoring)
 
 
 def attend_in_blocks(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int, scoring: Scoring) -> torch.Tensor:
@@ -205,8 +209,9 @@ def band(num_queries: int, num_keys: int, window: int, device: torch.device) -> 
     """Return the mask, (T, S), of the tokens that each of the last `num_queries` attends to: itself and the earlier
     ones in the window.
     """
-    distance = distances(num_queries, num_keys, device)
-    return (distance >= 0) & (distance < window)
+    offset = num_keys - num_queries
+    every = torch.ones(num_queries, num_keys, dtype=torch.bool, device=device)
+    return every.tril(offset).triu(offset - window + 1)
 
 
 def look_back(maps: torch.Tensor, stride: int, stretch: float = 1.0, theta: float = ROTARY_THETA) -> None:

@@ -39,11 +39,18 @@ class OperatorCache:
     Args:
         tensors: the tensors that it stores itself.
         owners: name -> the cache of an earlier slot that stores this tensor instead.
+        parts: the caches of the copies of a differential operator.
     """
 
-    def __init__(self, tensors: dict[str, torch.Tensor], owners: dict[str, "OperatorCache"]) -> None:
+    def __init__(
+        self,
+        tensors: dict[str, torch.Tensor],
+        owners: dict[str, "OperatorCache"],
+        parts: tuple["OperatorCache", ...] = (),
+    ) -> None:
         self.tensors = tensors
         self.owners = owners
+        self.parts = parts
         for name, owner in owners.items():
             owner.is_read.add(name)
         self.position = 0  # tokens that came before those of the present pass
@@ -53,13 +60,25 @@ class OperatorCache:
     def begin(self, position: int) -> None:
         """Start a pass over the tokens from `position` on."""
         self.position = position
+        for part in self.parts:
+            part.begin(position)
 
     def end(self) -> None:
         """End the pass and release all but the cached tensors."""
         self.before.clear()
+        for part in self.parts:
+            part.end()
 
     def extend(self, name: str, new: BTD) -> torch.Tensor:
-        """Cache the present tokens, and return them after the cached ones that they may need."""
+        """Cache the present tokens, and return them after all cached ones."""
+        if name in self.owners:
+            return self.owners[name].before[name]
+        end = self.position + new.shape[1]
+        self.tensors[name][:, self.position : end] = new
+        return self._show(name, self.tensors[name][:, :end])
+
+    def roll(self, name: str, new: BTD) -> torch.Tensor:
+        """Cache the present tokens in place of the oldest, and return them after the cached ones."""
         if name in self.owners:
             return self.owners[name].before[name]
         kept, end = self.tensors[name], self.position + new.shape[1]
@@ -98,6 +117,14 @@ class OperatorCache:
         if name in self.is_read:
             self.before[name] = found
         return found
+
+
+def allocate(
+    shapes: dict[str, tuple[int, ...]], batch_size: int, owners: dict[str, OperatorCache], like: torch.Tensor
+) -> OperatorCache:
+    """Return an empty cache with tensors of these shapes (without the batch), except those that `owners` store."""
+    tensors = {name: like.new_zeros(batch_size, *shape) for name, shape in shapes.items() if name not in owners}
+    return OperatorCache(tensors, owners)
 
 
 def start_state(cache: OperatorCache | None, like: torch.Tensor, *shape: int) -> torch.Tensor:

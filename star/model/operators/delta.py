@@ -36,6 +36,7 @@ class DeltaRule(Mixer):
         self.width = liv.group("V").width(dims)
         self.num_heads = liv.group("A").width(dims)
         self.value_head_dim = self.width // self.num_heads
+        self.served = self.num_heads * self.head_dim // liv.group("B").width(dims)  # by each head of keys
         low, high = (math.log(step) for step in STEP_RANGE)
         steps = torch.linspace(low, high, self.num_heads).exp()
         self.log_rate = nn.Parameter(torch.linspace(*RATE_RANGE, self.num_heads).log())
@@ -53,8 +54,8 @@ class DeltaRule(Mixer):
         log_decay = -self.log_rate.exp() * F.softplus(a + self.step_bias)
         start = start_state(cache, v, self.num_heads, self.head_dim, self.value_head_dim)
         q, k = l2_normalise(q) * self.head_dim**-0.5, l2_normalise(k)
-        if (served := self.num_heads // k.shape[2]) > 1:
-            q, k = (x.repeat_interleave(served, dim=2) for x in (q, k))
+        if self.served > 1:
+            q, k = (x.repeat_interleave(self.served, dim=2) for x in (q, k))
         y, last = gated_delta_rule(q, k, v, log_decay, torch.sigmoid(w), start)
         if cache is not None:
             cache.keep_state("state", last)

@@ -29,6 +29,7 @@ from star.architecture.spec import Dimensions, FeatureGroup, LivSpec
 from star.architecture.structures.feature import map_rank
 from star.errors import UserError
 from star.model.operators.cache import CacheTensor, OperatorCache, count_columns
+from star.model.operators.maps import linear
 from star.model.ops.convolution import short_convolution
 from star.model.ops.shapes import BTD, BTE, WD
 
@@ -75,7 +76,8 @@ class Feature(nn.Module):
 
     def _normalise(self, y: BTE, norm: nn.RMSNorm) -> BTE:
         """Normalise all channels except the last `plain`, by head or together."""
-        normed = norm(y[..., : y.shape[2] - self.plain].unflatten(2, (-1, *norm.normalized_shape))).flatten(2)
+        part = y[..., : -self.plain] if self.plain else y
+        normed = norm(part.unflatten(2, (-1, *norm.normalized_shape))).flatten(2)
         return torch.cat((normed, y[..., -self.plain :]), dim=2) if self.plain else normed
 
 
@@ -164,13 +166,6 @@ class GroupedLinear(nn.Module):
         heads = x.unflatten(2, (self.weight.shape[0], -1))
         y = torch.einsum("bthk,hvk->bthv", heads, self.weight).flatten(2)
         return y if self.bias is None else y + self.bias
-
-
-def linear(fan_in: int, fan_out: int, bias: bool = False) -> nn.Linear:
-    """Return a linear map with weights from N(0, 1 / fan_in)."""
-    layer = nn.Linear(fan_in, fan_out, bias=bias)
-    nn.init.normal_(layer.weight, std=fan_in**-0.5)
-    return layer
 
 
 def dense(group: FeatureGroup, dims: Dimensions) -> nn.Module:

@@ -41,7 +41,7 @@ class GatedLinearAttention(Mixer):
         log_decay = F.logsigmoid(a + self.decay_bias) / TEMPERATURE
         q, k, v, log_decay = (x.unflatten(2, (self.num_heads, -1)) for x in (c, b, v, log_decay))
         start = start_state(cache, v, self.num_heads, self.head_dim, self.value_head_dim)
-        y, last = linear_attention(q * self.head_dim**-0.5, k, v, log_decay, start)
+        y, last = linear_attention(q * self.head_dim**-0.5, k, v, log_decay, start, by_key=True)
         if cache is not None:
             cache.keep_state("state", last)
         y = self.norm(y).flatten(2)

@@ -16,7 +16,7 @@ from star.architecture.spec import Dimensions, LivSpec
 from star.architecture.structures.attention import rope_head_dim
 from star.model.operators.attention import Attention, attend
 from star.model.operators.cache import OperatorCache
-from star.model.operators.featurizer import linear
+from star.model.operators.maps import linear
 from star.model.ops.shapes import BTE, BTHK
 
 
@@ -35,8 +35,8 @@ class LatentAttention(Attention):
     def start(self, features: dict[str, nn.Module]) -> None:
         """Initialise the rotary channels of each head to attend to earlier tokens, as in ordinary attention."""
         if "C" in features and "C" in self.looks_back:
-            heads = features["C"].channels.weight.detach().unflatten(0, (-1, self.total))
-            self.look_back(heads[:, self.head_dim :], 1)
+            maps = features["C"].channels.weight.detach().unflatten(0, (-1, self.total))
+            self.look_back(maps[:, self.head_dim :], 1)
         if "B" in features and "B" in self.looks_back:
             self.look_back(features["B"].channels.weight.detach()[None], 0)
 
@@ -44,7 +44,8 @@ class LatentAttention(Attention):
         plain, q_rope = c.unflatten(2, (-1, self.total)).split((self.head_dim, self.rope_dim), dim=3)
         q_rope = self.positions.rotate(q_rope, cache.position if cache else 0)  # (B, T, H, P)
         if cache is not None:
-            b, v = cache.extend("B", b), cache.extend("V", v)
+            keep = cache.roll if self.window else cache.extend
+            b, v = keep("B", b), keep("V", v)
         attend_latent = self.expanded if cache is None or c.shape[1] > 1 else self.absorbed
         return attend_latent(plain, q_rope, b, v).flatten(2)
 

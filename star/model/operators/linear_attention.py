@@ -37,7 +37,7 @@ class LinearAttention(Mixer):
         k, v = (x.repeat_interleave(repeat, dim=2) for x in (positive(k), v))
         start = start_state(cache, v, self.num_kept, self.head_dim, self.head_dim + 1)
         start = start.repeat_interleave(repeat, dim=1)
-        y, last = linear_attention(positive(q), k, v, v.new_zeros(v.shape[:3]), start)
+        y, last = linear_attention(positive(q), k, v, v.new_zeros(v.shape[:3]), start, by_key=False)
         if cache is not None:
             cache.keep_state("state", last[:, ::repeat])
         return (y[..., :-1] / (y[..., -1:] + WEIGHT_EPS)).flatten(2)

@@ -9,13 +9,12 @@ C, B and V take the roles of query, key and value in attention.
 
 from typing import Any
 
-import torch
 from torch import nn
 
 from star.architecture.codes import Nonlinearity, Structure
 from star.architecture.spec import Dimensions, LivSpec
 from star.model.operators.attention import Attention
-from star.model.operators.cache import CacheTensor, OperatorCache
+from star.model.operators.cache import CacheTensor, OperatorCache, allocate
 from star.model.operators.convolution import GatedConvolution
 from star.model.operators.delta import DeltaRule
 from star.model.operators.featurizer import make_feature
@@ -79,17 +78,14 @@ class Liv(nn.Module):
         self.mixer.start(new_features)
         self.out = self.mixer.make_out(dims, liv.overrides.out_bias)
 
-    def forward(
-        self, x: BTD, shared: dict[str, Any], cache: tuple[OperatorCache, ...] | None = None
-    ) -> tuple[BTD, dict[str, Any]]:
+    def forward(self, x: BTD, shared: dict[str, Any], cache: OperatorCache | None = None) -> tuple[BTD, dict[str, Any]]:
         """Return the output, and the features that later slots may reuse. `shared` holds the features that this
         operator reuses. With a cache, x continues the cached tokens.
         """
-        own = cache[0] if cache else None
         features: dict[str, Any] = {}
         for role in self.order:
-            features[role] = shared[role] if role in shared else self._make(role, x, features, own)
-        return self.out(self.mixer(**{role.lower(): one for role, one in features.items()}, cache=own)), features
+            features[role] = shared[role] if role in shared else self._make(role, x, features, cache)
+        return self.out(self.mixer(**{role.lower(): one for role, one in features.items()}, cache=cache)), features
 
     def _make(self, role: str, x: BTD, features: dict[str, Any], cache: OperatorCache | None) -> Any:
         source = self.sources.get(role)
@@ -103,19 +99,12 @@ class Liv(nn.Module):
             kept |= feature.cache_spec()
         return kept
 
-    def new_cache(
-        self, batch_size: int, context: int, owners: dict[str, tuple[OperatorCache, ...]]
-    ) -> tuple[OperatorCache, ...]:
+    def new_cache(self, batch_size: int, context: int, owners: dict[str, OperatorCache]) -> OperatorCache:
         """Return an empty cache without the tensors that earlier slots store: `owners` has the
         caches of these slots.
         """
-        weight = next(self.parameters())
-        tensors = {
-            name: torch.zeros(batch_size, *one.shape, device=weight.device, dtype=weight.dtype)
-            for name, one in self.cache_spec(context).items()
-            if name not in owners
-        }
-        return (OperatorCache(tensors, {name: cache[0] for name, cache in owners.items()}),)
+        shapes = {name: one.shape for name, one in self.cache_spec(context).items()}
+        return allocate(shapes, batch_size, owners, next(self.parameters()))
 
 
 class Differential(nn.Module):
@@ -132,11 +121,9 @@ class Differential(nn.Module):
         self.a = Liv(liv, dims, tuple(owner and owner.a for owner in owners), reused)
         self.b = Liv(liv, dims, tuple(owner and owner.b for owner in owners), reused)
 
-    def forward(
-        self, x: BTD, shared: dict[str, Any], cache: tuple[OperatorCache, ...] | None = None
-    ) -> tuple[BTD, dict[str, Any]]:
+    def forward(self, x: BTD, shared: dict[str, Any], cache: OperatorCache | None = None) -> tuple[BTD, dict[str, Any]]:
         """Return the output and the features of both copies; every shared feature is a pair."""
-        first, second = (cache[:1], cache[1:]) if cache else (None, None)
+        first, second = cache.parts if cache else (None, None)
         y_a, features_a = self.a(x, {role: pair[0] for role, pair in shared.items()}, first)
         y_b, features_b = self.b(x, {role: pair[1] for role, pair in shared.items()}, second)
         return y_a - y_b, {role: (features_a[role], features_b[role]) for role in features_a}
@@ -145,10 +132,8 @@ class Differential(nn.Module):
         """Return the cache tensors of each copy, by name."""
         return self.a.cache_spec(context)
 
-    def new_cache(
-        self, batch_size: int, context: int, owners: dict[str, tuple[OperatorCache, ...]]
-    ) -> tuple[OperatorCache, ...]:
-        """Return the empty caches of both copies."""
-        first = {name: cache[:1] for name, cache in owners.items()}
-        second = {name: cache[1:] for name, cache in owners.items()}
-        return self.a.new_cache(batch_size, context, first) + self.b.new_cache(batch_size, context, second)
+    def new_cache(self, batch_size: int, context: int, owners: dict[str, OperatorCache]) -> OperatorCache:
+        """Return an empty cache whose parts are those of the copies."""
+        first, second = ({name: cache.parts[i] for name, cache in owners.items()} for i in (0, 1))
+        parts = self.a.new_cache(batch_size, context, first), self.b.new_cache(batch_size, context, second)
+        return OperatorCache({}, {}, parts)

@@ -5,6 +5,7 @@ from torch import nn
 
 from star.architecture.spec import Dimensions
 from star.model.operators.cache import CacheTensor
+from star.model.operators.maps import zero_linear
 
 
 class Mixer(nn.Module):
@@ -29,7 +30,4 @@ class Mixer(nn.Module):
 
     def make_out(self, dims: Dimensions, bias: bool) -> nn.Module:
         """Return the map back to the residual stream. It starts at zero, so that every slot begins as the identity."""
-        out = nn.Linear(self.width, dims.d_model, bias=bias)
-        for parameter in out.parameters():
-            nn.init.zeros_(parameter)
-        return out
+        return zero_linear(self.width, dims.d_model, bias)

@@ -11,7 +11,7 @@ from torch import nn
 
 from star.architecture.spec import Dimensions, LivSpec
 from star.architecture.structures.attention import positions_of, rotated_channels
-from star.model.operators.featurizer import linear
+from star.model.operators.maps import linear
 from star.model.ops.positions import alibi_scores, relative_scores
 from star.model.ops.rotary import rotate
 from star.model.ops.shapes import BTHK
@@ -27,12 +27,14 @@ class Positions(nn.Module):
 
     Attributes:
         channels: the first of a head that are rotated.
+        part: their number, None if it is all of them.
         theta: the base of the rates.
     """
 
     def __init__(self, liv: LivSpec, dims: Dimensions, head_dim: int, scale: float) -> None:
         super().__init__()
         self.channels = 0
+        self.part: int | None = None
         self.theta = float(liv.overrides.rope_theta or dims.style.rope_theta)
 
     def rotate(self, x: BTHK, position: int) -> BTHK:
@@ -52,9 +54,10 @@ class Rotary(Positions):
     def __init__(self, liv: LivSpec, dims: Dimensions, head_dim: int, scale: float) -> None:
         super().__init__(liv, dims, head_dim, scale)
         self.channels = rotated_channels(liv.overrides, dims, head_dim)
+        self.part = None if self.channels == head_dim else self.channels
 
     def rotate(self, x: BTHK, position: int) -> BTHK:
-        return rotate(x, position, self.theta, self.channels) if self.channels else x
+        return rotate(x, position, self.theta, self.part) if self.channels else x
 
 
 class Alibi(Positions):

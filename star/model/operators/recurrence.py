@@ -9,6 +9,7 @@ C, B and V take the roles of query, key and value in attention.
 """
 
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -48,11 +49,10 @@ class Recurrence(Mixer):
         state = start_state(cache, v, *rate.shape)
         outputs = []
         part_length = max(1, STATES_AT_ONCE // state.numel())
+        recomputed = partial(checkpoint, selective_scan, use_reentrant=False)
+        scan = recomputed if v.shape[1] > part_length and torch.is_grad_enabled() else selective_scan
         for part in zip(*(x.split(part_length, dim=1) for x in (step, v, b, c)), strict=True):
-            if v.shape[1] > part_length and torch.is_grad_enabled():
-                y, state = checkpoint(selective_scan, *part, rate, state, use_reentrant=False)
-            else:
-                y, state = selective_scan(*part, rate, state)
+            y, state = scan(*part, rate, state)
             outputs.append(y)
         if cache is not None:
             cache.keep_state("state", state)

@@ -26,6 +26,7 @@ from star.architecture.spec import Dimensions, LivSpec
 from star.architecture.structures.memoryless import scoring_of
 from star.model.operators.cache import OperatorCache
 from star.model.operators.featurizer import DeferredFeature
+from star.model.operators.maps import zero_linear
 from star.model.operators.memoryless import ACTIVATIONS
 from star.model.operators.mixer import Mixer
 from star.model.ops.shapes import BTD
@@ -70,9 +71,7 @@ class Routed(Mixer):
         self.out = ExpertMaps(router.expansion, liv.group("C").width(dims), dims.d_model, overrides.out_bias)
         self.shared_out = None
         if liv.has("S"):
-            self.shared_out = nn.Linear(liv.group("S").width(dims), dims.d_model, bias=overrides.out_bias)
-            for parameter in self.shared_out.parameters():
-                nn.init.zeros_(parameter)
+            self.shared_out = zero_linear(liv.group("S").width(dims), dims.d_model, overrides.out_bias)
         self.shared_gate = nn.Parameter(torch.zeros(dims.d_model)) if overrides.shared_gate else None
         self.register_buffer("load", torch.zeros(router.expansion, dtype=torch.long), persistent=False)
         self.balance_loss: torch.Tensor | None = None

@@ -5,7 +5,6 @@
 Allen-Zhu 2025, arXiv:2512.17351 (a Canon layer).
 """
 
-import torch
 from torch import nn
 
 from star.model.operators.cache import OperatorCache
@@ -29,5 +28,4 @@ class Shift(nn.Module):
     def new_cache(self, batch_size: int) -> OperatorCache:
         """Return an empty cache, with the type and device of the kernel."""
         taps, width = self.kernel.shape
-        columns = torch.zeros(batch_size, taps - 1, width, device=self.kernel.device, dtype=self.kernel.dtype)
-        return OperatorCache({"shift columns": columns}, {})
+        return OperatorCache({"shift columns": self.kernel.new_zeros(batch_size, taps - 1, width)}, {})

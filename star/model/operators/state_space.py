@@ -69,7 +69,7 @@ class StateSpace(Mixer):
         heads = v.unflatten(2, (self.num_heads, -1))
         step = F.softplus(a + self.step_bias)
         start = start_state(cache, v, self.num_heads, self.num_states, heads.shape[3])
-        y, last = linear_attention(c, b, heads * step[..., None], -step * self.log_rate.exp(), start)
+        y, last = linear_attention(c, b, heads * step[..., None], -step * self.log_rate.exp(), start, by_key=False)
         if cache is not None:
             cache.keep_state("state", last)
         y = (y + self.skip[:, None] * heads).flatten(2)

@@ -23,7 +23,9 @@ from star.model.ops.shapes import BHKV, BTGK, BTH, BTHK, BTHV
 LINEAR_ATTENTION_CHUNK = 32  # most tokens whose pairs are scored; a power of two
 
 
-def linear_attention(q: BTGK, k: BTGK, v: BTHV, log_decay: BTH | BTHK, start: BHKV) -> tuple[BTHV, BHKV]:
+def linear_attention(
+    q: BTGK, k: BTGK, v: BTHV, log_decay: BTH | BTHK, start: BHKV, by_key: bool | None = None
+) -> tuple[BTHV, BHKV]:
     """Return outputs y, of the type of v, and the last state, of the type of start. The computation uses at least
     single precision.
 
@@ -32,12 +34,19 @@ def linear_attention(q: BTGK, k: BTGK, v: BTHV, log_decay: BTH | BTHK, start: BH
         v: values.
         log_decay: g, at most zero, for every head or every key channel of it; -inf forgets all before that token.
         start: the state before the first token.
+        by_key: whether there is a decay for every key channel; None: as the shape of g says.
     """
-    form = linear_attention_naive if v.shape[1] == 1 else linear_attention_by_chunks
-    precise = torch.promote_types(v.dtype, torch.float32)
+    if by_key is None:
+        by_key = bool(log_decay.dim() == 4 and log_decay.shape[3] > 1)
+    dtype = v.dtype
+    precise = torch.promote_types(dtype, torch.float32)
+    before, (q, k, v, log_decay, start) = start, (x.to(precise) for x in (q, k, v, log_decay, start))
     with torch.autocast(v.device.type, enabled=False):
-        y, last = form(*(x.to(precise) for x in (q, k, v, log_decay, start)))
-    return y.to(v.dtype), last.to(start.dtype)
+        if v.shape[1] == 1:
+            y, last = linear_attention_naive(q, k, v, log_decay, start)
+        else:
+            y, last = linear_attention_by_chunks(q, k, v, log_decay, start, by_key)
+    return y.to(dtype), last.to(before.dtype)
 
 
 def linear_attention_naive(q: BTGK, k: BTGK, v: BTHV, log_decay: BTH | BTHK, start: BHKV) -> tuple[BTHV, BHKV]:
@@ -52,13 +61,16 @@ def linear_attention_naive(q: BTGK, k: BTGK, v: BTHV, log_decay: BTH | BTHK, sta
     return torch.stack(y, dim=1), state
 
 
-def linear_attention_by_chunks(q: BTGK, k: BTGK, v: BTHV, log_decay: BTH | BTHK, start: BHKV) -> tuple[BTHV, BHKV]:
+def linear_attention_by_chunks(
+    q: BTGK, k: BTGK, v: BTHV, log_decay: BTH | BTHK, start: BHKV, by_key: bool
+) -> tuple[BTHV, BHKV]:
     """Compute linear attention for all chunks at once; only the state passes sequentially from chunk to chunk."""
     num_tokens, groups = k.shape[1:3]
     length = min(LINEAR_ATTENTION_CHUNK, 1 << (int(num_tokens) - 1).bit_length())
     log_decay = log_decay.reshape(*v.shape[:3], -1)
     chunks = (head_chunks(x, length).unflatten(2, (groups, -1)) for x in (q, k, v, log_decay))
-    y, last = LinearAttentionChunks.apply(*chunks, start.unflatten(1, (groups, -1)))
+    form = KeyDecayChunks if by_key else HeadDecayChunks
+    y, last = form.apply(*chunks, start.unflatten(1, (groups, -1)))
     y = y.flatten(2, 3).permute(1, 0, 3, 2, 4).flatten(1, 2)
     return y[:, :num_tokens], last.flatten(1, 2)
 
@@ -72,9 +84,9 @@ def head_chunks(x: torch.Tensor, length: int) -> torch.Tensor:
     return x.unflatten(1, (-1, length)).permute(1, 0, 3, 2, 4).contiguous()
 
 
-class LinearAttentionChunks(torch.autograd.Function):
-    """Linear attention on chunks (chunks, B, G, heads served, length, ...); q and k have size 1 in the axis of heads
-    served.
+class HeadDecayChunks(torch.autograd.Function):
+    """Linear attention on chunks (chunks, B, G, heads served, length, ...) with one decay a head; q and k have size 1
+    in the axis of heads served.
 
     With A the scores, D the gradient of the state after a chunk and S the state before it, and with q and k decayed
     from the chunk's first and to its last token where they meet a state:
@@ -87,38 +99,57 @@ class LinearAttentionChunks(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, q, k, v, log_decay, start):
-        decay = log_decay.exp()
-        ctx.one_decay_a_head = decay.shape[-1] == 1
-        if ctx.one_decay_a_head:
-            table, since, until = pair_decays(decay)
-            scores = (q @ k.mT) * table
-        else:
-            scores, since, until = pair_scores(q, k, decay)
-            table = decay
-        states = carry_state(since[..., -1, :, None], (k * until).mT @ v, start)
-        ctx.save_for_backward(q, k, v, table, since, until, scores, states)
-        return scores @ v + (q * since) @ states[:-1], states[-1].clone()
+        table, since, until = pair_decays(log_decay.exp())
+        return attend_to_chunks(ctx, q, k, v, table, (q @ k.mT) * table, since, until, start)
 
     @staticmethod
     def backward(ctx, dy, dlast):
-        q, k, v, table, since, until, scores, states = ctx.saved_tensors
-        reads = (q * since).mT @ dy
-        dstates = carry_state(since[..., -1, :, None].flip(0), reads.flip(0), dlast).flip(0)
-        dstart, dends = dstates[0], dstates[1:]
-        dv = scores.mT @ dy + (k * until) @ dends
-        dscores = dy @ v.mT
-        if ctx.one_decay_a_head:
-            dscores *= table
-            dq, dk = dscores @ k, dscores.mT @ q
-        else:
-            dq, dk = pair_scores_backward(dscores, q, k, table)
-        dq.addcmul_(dy @ states[:-1].mT, since)
-        dk.addcmul_(v @ dends.mT, until)
-        dlog = q * dq - k * dk
-        dlog[..., -1, :] += (states[1:] * dends).sum(-1)
-        from_here_on = torch.ones_like(scores[0, 0, 0, 0]).triu()  # a product is faster than a flipped running sum
-        dlog = from_here_on @ dlog.sum_to_size(since.shape)
-        return dq.sum_to_size(q.shape), dk.sum_to_size(k.shape), dv, dlog, dstart
+        return attend_to_chunks_backward(ctx, dy, dlast, head_scores_backward)
+
+
+class KeyDecayChunks(torch.autograd.Function):
+    """Linear attention on chunks with a decay for every key channel."""
+
+    @staticmethod
+    def forward(ctx, q, k, v, log_decay, start):
+        decay = log_decay.exp()
+        return attend_to_chunks(ctx, q, k, v, decay, *pair_scores(q, k, decay), start)
+
+    @staticmethod
+    def backward(ctx, dy, dlast):
+        return attend_to_chunks_backward(ctx, dy, dlast, pair_scores_backward)
+
+
+def attend_to_chunks(ctx, q, k, v, table, scores, since, until, start):
+    """Return the outputs of all chunks and the last state. `table` is what the gradient of the scores is made from."""
+    states = carry_state(since[..., -1, :, None], (k * until).mT @ v, start)
+    ctx.save_for_backward(q, k, v, table, since, until, scores, states)
+    return scores @ v + (q * since) @ states[:-1], states[-1].clone()
+
+
+def attend_to_chunks_backward(ctx, dy, dlast, scores_backward):
+    """Return the gradients of q, k, v, the logarithms of decays and the first state."""
+    q, k, v, table, since, until, scores, states = ctx.saved_tensors
+    reads = (q * since).mT @ dy
+    dstates = carry_state(since[..., -1, :, None].flip(0), reads.flip(0), dlast).flip(0)
+    dstart, dends = dstates[0], dstates[1:]
+    dv = scores.mT @ dy + (k * until) @ dends
+    dq, dk = scores_backward(dy @ v.mT, q, k, table)
+    dq.addcmul_(dy @ states[:-1].mT, since)
+    dk.addcmul_(v @ dends.mT, until)
+    dlog = q * dq - k * dk
+    dlog[..., -1, :] += (states[1:] * dends).sum(-1)
+    from_here_on = torch.ones_like(scores[0, 0, 0, 0]).triu()  # a product is faster than a flipped running sum
+    dlog = from_here_on @ dlog.sum_to_size(since.shape)
+    return dq.sum_to_size(q.shape), dk.sum_to_size(k.shape), dv, dlog, dstart
+
+
+def head_scores_backward(
+    dscores: torch.Tensor, q: torch.Tensor, k: torch.Tensor, decays: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the gradients of q and k, for every head that they serve, where a head has one decay."""
+    dscores *= decays
+    return dscores @ k, dscores.mT @ q
 
 
 def carry_state(kept: torch.Tensor, added: torch.Tensor, start: torch.Tensor) -> torch.Tensor:

@@ -28,7 +28,7 @@ def rotate(x: BTHK, position: int = 0, theta: float = ROTARY_THETA, channels: in
     """Rotate the first `channels` of every head of `x`, all if None, by its position; the first token has index
     `position`.
     """
-    if channels is not None and channels < x.shape[3]:
+    if channels is not None:
         return torch.cat((rotate(x[..., :channels], position, theta), x[..., channels:]), dim=-1)
     stop = position + x.shape[1]
     length = table_length(stop) if position else stop
