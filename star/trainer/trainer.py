@@ -134,6 +134,8 @@ class Trainer:
         with self._stoppable(), keep_freed_memory():
             while training.step < plan.recipe.steps:
                 self._advance(plan.next_stop(training.step))
+        if self._processes.is_first:  # what a process that was killed after its last checkpoint has left
+            self._directory.drop_checkpoints(plan.settings.keep, plan.decay_start)
         weights = {name: one.float().cpu().numpy() for name, one in self.model.weights().items()}
         return Outcome(rows=self._rows, quality=self._measure(whole=True), weights=weights)
 

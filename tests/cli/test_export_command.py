@@ -38,7 +38,7 @@ def count_parameters(folder) -> int:
         return sum(one.numel() for one in module.LanguageModel().parameters())
 
 
-@pytest.mark.parametrize("name", ["lfm2-1.2b", "llama-3.2-1b", "mamba-2.8b", "deepseek-v3-671b"])
+@pytest.mark.parametrize("name", ["lfm2-1.2b", "llama-3.2-1b", "mamba-2.8b"])
 def test_a_published_model_is_exported_at_its_own_size(place, star, name):
     code, out, err = star("export", name, "--to", "m")
     assert code == 0, err
@@ -130,7 +130,7 @@ def test_what_cannot_be_exported_is_told_in_one_sentence(place, refused, given, 
 
 
 def test_a_model_of_a_family_leaves_as_a_checkpoint_of_it(place, star, refused):
-    given = ("--scale", "tiny.toml", "--weights", "random", "--format", "native")
+    given = ("--scale", "nano", "--weights", "random", "--format", "native")
     code, out, err = star("export", "transformer-pp", *given, "--to", "llama", "--json")
     assert code == 0 and json.loads(out)["notes"][-1] == "llama is a checkpoint of llama"
     assert json.loads((place / "llama/config.json").read_text())["model_type"] == "llama"

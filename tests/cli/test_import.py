@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from support.checkpoints import SIZES, random_weights
+from support.tiny import write_text
 
 from star.architecture import catalogue
 from star.architecture.genome import decode
@@ -76,7 +77,8 @@ def test_a_genome_file_and_its_weights(checkpoint, star):
         np.testing.assert_array_equal(weights[name], array)
     assert star("inspect", place)[0] == 0
     train = ("train", place, "--init-from", place.with_suffix(".safetensors"), "--tokens", 4096, "--out")
-    code, out, err = star(*train, checkpoint.parent / "training", "--batch-size", 2)
+    text = ("--corpus", write_text(checkpoint.parent), "--peak-flops", "1G")
+    code, out, err = star(*train, checkpoint.parent / "training", "--batch-size", 2, *text)
     assert code == 0, err
 
 
