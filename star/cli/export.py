@@ -15,6 +15,7 @@ from star.cli.find import DEFAULT_DTYPE, Member, Sizes, find, find_member, open_
 from star.cli.sizes import Json
 from star.cost.cost import DTYPE_BYTES
 from star.errors import UserError, disk_errors_reported, nearest
+from star.export.formats import FORMATS, NATIVE, TORCH
 from star.run.plan import RunPlan, read_plan
 from star.storage.places import CONFIG, TRAIN_CONFIG, refuse_foreign
 
@@ -22,15 +23,13 @@ if TYPE_CHECKING:
     from star.export.untrained import Size
     from star.storage.run_directory import RunDirectory
 
-NATIVE = "native"
 TRAINED, RANDOM, NONE = WEIGHTS = ("trained", "random", "none")
-FORMATS = ("torch", "hf", NATIVE, "onnx", "torch-export")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is asked of an export: where to, at which scale, with trained weights or with random ones of a seed, and in
-    which format."""
+    """Options of an export: the directory, the scale, whether weights are the trained ones, the seed of random weights,
+    and the format."""
 
     to: Path
     scale: str | None
@@ -70,7 +69,7 @@ def export(
             "loads with trust_remote_code, native a checkpoint of a family that it knows; the others are graphs of a "
             "forward pass and of a decoding step.",
         ),
-    ] = "torch",
+    ] = TORCH,
     family: Annotated[
         str | None,
         typer.Option(help="Family of --format native.", show_default="the first that the model lies in"),
@@ -78,7 +77,7 @@ def export(
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Random seed of --weights random.")] = 0,
     json: Json = False,
 ) -> None:
-    """Export models: for each a Python file that needs only torch, and its weights."""
+    """Export models as readable code with weights, as folders for transformers, or as graphs."""
     for kind, value, known in (("weights", weights, WEIGHTS), ("format", format, FORMATS)):
         if value is not None and value not in known:
             raise UserError(f"unknown {kind} {value!r:.60}{nearest(value, known)}")
@@ -113,7 +112,7 @@ def export(
     elif (path / CONFIG).is_file():
         say(f"{len(models)} models in {to}; {to / 'README.md'} lists them")
     else:
-        say(f"{models[0] / 'model.py' if format == 'torch' else models[0]}")
+        say(f"{models[0] / 'model.py' if format == TORCH else models[0]}")
 
 
 def _export_run(run: "RunDirectory", asked: Request) -> tuple[list[Path], list[str]]:

@@ -1,4 +1,4 @@
-"""What star laws fit prints, as text and as JSON."""
+"""Output of star laws fit, as text and as JSON."""
 
 import math
 from collections.abc import Sequence

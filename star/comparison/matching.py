@@ -1,7 +1,7 @@
 """Widths at which architectures have equal costs."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -12,9 +12,10 @@ from star.architecture.structures import specify
 from star.cost.cost import Cost, price
 from star.errors import UserError
 from star.model.language_model import LanguageModel
+from star.options import to_toml
 from star.records import Genome
+from star.trainer.trainer import PASSES
 
-PASSES = 3  # a training step costs as many forward passes
 NARROWEST, WIDEST = 1 / 4, 4  # widths that are tried, as shares of the scale's
 STEPS = 64  # of a width, at least, between which widths are tried
 MATCHES: dict[str, Callable[[Cost], float]] = {
@@ -80,8 +81,7 @@ class Sized:
         assert recipe, "scales that ship with the program have one"
         sizes = own | {"slots": self.contender.scale.num_slots, "seq_len": dims.seq_len}
         rows = [f"{name} = {value}" for name, value in sizes.items()]
-        values = [f"{one.name} = {_literal(getattr(recipe, one.name))}" for one in fields(recipe)]
-        return "\n".join(["[scale]", *rows, "", "[recipe]", *values, ""])
+        return "\n".join(["[scale]", *rows, "", "[recipe]", to_toml(recipe)])
 
 
 def match(contender: Contender, wanted: float, kind: str) -> Sized:
@@ -116,11 +116,3 @@ def _is_buildable(one: Sized) -> bool:
     except (UserError, ValueError, RuntimeError):
         return False
     return True
-
-
-def _literal(value: object) -> str:
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_literal, value))}]"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f'"{value}"' if isinstance(value, str) else repr(value)

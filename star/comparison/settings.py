@@ -7,7 +7,7 @@ from star.options import VERDICT, check_settings, option, read_number, read_work
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonSettings:
-    """How architectures are trained to be compared.
+    """Settings of the trainings by which architectures are compared.
 
     Raises:
         SettingError: a value of the wrong type or out of bounds.

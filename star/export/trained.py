@@ -1,4 +1,4 @@
-"""The model of a training as a folder that needs only torch."""
+"""The model of a training as an exported folder."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +22,8 @@ def export_training(
     out: Path,
     format: str = TORCH,
 ) -> list[str]:
-    """Write folder `out` with the model of a training; `measured` is a clause for its header.
-    `vocab_size` is that of the model. Return sentences on what is missing.
+    """Write folder `out` with the model of a training in a format; `measured` is a clause for its header, `vocab_size`
+    that of the model. Return sentences on what is missing.
 
     Raises:
         UserError: a file cannot be written.

@@ -49,8 +49,8 @@ class Size:
 def export_untrained(
     genome: Genome, size: Size, facts: tuple[tuple[str, str], ...], out: Path, format: str = TORCH
 ) -> list[str]:
-    """Write folder `out` with a genome at a size,, and random weights if the size has a seed
-    for them. Return sentences on what is missing.
+    """Write folder `out` with a genome at a size in a format, and random weights if the size has a seed for them.
+    Return sentences on what is missing.
 
     Raises:
         UserError: there is not enough memory for the weights, or a file cannot be written.

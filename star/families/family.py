@@ -25,7 +25,7 @@ EVERYWHERE = -1  # in place of a slot: the sizes of the model do not go together
 
 
 class Obstacle(NamedTuple):
-    """What keeps a model out of a family: the number of a slot, 0 for the model around them, and what differs."""
+    """Difference that keeps a model out of a family: the number of the slot, 0 for the backbone, and a text."""
 
     slot: int
     text: str

@@ -36,7 +36,7 @@ class Group:
 
 
 class TextCache:
-    """What generation keeps between two tokens: the caches of groups of texts."""
+    """Cache of a batch: one for each group of texts with equally much padding."""
 
     is_compileable = False
 
@@ -134,12 +134,11 @@ class StarForCausalLM(PreTrainedModel, GenerationMixin):
         return output if return_dict is not False else output.to_tuple()
 
     def _logits(self, tokens: Tensor, groups: list[Group], cache: TextCache | None) -> Tensor:
-        skipped = 0 if cache and cache.seen else 1  # padding stands in the first tokens alone
         if len(groups) == 1 and groups[0].rows is None:
             return self._read(tokens, groups[0], cache is not None)
         logits = None
         for group in groups:
-            start = group.padding * skipped
+            start = 0 if cache and cache.seen else group.padding  # padding stands in the first tokens alone
             if start == tokens.shape[1]:
                 continue
             found = self._read(tokens[group.rows, start:], group, cache is not None)

@@ -1,4 +1,4 @@
-"""How the exported file calls features and sizes."""
+"""Names of features and sizes in exported files."""
 
 import ast
 from typing import Any

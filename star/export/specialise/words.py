@@ -1,4 +1,4 @@
-"""What the exported file says of its classes: equations, sources, the sections of the paper."""
+"""Docstrings of the classes in exported files: equations and sources."""
 
 import ast
 import re
