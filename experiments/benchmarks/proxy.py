@@ -15,7 +15,7 @@ import argparse
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,8 +47,11 @@ from star.records import Genome, derive_seed
 
 RECORD = TABLES / "proxies.parquet"
 PAGE = ROOT / "docs" / "proxy.md"
+DEFAULT = "averaged"  # the recipe of `star evolve --ranking estimate`
+LEAST = 16  # architectures in a table
 SEED = 100  # of proxies: none of the reference's
-LADDER = (UNIT, 4 * UNIT, 16 * UNIT)  # the marks of an estimate, before the end
+LADDER = (UNIT // 3, UNIT, 4 * UNIT, 16 * UNIT)  # the marks of an estimate, before the end
+PROXY = 2  # of these marks are of a proxy
 FEATURES = Features(NANO.dims)
 ANYTIME = replace(
     NANO.recipe,
@@ -69,15 +72,15 @@ HEADINGS = (
     "seconds",
 )
 READING = """\
-Each architecture of the reference was trained to 30 times the tokens of the default proxy. Tau is Kendall's correlation
-of an order with that of the reference; intervals are 95 % bootstrap intervals over architectures. "Loss" orders by the
-proxy's own bits per byte, "estimate" by what `star evolve --ranking estimate` makes of the losses so far (after a
-proxy's tokens, 4 and 16 times as many), of parameters, FLOPs and operators: fitted to both corpora without the
-architecture that it predicts, or without its whole family. "No training" is the estimate from costs and operators
-alone. "Same training" is the long training itself on its way, which shares its seed. "Ahead of count" is tau less that
-of the parameter count, with the interval of this difference. "Within 1, 2 errors" is the share of architectures whose
-long loss is within so many standard errors of the estimate. Seconds are CPU seconds of one training on one thread,
-recorded on machines of different speed."""
+Each architecture of the reference was trained to 30 times the tokens of the default proxy. Tau is Kendall's
+correlation of an order with that of the reference; intervals are 95 % bootstrap intervals over architectures. "Loss"
+orders by the proxy's own bits per byte, "estimate" by what `star evolve --ranking estimate` makes of the losses so
+far (after a third of a proxy's tokens, all of them, 4 and 16 times as many), of parameters, FLOPs, cache and
+operators: fitted to both corpora without the architecture that it predicts, or without its whole family. "No
+training" is the estimate from costs and operators alone. "Same training" is the long training itself on its way,
+which shares its seed. "Ahead of count" is tau less that of the parameter count, with the interval of this difference.
+"Within 1, 2 errors" is the share of architectures whose long loss is within so many standard errors of the estimate.
+Seconds are CPU seconds of one training on one thread, recorded on machines of different speed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,12 @@ class Reference:
         front = self.kinds == "front"
         return front[:, None] & front[None, :]
 
+    def take(self, mask: np.ndarray) -> "Reference":
+        """Return the part of these architectures: (N,)."""
+        known = {one.name: getattr(self, one.name) for one in fields(self)}
+        arrays = {name: values[mask] for name, values in known.items() if isinstance(values, np.ndarray)}
+        return replace(self, genomes=[one for one, taken in zip(self.genomes, mask, strict=True) if taken], **arrays)
+
     def observe(self, traits: Callable[[Genome], Traits] = FEATURES) -> list[Observation]:
         """Return the whole training of each architecture, as an estimate is fitted to it."""
         places = [MARKS.index(mark) for mark in LADDER]
@@ -220,11 +229,11 @@ def proxy_scores(
     by_genome = {tuple(row["genome"]): row for row in rows}
     own = [by_genome[genome] for genome in reference.genomes]
     kind = "averaged" if PROXIES[name].recipe.average else "latest"
-    losses = np.array([row[kind]["all"][mark] for row in own])
+    losses = np.array([row[kind]["all"][: mark + 1] for row in own])
     seconds = float(np.mean([row["seconds"][mark] for row in own]))
     if mark + 1 < len(PROXIES[name].marks):
-        return [Scores("loss", losses, seconds)]
-    return scores_of(losses[:, None], seconds, reference, references)
+        return [Scores("loss", losses[:, -1], seconds)]
+    return scores_of(losses[:, -PROXY:], seconds, reference, references)
 
 
 def scores_of(
@@ -307,13 +316,13 @@ def table_of(reference: Reference, references: Sequence[Reference], rows: Sequen
     lines: list[tuple[str, ...]] = [("noise ceiling: another seed", *ceiling(reference))]
     lines += [(one.name, *cells(one, reference)) for one in baselines(reference, references)]
     places = [MARKS.index(mark) for mark in LADDER]
-    for passed, steps in enumerate(LADDER, start=1):
+    for passed, steps in list(enumerate(LADDER, start=1))[PROXY - 1 :]:
         losses, seconds = reference.curves[:, places[:passed]], float(reference.seconds[:, places[passed - 1]].mean())
         found = scores_of(losses, seconds, reference, references)
         lines += [(f"same training, {steps} steps: {one.name}", *cells(one, reference)) for one in found]
     for name, proxy in PROXIES.items():
         own = [row for row in rows if row["recipe"] == name and row["corpus"] == reference.corpus]
-        if set(reference.genomes) <= {tuple(row["genome"]) for row in own}:
+        if set(reference.genomes) <= genomes_of(own):
             for mark, steps in enumerate(proxy.marks):
                 scores = proxy_scores(name, reference, references, own, mark)
                 lines += [(f"{name}, {steps} steps: {one.name}", *cells(one, reference)) for one in scores]
@@ -325,6 +334,30 @@ def table_of(reference: Reference, references: Sequence[Reference], rows: Sequen
         HEADINGS,
         lines,
     )
+
+
+def lever_table(reference: Reference, references: Sequence[Reference], rows: Sequence[dict]) -> Table:
+    """Return the table of recipes that not all architectures were trained by, beside the default one on the same."""
+    lines = []
+    for name in PROXIES:
+        own, usual = (
+            [row for row in rows if row["recipe"] == one and row["corpus"] == reference.corpus]
+            for one in (name, DEFAULT)
+        )
+        shared = genomes_of(own) & genomes_of(usual) & set(reference.genomes)
+        if len(shared) < LEAST or len(shared) == len(reference.genomes):
+            continue
+        part = reference.take(np.array([genome in shared for genome in reference.genomes]))
+        for recipe, known in ((name, own), (DEFAULT, usual)):
+            scores = proxy_scores(recipe, part, references, known, len(PROXIES[recipe].marks) - 1)
+            lines += [(f"{len(shared)} by {recipe}: {one.name}", *cells(one, part)) for one in scores]
+    note = "Each beside the default recipe on the same architectures, at the end of a proxy."
+    return Table(f"Recipes that only a part was trained by, on {reference.corpus}", note, HEADINGS, lines)
+
+
+def genomes_of(rows: Sequence[dict]) -> set[tuple[int, ...]]:
+    """Return the architectures of rows."""
+    return {tuple(row["genome"]) for row in rows}
 
 
 def named_table(reference: Reference, references: Sequence[Reference], rows: Sequence[dict]) -> Table:
@@ -349,10 +382,11 @@ def named_table(reference: Reference, references: Sequence[Reference], rows: Seq
         lines += [line(f"{recipe}: {one.name}", one.values) for one in scores]
         if PROXIES[recipe].recipe.average:
             estimator = Estimator([row for one in references for row in one.observe()], len(LADDER) + 1)
-            losses = [own[genome]["averaged"]["all"][last] for genome in reference.genomes]
+            losses = [own[genome]["averaged"]["all"][-PROXY:] for genome in reference.genomes]
             known = zip(reference.genomes, losses, strict=True)
             found = [
-                estimator.estimate(Observation(reference.corpus, FEATURES(one), (loss,))).mean for one, loss in known
+                estimator.estimate(Observation(reference.corpus, FEATURES(one), tuple(some))).mean
+                for one, some in known
             ]
             lines += [line(f"{recipe}: estimate of a search", np.array(found))]
     note = "Loss and estimate after a proxy's tokens, and the loss of the reference after so many times as many."
@@ -384,7 +418,8 @@ def main() -> None:
     train_all(train_proxy, list(missing(given.recipe, corpora, rows)), rows, RECORD, given.processes, given.hours)
     if given.report or given.write:
         references = [read_reference(corpus) for corpus in corpora]
-        tables = [make(one, references, rows) for make in (table_of, named_table) for one in references]
+        tables = [make(one, references, rows) for make in (table_of, lever_table, named_table) for one in references]
+        tables = [table for table in tables if table.rows]
         page = Page("What a proxy's ranking is worth", READING, tables, torch.device("cpu"))
         page.deliver(PAGE if given.write else None)
 

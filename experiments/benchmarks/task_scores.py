@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 import torch
 from measuring.page import Page, Table
 from measuring.ranking import kendall
-from proxy import CORPORA, FEATURES, PROXIES, RECORD, Reference, Scores, estimates, read_reference
+from proxy import CORPORA, FEATURES, PROXIES, PROXY, RECORD, Reference, Scores, estimates, read_reference
 from record_long import NANO, TABLES, paired_weights
 
 from star.architecture.genome import decode, to_text
@@ -62,7 +62,7 @@ def table_of(reference: Reference, references: list[Reference], known: dict, nam
     """Return the table of one corpus."""
     by_genome = {tuple(row["genome"]): row for row in rows if row["corpus"] == reference.corpus}
     own, last = [by_genome[genome] for genome in reference.genomes], len(PROXIES["averaged"].marks) - 1
-    losses = np.array([[row["averaged"]["all"][last]] for row in own])
+    losses = np.array([row["averaged"]["all"][-PROXY:] for row in own])
     text = fmean(row["seconds"][last] for row in own)
     scores = {name: [known[to_text(genome)][name] for genome in reference.genomes] for name in names}
     seconds = {name: fmean(one["seconds"] for one in scores[name]) for name in names}

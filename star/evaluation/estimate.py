@@ -33,12 +33,14 @@ REACH = 0.3  # share of the slots in which architectures differ that are still a
 DIFFERENTIAL = "-Diff"  # ends the name of a class that is two copies of another
 
 # Inputs of a stage: the loss so far, the gain of the stage before, and the values of an architecture.
-INPUTS = ("loss", "slope", "log_params", "log_flops", *(f"share_of_{one.name.lower()}" for one in FAMILIES))
+COSTS = ("log_params", "log_flops", "log_cache")
+INPUTS = ("loss", "slope", *COSTS, *(f"share_of_{one.name.lower()}" for one in FAMILIES))
 
 
 class Traits(NamedTuple):
-    """Traits of an architecture, known without training. `values` are the logarithms of its parameters and FLOPs per
-    token, and the share of its slots that each token mixing has; `operators` are the names of those of its slots."""
+    """Traits of an architecture, known without training. `values` are the logarithms of its parameters, FLOPs per token
+    and bytes of cache, and the share of its slots that each token mixing has; `operators` are the names of those of its
+    slots."""
 
     values: tuple[float, ...]
     operators: tuple[str, ...]
@@ -61,7 +63,8 @@ class Features:
             cost, slots = self._target.count(genome), decode(genome)
             counts = Counter(slot.liv.token_mixing for slot in slots)
             shares = (counts[one] / max(1, len(slots)) for one in FAMILIES)
-            values = (float(np.log(cost.params)), float(np.log(max(1, cost.flops_per_token))), *shares)
+            costs = (cost.params, cost.flops_per_token, cost.cache_bytes)
+            values = (*(float(np.log(max(1, one))) for one in costs), *shares)
             self._known[genome] = Traits(values, tuple(slot.liv.name for slot in slots))
         return self._known[genome]
 

@@ -29,7 +29,7 @@ from star.training.loss import Diverged, check_corpus, measure
 from star.training.probe import Probe, probe
 
 _ERROR_LENGTH = 300
-RUNG_SHARE = 4  # a rung is measured on one part in so many of the validation text
+RUNG_SHARE = 4  # of the validation text, one part in so many: enough to judge at a rung
 RUNGS, ORIGIN = "rungs", "origin"  # in the state of a training that paused: the quality at each, and by what
 
 
@@ -39,7 +39,8 @@ class EvaluationSettings:
 
     scale: Scale
     target: Target
-    rungs: tuple[int, ...] = ()  # steps after which a training may pause to be judged
+    rungs: tuple[int, ...] = ()  # steps after which a training is measured, and may pause to be judged
+    rung_share: int = RUNG_SHARE  # they are measured on one part in so many of the validation text
     last_step: int = 0  # of a training that goes on beyond its recipe, which is open-ended; 0: the recipe's
     trains_on_text: bool = True
     device: str = "cpu"
@@ -148,7 +149,7 @@ def _train_on_text(model: LanguageModel, job: Job, settings: EvaluationSettings,
     for stop in settings.rungs[len(rungs) : job.until + 1 if paused else None]:
         training.advance(stop)
         with training.averaged():
-            rungs.append(_measure(model, corpus, recipe, RUNG_SHARE))
+            rungs.append(_measure(model, corpus, recipe, settings.rung_share))
     if not paused:
         training.advance(settings.last_step or recipe.steps)
     state = training.state() | {RUNGS: np.array(rungs)} if paused or recipe.is_open_ended else {}

@@ -19,7 +19,7 @@ from star import __version__
 from star.architecture.genome import to_text
 from star.data.corpus import Corpus
 from star.errors import UserError
-from star.evaluation.evaluate import EvaluationSettings, evaluate
+from star.evaluation.evaluate import RUNG_SHARE, EvaluationSettings, evaluate
 from star.evaluation.objectives import tasks_of
 from star.options import read_record, to_toml
 from star.records import Job, Result
@@ -189,7 +189,8 @@ def evaluation_settings(plan: RunPlan) -> EvaluationSettings:
     return EvaluationSettings(
         scale=plan.trained,
         target=plan.target,
-        rungs=plan.race.steps,
+        rungs=plan.measured_steps,
+        rung_share=RUNG_SHARE if plan.race.steps else 1,  # as the prior of estimates was measured, in full
         trains_on_text=any(one.needs_text for one in plan.objectives),
         device="cuda" if plan.placement.gpus_per_worker else "cpu",
         tasks=tasks_of(plan.objectives),

@@ -18,7 +18,7 @@ from star.evaluation.objectives import Objective, find_objectives
 from star.families.membership import Membership
 from star.records import Genome, Measured, Task, derive_seed
 from star.run.made_with import fixed_settings, refuse_changed
-from star.run.ranking import LONGER, default_ranking, marks, rung_steps, why_no_prior, why_not_estimated
+from star.run.ranking import EARLY, LONGER, default_ranking, marks, rung_steps, why_no_prior, why_not_estimated
 from star.run.settings import ESTIMATE, LOSS, Settings, from_toml
 from star.run.vocabulary import resolve_vocabulary, with_vocabulary
 from star.search.plan import Plan as SearchPlan
@@ -46,8 +46,8 @@ class Race:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimation:
-    """The marks of a training, in steps, between which losses are estimated: the rungs, the proxy's end, the ends of
-    longer trainings, and the end of the trainings of the prior.
+    """The marks of a training, in steps, between which losses are estimated: the rungs or the early loss, the proxy's
+    end, the ends of longer trainings, and the end of the trainings of the prior.
     """
 
     marks: tuple[int, ...]
@@ -84,6 +84,11 @@ class RunPlan:
     def is_priced_elsewhere(self) -> bool:
         """Whether costs are those at another scale than the trained one."""
         return self.settings.target != self.settings.scale
+
+    @property
+    def measured_steps(self) -> tuple[int, ...]:
+        """The training steps before its end after which a proxy is measured."""
+        return self.estimation.marks[: self.estimation.proxy] if self.estimation else self.race.steps
 
     @property
     def minimises_latency(self) -> bool:
@@ -198,10 +203,13 @@ def plan_run(settings: Settings) -> RunPlan:
         rungs=settings.rungs or _default_rungs(settings, scale, objectives, recipe),
         timeout=_default_timeout(recipe) if settings.timeout is None else settings.timeout,
     )
+    if settings.early_loss is None:
+        has_early = settings.ranking == ESTIMATE and settings.rungs == 1 and recipe.steps >= EARLY
+        settings = replace(settings, early_loss=has_early)
     _check_sizes(settings, scale, target)
     _check_device(settings, objectives)
     _check_race(settings, objectives, recipe)
-    _check_ranking(settings, objectives)
+    _check_ranking(settings, objectives, recipe)
     _check_verification(settings, objectives)
     return _assemble(settings, replace(scale, recipe=recipe), target, objectives)
 
@@ -230,7 +238,7 @@ def _assemble(settings: Settings, scale: Scale, target: Scale, objectives: tuple
     target = fit(target, target.num_slots if is_elsewhere else settings.slots)
     rates = Rates(**{field.name: getattr(settings, field.name) for field in fields(Rates)})
     steps = scale.recipe.steps
-    rungs = rung_steps(settings, steps)
+    rungs, losses = rung_steps(settings, steps), marks(settings, steps)
     return RunPlan(
         settings=settings,
         trained=fit(scale, settings.slots),
@@ -253,7 +261,7 @@ def _assemble(settings: Settings, scale: Scale, target: Scale, objectives: tuple
         objectives=objectives,
         limits={name: getattr(settings, name) for name in LIMITS if getattr(settings, name)},
         race=Race(steps=rungs, eta=settings.eta),
-        estimation=Estimation(marks=marks(settings, steps), proxy=len(rungs), share=settings.longer_share)
+        estimation=Estimation(marks=losses, proxy=losses.index(steps), share=settings.longer_share)
         if settings.ranking == ESTIMATE
         else None,
         placement=Placement(
@@ -311,7 +319,14 @@ def _check_device(settings: Settings, objectives: tuple[Objective, ...]) -> None
         )
 
 
-def _check_ranking(settings: Settings, objectives: tuple[Objective, ...]) -> None:
+def _check_ranking(settings: Settings, objectives: tuple[Objective, ...], recipe: Recipe) -> None:
+    if settings.early_loss:
+        if settings.ranking != ESTIMATE:
+            raise SettingError("early_loss", f"is an input of the estimate, and ranking is {settings.ranking}")
+        if settings.rungs > 1:
+            raise SettingError("early_loss", "takes the place of rungs, at which proxies are measured anyway")
+        if recipe.steps < EARLY:
+            raise SettingError("early_loss", f"needs {EARLY} training steps; a proxy has {recipe.steps}")
     if settings.ranking == ESTIMATE and (reason := why_not_estimated(settings, objectives)):
         raise SettingError("ranking", f"must be {LOSS}: {reason}")
 

@@ -6,6 +6,7 @@ from star.evaluation.objectives import Objective
 from star.evaluation.prior import read_prior
 from star.run.settings import ESTIMATE, LOSS, STEADY, Settings
 
+EARLY = 3  # part of a proxy after which the early loss is measured
 LONGER = (4, 16)  # times the tokens of a proxy, in the longer trainings from which qualities are estimated
 LONGEST = 30  # times the tokens of a proxy, after which the prior of the estimate ends
 
@@ -56,4 +57,5 @@ def rung_steps(settings: Settings, steps: int) -> tuple[int, ...]:
 
 def marks(settings: Settings, steps: int) -> tuple[int, ...]:
     """Return the training steps between which losses are estimated."""
-    return (*rung_steps(settings, steps), *(steps * times for times in (1, *LONGER, LONGEST)))
+    early = (steps // EARLY,) if settings.early_loss else rung_steps(settings, steps)
+    return (*early, *(steps * times for times in (1, *LONGER, LONGEST)))

@@ -103,13 +103,14 @@ class Reuse:
 
 def describe_training(plan: RunPlan, digest: str, origin: str) -> str:
     """All that decides what training a genome with a seed gives, as one text: the sizes and the recipe, where the
-    race has its rungs, what is trained on, and by what."""
+    race has its rungs and a loss is measured besides, what is trained on, and by what."""
     scale, objectives = plan.trained, plan.objectives
     return canonical_text(
         {
             "dims": scale.dims,
             "recipe": scale.recipe,
             "rungs": plan.race.steps,
+            **({} if plan.race.steps == plan.measured_steps else {"measured": plan.measured_steps}),
             "corpus": digest if any(one.needs_text for one in objectives) else "",
             "tasks": tasks_of(objectives),
             "schema": SCHEMA_VERSION,

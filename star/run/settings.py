@@ -38,7 +38,13 @@ RANKINGS = ("estimate", "loss")
 ESTIMATE, LOSS = RANKINGS
 OWN_VOCABULARY = -1  # as vocab_size: that of the scale, whatever the tokenizer
 # In a run from before there were these settings.
-BEFORE = {"rungs": 1, "ranking": LOSS, "tokenizer": "bytes", "vocab_size": OWN_VOCABULARY}
+BEFORE = {
+    "rungs": 1,
+    "ranking": LOSS,
+    "early_loss": False,
+    "tokenizer": "bytes",
+    "vocab_size": OWN_VOCABULARY,
+}
 OWN_DECK = re.compile(r"[0-9.,+]+/[0-9.-]+")  # the text of a genome with a deck of its own, whose commas are part of it
 RATE = {"low": 0, "high": 1, "in_file_only": True}
 COST = {"low": 0, "high": 1e24, "words": "no limit"}
@@ -202,6 +208,12 @@ class Settings:
         RANKING,
         choices=RANKINGS,
         words="estimate where a prior of the scale fits the run, else loss",
+    )
+    early_loss: bool | None = option(
+        None,
+        "Measure each proxy after a third of its training too: the estimate sees how fast it learns.",
+        RANKING,
+        words="with ranking by estimate and without rungs",
     )
     screening: int | None = option(
         None,

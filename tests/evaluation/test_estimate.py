@@ -10,6 +10,7 @@ from star.architecture.scales import SCALES
 from star.architecture.structures import FAMILIES
 from star.cost.target import Target
 from star.evaluation.estimate import (
+    COSTS,
     INPUTS,
     LEAST,
     NOISES,
@@ -204,11 +205,12 @@ def test_features_are_costs_and_shares():
     rng = np.random.default_rng(5)
     for _ in range(20):
         genome = Space(8, "extended").sample(rng)
-        log_params, log_flops, *shares = features(genome).values
+        log_params, log_flops, log_cache, *shares = features(genome).values
         assert features(genome).operators == tuple(slot.liv.name for slot in decode(genome))
         cost = target.count(genome)
-        assert np.exp([log_params, log_flops]) == pytest.approx([cost.params, cost.flops_per_token])
-        assert sum(shares) == pytest.approx(1.0) and len(shares) == len(FAMILIES) == len(INPUTS) - 4
+        known = [cost.params, cost.flops_per_token, max(1, cost.cache_bytes)]
+        assert np.exp([log_params, log_flops, log_cache]) == pytest.approx(known)
+        assert sum(shares) == pytest.approx(1.0) and len(shares) == len(FAMILIES) == len(INPUTS) - 2 - len(COSTS)
 
 
 def test_the_prior_of_nano_holds_whole_trainings_that_got_better():

@@ -16,6 +16,7 @@ from star.evaluation.objectives import QUALITY
 from star.evaluation.prior import read_prior
 from star.records import Generation, Job, Status, Task
 from star.run.estimates import Candidate, Estimates, choose_longer, tokens_of
+from star.run.evolve import evaluation_settings
 from star.run.generational import Generational
 from star.run.plan import plan_run, read_plan
 from star.run.seeds import seed_results
@@ -61,6 +62,36 @@ def test_a_training_that_goes_on_is_one_that_was_longer(tmp_path):
         ends = [len(one.evaluation.loss_curve) for one in (short, middle, whole)]
         assert ends == [ends[0] * times for times in (1, 2, 4)], "a curve goes on in equal stretches"
         assert short.evaluation.loss_curve == whole.evaluation.loss_curve[: ends[0]]
+
+
+def test_each_proxy_is_measured_on_its_way_for_the_estimate(tmp_path, config):
+    """In full, as at its end, without another effect on the training."""
+    corpus = make_corpus(tmp_path)
+    early, plain = (plan_run(replace(config, early_loss=one)) for one in (None, False))
+    assert early.settings.early_loss and early.race.steps == ()
+    assert early.estimation.marks == (early.trained.recipe.steps // 3, *plain.estimation.marks)
+    assert early.lengths == plain.lengths and early.measured_steps == early.estimation.marks[:1]
+    assert plain.measured_steps == ()
+    task = early.task(Space(3).sample(np.random.default_rng(0)))
+    found, without = (evaluate(Job(task=task), evaluation_settings(plan), corpus) for plan in (early, plain))
+    assert found.evaluation.objectives == without.evaluation.objectives and without.evaluation.rungs == ()
+    assert all(np.array_equal(found.weights[name], without.weights[name]) for name in without.weights)
+    recipe = replace(early.trained.recipe, tokens=early.measured_steps[0] * early.step_tokens)
+    shorter = replace(evaluation_settings(plain), scale=replace(early.trained, recipe=recipe))
+    assert found.evaluation.rungs == (evaluate(Job(task=task), shorter, corpus).evaluation.objectives[QUALITY],)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"early_loss": True, "ranking": "loss"}, "is an input of the estimate, and ranking is loss"),
+        ({"early_loss": True, "rungs": 2}, "takes the place of rungs"),
+        ({"early_loss": True, "tokens": 2 * 32}, "needs 3 training steps; a proxy has 2"),
+    ],
+)
+def test_an_early_loss_belongs_to_the_estimate_alone(changes, reason):
+    with pytest.raises(UserError, match=reason):
+        plan_run(replace(ESTIMATES, **changes))
 
 
 def test_the_rate_of_an_open_ended_recipe_falls_beyond_its_steps():
@@ -176,7 +207,8 @@ def test_a_run_that_goes_on_after_its_verification_ends_as_one_that_was_longer(t
     assert {key: own[key] for key in others} == others
 
 
-def test_a_verification_renews_the_estimates_of_members_and_baselines(run):
+def test_a_verification_renews_the_estimates_of_members_and_baselines(tmp_path, config):
+    run = DRIVER.run_in(tmp_path / "run", replace(config, generations=5))
     last = run.latest_generation()
     assert last.estimated == 16 * 320, "the verification is shorter than what is estimated"
     found = verify(run, changes={"verify_tokens": 4 * 320, "verify_seeds": 1}, evaluate=invent)
@@ -226,8 +258,8 @@ def test_the_text_of_the_prior_is_that_of_the_run_if_their_names_are_equal():
 
 
 def test_results_in_the_store_lead_to_the_same_end(tmp_path, config):
-    config = replace(config, store=str(tmp_path / "store"), tokens=64, population=9, offspring=4, generations=1)
-    config = replace(config, verify_tokens=256, verify_seeds=1)
+    config = replace(config, store=str(tmp_path / "store"), tokens=96, population=9, offspring=4, generations=1)
+    config = replace(config, verify_tokens=384, verify_seeds=1)
     first, second = (Driver(evaluate).run_in(tmp_path / name, config) for name in ("first", "second"))
     assert all(one.worker == "store" for one in second.evaluations().values() if one.status is Status.OK)
     assert contents(first, "generations") == contents(second, "generations")

@@ -21,8 +21,8 @@ from star.search.algorithms import ALGORITHMS
 @given(any_settings(), st.dictionaries(st.sampled_from(["torch", "corpus_digest"]), NAMES))
 def test_text_and_back(config, record):
     text = to_toml(config, record)
-    before = {"rungs": 1, "ranking": "loss", "tokenizer": "bytes", "vocab_size": -1} if record else {}
-    later = {name: value for name, value in before.items() if getattr(config, name) is None}
+    before = {"rungs": 1, "ranking": "loss", "early_loss": False, "tokenizer": "bytes", "vocab_size": -1}
+    later = {name: value for name, value in before.items() if record and getattr(config, name) is None}
     assert from_toml(text) == replace(config, **later)
     assert read_record(text) == record
 
