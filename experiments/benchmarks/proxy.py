@@ -336,6 +336,18 @@ def table_of(reference: Reference, references: Sequence[Reference], rows: Sequen
     )
 
 
+def frontier_table(table: Table, corpus: str) -> Table:
+    """Return the orders of a table than which no cheaper one is better, by their seconds."""
+    rows = sorted(table.rows[1:], key=lambda row: (float(row[-1]), -float(row[1].split()[0])))  # below the ceiling
+    best, kept = -1.0, [table.rows[0]]
+    for row in rows:
+        if (tau := float(row[1].split()[0])) > best:
+            best = tau
+            kept.append(row)
+    title, note = f"Frontier of tau and seconds on {corpus}", "Orders than which no cheaper one is better."
+    return Table(title, note, ("order by", "tau", "seconds"), [(row[0], row[1], row[-1]) for row in kept])
+
+
 def lever_table(reference: Reference, references: Sequence[Reference], rows: Sequence[dict]) -> Table:
     """Return the table of recipes that not all architectures were trained by, beside the default one on the same."""
     lines = []
@@ -418,7 +430,9 @@ def main() -> None:
     train_all(train_proxy, list(missing(given.recipe, corpora, rows)), rows, RECORD, given.processes, given.hours)
     if given.report or given.write:
         references = [read_reference(corpus) for corpus in corpora]
-        tables = [make(one, references, rows) for make in (table_of, lever_table, named_table) for one in references]
+        tables = [table_of(one, references, rows) for one in references]
+        tables += [frontier_table(table, one.corpus) for table, one in zip(tables, references, strict=True)]
+        tables += [make(one, references, rows) for make in (lever_table, named_table) for one in references]
         tables = [table for table in tables if table.rows]
         page = Page("What a proxy's ranking is worth", READING, tables, torch.device("cpu"))
         page.deliver(PAGE if given.write else None)
