@@ -57,6 +57,7 @@ OTHERS = {
     "rungs": "2",
     "eta": "2",
     "warm_weights": "true",
+    "early_loss": "true",
     "ranking": '"estimate"',
     "longer_share": "0.5",
     "proxy_seconds": '"5s"',
