@@ -102,7 +102,7 @@ class Evaluation:
     status: Status
     objectives: dict[str, float] = field(default_factory=dict)
     loss_curve: tuple[float, ...] = ()  # training bits per byte, evenly spaced over the run
-    rungs: tuple[float, ...] = ()  # quality at each rung that the training passed
+    rungs: tuple[float, ...] = ()  # quality at each rung that the training passed, or its early loss
     tokens: int = 0  # trained on so far
     train_seconds: float = 0.0  # inside the training loop and its validation
     seconds: float = 0.0  # the whole evaluation, building included

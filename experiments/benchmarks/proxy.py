@@ -42,15 +42,16 @@ from record_long import (
 from star.architecture.genome import decode, genome_hash
 from star.architecture.scales import Recipe
 from star.architecture.structures import FAMILIES
-from star.evaluation.estimate import Estimate, Estimator, Features, Observation, Traits
+from star.evaluation.estimate import COSTS, Estimate, Estimator, Features, Observation, Traits
 from star.records import Genome, derive_seed
+from star.run.ranking import EARLY, LONGER
 
 RECORD = TABLES / "proxies.parquet"
 PAGE = ROOT / "docs" / "proxy.md"
 DEFAULT = "averaged"  # the recipe of `star evolve --ranking estimate`
 LEAST = 16  # architectures in a table
 SEED = 100  # of proxies: none of the reference's
-LADDER = (UNIT // 3, UNIT, 4 * UNIT, 16 * UNIT)  # the marks of an estimate, before the end
+LADDER = (UNIT // EARLY, *(UNIT * times for times in (1, *LONGER)))  # the marks of an estimate, before the end
 PROXY = 2  # of these marks are of a proxy
 FEATURES = Features(NANO.dims)
 ANYTIME = replace(
@@ -166,9 +167,11 @@ class Reference:
         arrays = {name: values[mask] for name, values in known.items() if isinstance(values, np.ndarray)}
         return replace(self, genomes=[one for one, taken in zip(self.genomes, mask, strict=True) if taken], **arrays)
 
-    def observe(self, traits: Callable[[Genome], Traits] = FEATURES) -> list[Observation]:
+    def observe(
+        self, traits: Callable[[Genome], Traits] = FEATURES, ladder: Sequence[int] = LADDER
+    ) -> list[Observation]:
         """Return the whole training of each architecture, as an estimate is fitted to it."""
-        places = [MARKS.index(mark) for mark in LADDER]
+        places = [MARKS.index(mark) for mark in ladder]
         return [
             Observation(self.corpus, traits(genome), (*curve[places].tolist(), float(last)))
             for genome, curve, last in zip(self.genomes, self.curves, self.truth, strict=True)
@@ -250,13 +253,16 @@ def estimates(
     reference: Reference,
     references: Sequence[Reference],
     traits: Callable[[Genome], Traits] = FEATURES,
+    ladder: Sequence[int] = LADDER,
 ) -> list[Scores]:
     """Return the orders by estimates from traits and losses at the first marks of the ladder (N, marks)."""
     known = [
         Observation(reference.corpus, traits(genome), tuple(own))
         for genome, own in zip(reference.genomes, losses.tolist(), strict=True)
     ]
-    whole = [pair for one in references for pair in zip(one.observe(traits), one.genomes, one.families, strict=True)]
+    whole = [
+        pair for one in references for pair in zip(one.observe(traits, ladder), one.genomes, one.families, strict=True)
+    ]
     found = []
     for name, place, groups in (
         ("estimate", 1, reference.genomes),
@@ -264,7 +270,7 @@ def estimates(
     ):
         values: dict[int, Estimate] = {}
         for left_out in dict.fromkeys(groups):
-            estimator = Estimator([row[0] for row in whole if row[place] != left_out], len(LADDER) + 1)
+            estimator = Estimator([row[0] for row in whole if row[place] != left_out], len(ladder) + 1)
             values |= {i: estimator.estimate(known[i]) for i, group in enumerate(groups) if group == left_out}
         means, errors = np.array([(values[i].mean, values[i].error) for i in range(len(known))]).T
         found.append(Scores(name, means, seconds, errors))
@@ -344,8 +350,32 @@ def frontier_table(table: Table, corpus: str) -> Table:
         if (tau := float(row[1].split()[0])) > best:
             best = tau
             kept.append(row)
-    title, note = f"Frontier of tau and seconds on {corpus}", "Orders than which no cheaper one is better."
+    title = f"Frontier of tau and seconds on {corpus}"
+    note = "Orders than which no cheaper one is better. Only the same training shares its seed with the reference."
     return Table(title, note, ("order by", "tau", "seconds"), [(row[0], row[1], row[-1]) for row in kept])
+
+
+def without_cache(genome: Genome) -> Traits:
+    """Return the traits of a genome without the bytes of its cache."""
+    known = FEATURES(genome)
+    place = COSTS.index("log_cache")
+    return known._replace(values=known.values[:place] + known.values[place + 1 :])
+
+
+def input_table(reference: Reference, references: Sequence[Reference]) -> Table:
+    """Return the table of estimates by the same training after a proxy's tokens that have fewer inputs."""
+    lines = []
+    for name, traits, ladder in (
+        ("no cache", without_cache, LADDER),
+        ("no early loss", FEATURES, LADDER[1:]),
+        ("neither", without_cache, LADDER[1:]),
+    ):
+        places = [MARKS.index(mark) for mark in ladder if mark <= UNIT]
+        seconds = float(reference.seconds[:, places[-1]].mean())
+        found = estimates(reference.curves[:, places], seconds, reference, references, traits, ladder)
+        lines += [(f"{name}: {one.name}", *cells(one, reference)) for one in found]
+    note = f"Beside the estimates by the same training after {UNIT} steps above, which have all inputs."
+    return Table(f"Inputs of the estimate on {reference.corpus}", note, HEADINGS, lines)
 
 
 def lever_table(reference: Reference, references: Sequence[Reference], rows: Sequence[dict]) -> Table:
@@ -432,6 +462,7 @@ def main() -> None:
         references = [read_reference(corpus) for corpus in corpora]
         tables = [table_of(one, references, rows) for one in references]
         tables += [frontier_table(table, one.corpus) for table, one in zip(tables, references, strict=True)]
+        tables += [input_table(one, references) for one in references]
         tables += [make(one, references, rows) for make in (lever_table, named_table) for one in references]
         tables = [table for table in tables if table.rows]
         page = Page("What a proxy's ranking is worth", READING, tables, torch.device("cpu"))

@@ -18,8 +18,8 @@ from star.evaluation.objectives import Objective, find_objectives
 from star.families.membership import Membership
 from star.records import Genome, Measured, Task, derive_seed
 from star.run.made_with import fixed_settings, refuse_changed
-from star.run.ranking import EARLY, LONGER, default_ranking, marks, rung_steps, why_no_prior, why_not_estimated
-from star.run.settings import ESTIMATE, LOSS, Settings, from_toml
+from star.run.ranking import LONGER, check_ranking, default_early_loss, default_ranking, marks, rung_steps, why_no_prior
+from star.run.settings import ESTIMATE, Settings, from_toml
 from star.run.vocabulary import resolve_vocabulary, with_vocabulary
 from star.search.plan import Plan as SearchPlan
 from star.storage.places import CONFIG
@@ -204,12 +204,11 @@ def plan_run(settings: Settings) -> RunPlan:
         timeout=_default_timeout(recipe) if settings.timeout is None else settings.timeout,
     )
     if settings.early_loss is None:
-        has_early = settings.ranking == ESTIMATE and settings.rungs == 1 and recipe.steps >= EARLY
-        settings = replace(settings, early_loss=has_early)
+        settings = replace(settings, early_loss=default_early_loss(settings, recipe.steps))
     _check_sizes(settings, scale, target)
     _check_device(settings, objectives)
     _check_race(settings, objectives, recipe)
-    _check_ranking(settings, objectives, recipe)
+    check_ranking(settings, objectives, recipe.steps)
     _check_verification(settings, objectives)
     return _assemble(settings, replace(scale, recipe=recipe), target, objectives)
 
@@ -238,7 +237,7 @@ def _assemble(settings: Settings, scale: Scale, target: Scale, objectives: tuple
     target = fit(target, target.num_slots if is_elsewhere else settings.slots)
     rates = Rates(**{field.name: getattr(settings, field.name) for field in fields(Rates)})
     steps = scale.recipe.steps
-    rungs, losses = rung_steps(settings, steps), marks(settings, steps)
+    ends = marks(settings, steps)
     return RunPlan(
         settings=settings,
         trained=fit(scale, settings.slots),
@@ -260,8 +259,8 @@ def _assemble(settings: Settings, scale: Scale, target: Scale, objectives: tuple
         ),
         objectives=objectives,
         limits={name: getattr(settings, name) for name in LIMITS if getattr(settings, name)},
-        race=Race(steps=rungs, eta=settings.eta),
-        estimation=Estimation(marks=losses, proxy=losses.index(steps), share=settings.longer_share)
+        race=Race(steps=rung_steps(settings, steps), eta=settings.eta),
+        estimation=Estimation(marks=ends, proxy=ends.index(steps), share=settings.longer_share)
         if settings.ranking == ESTIMATE
         else None,
         placement=Placement(
@@ -317,18 +316,6 @@ def _check_device(settings: Settings, objectives: tuple[Objective, ...]) -> None
             f"{settings.device} is where latency and prefill are measured, which are no objectives here; "
             "gpus_per_worker trains on GPUs",
         )
-
-
-def _check_ranking(settings: Settings, objectives: tuple[Objective, ...], recipe: Recipe) -> None:
-    if settings.early_loss:
-        if settings.ranking != ESTIMATE:
-            raise SettingError("early_loss", f"is an input of the estimate, and ranking is {settings.ranking}")
-        if settings.rungs > 1:
-            raise SettingError("early_loss", "takes the place of rungs, at which proxies are measured anyway")
-        if recipe.steps < EARLY:
-            raise SettingError("early_loss", f"needs {EARLY} training steps; a proxy has {recipe.steps}")
-    if settings.ranking == ESTIMATE and (reason := why_not_estimated(settings, objectives)):
-        raise SettingError("ranking", f"must be {LOSS}: {reason}")
 
 
 def _default_verification(settings: Settings, recipe: Recipe) -> int:

@@ -2,11 +2,12 @@
 
 from star.architecture.scales import SCALES
 from star.data.vocabulary import BYTES
+from star.errors import SettingError
 from star.evaluation.objectives import Objective
 from star.evaluation.prior import read_prior
 from star.run.settings import ESTIMATE, LOSS, STEADY, Settings
 
-EARLY = 3  # part of a proxy after which the early loss is measured
+EARLY = 3  # the early loss is measured after a proxy's steps divided by this
 LONGER = (4, 16)  # times the tokens of a proxy, in the longer trainings from which qualities are estimated
 LONGEST = 30  # times the tokens of a proxy, after which the prior of the estimate ends
 
@@ -48,6 +49,24 @@ def why_no_prior(settings: Settings) -> str:
     if not prior[0].losses.keys() >= set(marks(settings, scale.recipe.steps)):
         return f"the prior of {name} has no losses at the rungs of the run"
     return ""
+
+
+def default_early_loss(settings: Settings, steps: int) -> bool:
+    """Return whether a proxy of so many steps has an early loss; ranking and rungs are settled."""
+    return settings.ranking == ESTIMATE and settings.rungs == 1 and steps >= EARLY
+
+
+def check_ranking(settings: Settings, objectives: tuple[Objective, ...], steps: int) -> None:
+    """Raise SettingError unless the settings of the ranking fit each other and a proxy of so many steps."""
+    if settings.early_loss:
+        if settings.ranking != ESTIMATE:
+            raise SettingError("early_loss", f"is an input of the estimate, and ranking is {settings.ranking}")
+        if settings.rungs != 1:
+            raise SettingError("early_loss", "takes the place of rungs, at which proxies are measured anyway")
+        if steps < EARLY:
+            raise SettingError("early_loss", f"needs {EARLY} training steps; a proxy has {steps}")
+    if settings.ranking == ESTIMATE and (reason := why_not_estimated(settings, objectives)):
+        raise SettingError("ranking", f"must be {LOSS}: {reason}")
 
 
 def rung_steps(settings: Settings, steps: int) -> tuple[int, ...]:

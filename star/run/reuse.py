@@ -110,7 +110,7 @@ def describe_training(plan: RunPlan, digest: str, origin: str) -> str:
             "dims": scale.dims,
             "recipe": scale.recipe,
             "rungs": plan.race.steps,
-            **({} if plan.race.steps == plan.measured_steps else {"measured": plan.measured_steps}),
+            "measured": plan.measured_steps,
             "corpus": digest if any(one.needs_text for one in objectives) else "",
             "tasks": tasks_of(objectives),
             "schema": SCHEMA_VERSION,

@@ -211,9 +211,9 @@ class Settings:
     )
     early_loss: bool | None = option(
         None,
-        "Measure each proxy after a third of its training too: the estimate sees how fast it learns.",
+        "Measure each proxy after a third of its training too, as an input of the estimate.",
         RANKING,
-        words="with ranking by estimate and without rungs",
+        words="true with ranking by estimate and without rungs, else false",
     )
     screening: int | None = option(
         None,
