@@ -214,6 +214,7 @@ class Settings:
         "Measure each proxy after a third of its training too, as an input of the estimate.",
         RANKING,
         words="true with ranking by estimate and without rungs, else false",
+        in_file_only=True,
     )
     screening: int | None = option(
         None,
